@@ -1,0 +1,40 @@
+"""The errors a user can act on: one line each, with the facts as attributes."""
+
+
+class GagaError(Exception):
+    """A failure that its reader can mend; the command line prints it as one line and exits with 1.
+
+    Args:
+        what: what went wrong, a sentence without its full stop.
+        received: what was received, shown as it is; omitted from the line when None.
+        remedy: what to do next, naming the command to type where there is one.
+    """
+
+    def __init__(self, what: str, *, received: object = None, remedy: str = "") -> None:
+        self.what = what
+        self.received = received
+        self.remedy = remedy
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """The message as one line: what, received, remedy."""
+        got = "" if self.received is None else f" (received {self.received})"
+        todo = f" {self.remedy.rstrip('.')}." if self.remedy else ""
+        return f"{self.what}{got}.{todo}"
+
+
+class InvalidInput(GagaError):
+    """A value, file or molecule that cannot be used."""
+
+
+class NotFound(GagaError):
+    """A file, data set, result or checkpoint that is not there."""
+
+
+class Conflict(GagaError):
+    """Something of that name is already there and differs."""
+
+
+class Unavailable(GagaError):
+    """This machine lacks what was asked for: a device, a package, a network."""

@@ -1,0 +1,47 @@
+"""Bootstrap over molecules: intervals for means and any other statistic of per-molecule values."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile-bootstrap interval at the stated level."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+def bootstrap_weights(
+    n_molecules: int, n_resamples: int, rng: np.random.Generator
+) -> Float64[np.ndarray, "n_resamples n_molecules"]:
+    """How often each molecule is drawn in each resample (Efron 1979), divided by n_molecules."""
+    return rng.multinomial(n_molecules, np.full(n_molecules, 1.0 / n_molecules), size=n_resamples) / n_molecules
+
+
+def bootstrap_mean(
+    values: Float[np.ndarray, "M *rest"], *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
+) -> tuple[Float64[np.ndarray, "*rest"], Float64[np.ndarray, "*rest"], Float64[np.ndarray, "*rest"]]:
+    """Mean over molecules of values [M, ...] with its interval: (mean, low, high), each [...]."""
+    values = np.asarray(values, dtype=np.float64)
+    flat = values.reshape(len(values), -1)
+    means = np.empty((n_resamples, flat.shape[1]))
+    chunk = max(1, 4_000_000 // max(1, len(flat)))
+    for start in range(0, n_resamples, chunk):
+        stop = min(start + chunk, n_resamples)
+        means[start:stop] = bootstrap_weights(len(flat), stop - start, rng) @ flat
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    shape = values.shape[1:]
+    return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " M"], *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
+) -> Interval:
+    """The mean of one value per molecule, with its interval."""
+    mean, low, high = bootstrap_mean(values, rng=rng, n_resamples=n_resamples, level=level)
+    return Interval(float(mean), float(low), float(high), level)

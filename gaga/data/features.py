@@ -1,0 +1,87 @@
+"""The space of positions and types: molecules -> the zero-mean columns that are noised, and back.
+
+Hoogeboom et al. 2022 (EDM, arXiv 2203.17003), section 3: positions in Å / 1, one-hot types / 4, charges / 10.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Integer, UInt8
+
+from gaga.base.errors import InvalidInput
+from gaga.base.molecules import PackedMolecules
+
+EDM_FACTORS = (1.0, 4.0, 10.0)
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Which columns a molecule has: 3 positions, one per element of the vocabulary, and perhaps a charge.
+
+    Attributes:
+        vocabulary: atomic numbers, in the order of the one-hot columns.
+        factors: what positions, one-hot types and charges are divided by.
+        include_charges: whether the atomic number itself is a last column (EDM's models have it).
+        centred_features: whether types are centred per molecule, as positions always are (GAGA centres, EDM not).
+    """
+
+    vocabulary: tuple[int, ...]
+    factors: tuple[float, float, float] = EDM_FACTORS
+    include_charges: bool = False
+    centred_features: bool = True
+
+    @property
+    def n_types(self) -> int:
+        """K, the number of type columns."""
+        return len(self.vocabulary)
+
+    @property
+    def columns(self) -> int:
+        """3 + F, all columns."""
+        return 3 + self.n_types + int(self.include_charges)
+
+    @property
+    def blocks(self) -> dict[str, slice]:
+        """The columns of each block: positions, types and, where used, charges."""
+        blocks = {"positions": slice(0, 3), "types": slice(3, 3 + self.n_types)}
+        return blocks | ({"charges": slice(self.columns - 1, self.columns)} if self.include_charges else {})
+
+    def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
+        """The columns of every atom, positions (and types where centred) with zero mean in each molecule.
+
+        Raises:
+            InvalidInput: an element is not in the vocabulary, or a molecule has no atoms.
+        """
+        sizes = molecules.n_atoms
+        if len(sizes) and sizes.min() == 0:
+            raise InvalidInput("a molecule has no atoms", received=f"molecule {int(np.argmin(sizes))}")
+        values = np.zeros((len(molecules.atomic_numbers), self.columns))
+        values[:, :3] = molecules.positions.astype(np.float64) / self.factors[0]
+        values[np.arange(len(values)), 3 + self._type_index(molecules.atomic_numbers)] = 1.0 / self.factors[1]
+        if self.include_charges:
+            values[:, -1] = molecules.atomic_numbers / self.factors[2]
+        centred = self.columns if self.centred_features else 3
+        values[:, :centred] -= np.repeat(molecule_means(values[:, :centred], molecules.offsets), sizes, axis=0)
+        return values
+
+    def decode_types(self, values: Float64[np.ndarray, "A columns"]) -> UInt8[np.ndarray, " A"]:
+        """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest)."""
+        index = np.argmax(values[:, 3 : 3 + self.n_types], axis=1)
+        return np.asarray(self.vocabulary, dtype=np.uint8)[index]
+
+    def _type_index(self, atomic_numbers: UInt8[np.ndarray, " A"]) -> Integer[np.ndarray, " A"]:
+        lookup = np.full(256, -1, dtype=np.int64)
+        lookup[list(self.vocabulary)] = np.arange(self.n_types)
+        index = lookup[atomic_numbers]
+        if np.any(index < 0):
+            unknown = sorted({int(z) for z in atomic_numbers[index < 0]})
+            raise InvalidInput("atomic numbers outside the vocabulary", received=unknown,
+                               remedy=f"the vocabulary is {list(self.vocabulary)}")
+        return index
+
+
+def molecule_means(
+    values: Float64[np.ndarray, "A columns"], offsets: Integer[np.ndarray, " M_plus_1"]
+) -> Float64[np.ndarray, "M columns"]:
+    """Mean over the atoms of each molecule (none may be empty)."""
+    return np.add.reduceat(values, offsets[:-1], axis=0) / np.diff(offsets)[:, None]

@@ -1,0 +1,115 @@
+"""Second moments of a data set: what the reference Gaussians are made from."""
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from gaga.base.errors import InvalidInput
+from gaga.base.molecules import PackedMolecules
+from gaga.data.features import FeatureSpace, molecule_means
+from gaga.noise import Moments
+
+MIN_MOLECULES = 50
+
+
+def estimate_moments(molecules: PackedMolecules, space: FeatureSpace, published: float | None = None) -> Moments:
+    """Moments of the columns of `space` over these molecules.
+
+    A size with fewer than 50 molecules borrows from the sizes around it, as far out as it takes. Molecules of one
+    atom carry no information on the zero-mean subspace. `published` defaults to the mean per-molecule standard
+    deviation over all columns, which is what the published code calls the variance.
+
+    Raises:
+        InvalidInput: no molecule has two atoms or more.
+    """
+    sizes = molecules.n_atoms
+    if not np.any(sizes > 1):
+        raise InvalidInput("moments need molecules of two atoms or more", received=f"{len(molecules)} molecules")
+    values = space.encode(molecules)
+    centred = np.zeros(space.columns, dtype=bool)
+    centred[: space.columns if space.centred_features else 3] = True
+    means = molecule_means(values, molecules.offsets)
+    mean = np.where(centred, 0.0, values.mean(axis=0))
+    within_sums, between_sums = _sums_by_size(values, means, mean, molecules)
+    counts = np.bincount(sizes)
+    within, between = _smooth(within_sums, counts), _smooth(between_sums, counts)
+    starts = np.array([s.start for s in space.blocks.values()] + [space.columns], dtype=np.int64)
+    # Per-molecule variance on the subspace, averaged over molecules, as SCIENCE's table has it: / (N - 1) per
+    # centred column; a column that is not centred has all N degrees of freedom around the data set's mean.
+    per_column = _variance_by_column(within_sums, between_sums, counts, centred)
+    deviation = np.sqrt(_entry_variance(values, molecules))
+    return Moments(
+        blocks=tuple(space.blocks),
+        starts=starts,
+        centred=centred,
+        mean=mean,
+        counts=counts.astype(np.int64),
+        scalar=float(per_column.mean()),
+        block=np.array([per_column[s].mean() for s in space.blocks.values()]),
+        within=within,
+        between=between,
+        published=float(deviation.mean()) if published is None else published,
+    )
+
+
+def _sums_by_size(
+    values: Float64[np.ndarray, "A C"],
+    means: Float64[np.ndarray, "M C"],
+    mean: Float64[np.ndarray, " C"],
+    molecules: PackedMolecules,
+) -> tuple[Float64[np.ndarray, "S C C"], Float64[np.ndarray, "S C C"]]:
+    """Sums over molecules of each size of the within covariance (/ (N - 1)) and of N times the means' covariance."""
+    sizes = molecules.n_atoms
+    columns = values.shape[1]
+    within = np.zeros((sizes.max() + 1, columns, columns))
+    between = np.zeros_like(within)
+    atom_sizes = np.repeat(sizes, sizes)
+    deviations = values - np.repeat(means, sizes, axis=0)
+    for n in np.unique(sizes):
+        d, b = deviations[atom_sizes == n], means[sizes == n] - mean
+        within[n] = d.T @ d / max(n - 1, 1)
+        between[n] = n * (b.T @ b)
+    # Orientations are uniform and reflections allowed: positions are isotropic and uncorrelated with the rest.
+    for table in (within, between):
+        isotropic = np.trace(table[:, :3, :3], axis1=1, axis2=2) / 3
+        table[:, :3, :] = 0.0
+        table[:, :, :3] = 0.0
+        table[:, :3, :3] = isotropic[:, None, None] * np.eye(3)
+    return within, between
+
+
+def _smooth(sums: Float64[np.ndarray, "S C C"], counts: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, "S C C"]:
+    """Averages by size over windows [n - k, n + k] just wide enough for 50 molecules, or for all there are."""
+    usable = counts.copy()
+    usable[:2] = 0
+    needed = min(MIN_MOLECULES, int(usable.sum()))
+    averages = np.zeros_like(sums)
+    for n in range(len(counts)):
+        k = 0
+        while usable[max(n - k, 0) : n + k + 1].sum() < needed:
+            k += 1
+        window = slice(max(n - k, 2), n + k + 1)
+        averages[n] = sums[window].sum(axis=0) / usable[window].sum()
+    return averages
+
+
+def _variance_by_column(
+    within: Float64[np.ndarray, "S C C"],
+    between: Float64[np.ndarray, "S C C"],
+    counts: Int64[np.ndarray, " S"],
+    centred: np.ndarray,
+) -> Float64[np.ndarray, " C"]:
+    """Mean over molecules of each column's variance on its own subspace."""
+    sizes = np.arange(len(counts))
+    usable = np.where(sizes > 1, counts, 0)
+    w = np.diagonal(within, axis1=1, axis2=2)
+    b = np.diagonal(between, axis1=1, axis2=2)
+    free = (w * np.maximum(sizes - 1, 0)[:, None] + b) / np.maximum(sizes, 1)[:, None]
+    subspace = np.where(centred, w, free)
+    return subspace[usable > 0].sum(axis=0) / usable.sum()
+
+
+def _entry_variance(values: Float64[np.ndarray, "A C"], molecules: PackedMolecules) -> Float64[np.ndarray, " M"]:
+    """Variance over all N C entries of each molecule, about their mean."""
+    mean = molecule_means(values, molecules.offsets).mean(axis=1)
+    second = molecule_means(values**2, molecules.offsets).mean(axis=1)
+    return np.maximum(second - mean**2, 0.0)
