@@ -1,0 +1,33 @@
+"""The chemistry of molecules in 3D: elements, EDM's stability, perceived bonds, strict validity, molecule files.
+
+Importing this room loads no rdkit; the functions that need it import it when they run.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gaga.chem.bonds import perceive as perceive
+    from gaga.chem.edm import edm_smiles as edm_smiles
+    from gaga.chem.edm import edm_stability as edm_stability
+    from gaga.chem.strict import StrictVerdict as StrictVerdict
+    from gaga.chem.strict import strict_verdict as strict_verdict
+
+_LAZY = {
+    "StrictVerdict": "gaga.chem.strict",
+    "edm_smiles": "gaga.chem.edm",
+    "edm_stability": "gaga.chem.edm",
+    "perceive": "gaga.chem.bonds",
+    "strict_verdict": "gaga.chem.strict",
+}
+__all__ = ["StrictVerdict", "edm_smiles", "edm_stability", "perceive", "strict_verdict"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gaga.chem' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

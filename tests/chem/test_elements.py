@@ -1,0 +1,38 @@
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY, SYMBOLS, number_of, symbol_of
+
+
+def test_symbols_agree_with_rdkit():
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    assert len(SYMBOLS) == 118
+    assert [table.GetElementSymbol(z) for z in range(1, 119)] == list(SYMBOLS)
+
+
+def test_round_trip_of_every_element():
+    assert [number_of(symbol_of(z)) for z in range(1, 119)] == list(range(1, 119))
+
+
+@pytest.mark.parametrize(("symbol", "number"), [("cl", 17), (" BR ", 35), ("D", 1), ("t", 1), ("H", 1)])
+def test_symbols_as_files_write_them(symbol, number):
+    assert number_of(symbol) == number
+
+
+@pytest.mark.parametrize("symbol", ["", "Xx", "*", "R1"])
+def test_unknown_symbol_is_refused(symbol):
+    with pytest.raises(InvalidInput, match="unknown chemical element"):
+        number_of(symbol)
+
+
+@pytest.mark.parametrize("number", [0, 119, -1])
+def test_number_beyond_the_table_is_refused(number):
+    with pytest.raises(InvalidInput, match="1 to 118"):
+        symbol_of(number)
+
+
+def test_vocabularies_of_the_published_models():
+    assert "".join(map(symbol_of, QM9_VOCABULARY)) == "HCNOF"
+    assert " ".join(map(symbol_of, GEOM_VOCABULARY)) == "H B C N O F Al Si P S Cl As Br I Hg Bi"
