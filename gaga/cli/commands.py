@@ -1,0 +1,170 @@
+"""The table of commands, and the group that imports a command's module only when that command is typed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+OTHER_OPTIONS = "Options"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of `gaga --help`: the module whose `app` is the command, its help in a line, its panel."""
+
+    module: str
+    help: str
+    panel: str
+
+
+PIPELINE, RESULTS, SETUP = "Find T*", "Molecules and results", "Data and this machine"
+
+COMMANDS: dict[str, Entry] = {
+    "variance": Entry(
+        module="gaga.cli.variance",
+        help="Variance of the data in every convention, by block and by number of atoms.",
+        panel=PIPELINE,
+    ),
+    "gaussianity": Entry(
+        module="gaga.cli.gaussianity",
+        help="Noise molecules step by step and test how Gaussian they have become.",
+        panel=PIPELINE,
+    ),
+    "tstar": Entry(
+        module="gaga.cli.tstar",
+        help="T*, the step from which noised molecules are Gaussian enough.",
+        panel=PIPELINE,
+    ),
+    "evaluate": Entry(
+        module="gaga.cli.evaluate",
+        help="Stability, validity, uniqueness, novelty and geometry of molecules, beside real data's.",
+        panel=RESULTS,
+    ),
+    "store": Entry(
+        module="gaga.cli.store",
+        help="List, show, export or delete stored results.",
+        panel=RESULTS,
+    ),
+    "data": Entry(
+        module="gaga.cli.data",
+        help="List, prepare or describe data sets.",
+        panel=SETUP,
+    ),
+    "import-edm": Entry(
+        module="gaga.cli.import_edm",
+        help="Turn a folder of EDM's code into a gaga checkpoint, without executing its pickle.",
+        panel=SETUP,
+    ),
+    "doctor": Entry(
+        module="gaga.cli.doctor",
+        help="Check device, versions, store, cache and data sets; say how to mend what is missing.",
+        panel=SETUP,
+    ),
+}
+
+
+def load(name: str) -> Any:
+    """The command of this name, its module imported."""
+    return typer.main.get_command(import_module(COMMANDS[name].module).app)
+
+
+class LazyGroup(TyperGroup):
+    """The root group: its help is made of the table, and only a command that runs is imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in that knows its help and no more."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real command for the words typed."""
+        if not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise unknown_command(args[0], COMMANDS)
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, stand_in and load(args[0]), rest
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """No words at all ask for help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section for each panel of the table."""
+        longest = max(map(len, COMMANDS))
+        for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):
+            rows = [(n.ljust(longest), e.help) for n, e in COMMANDS.items() if e.panel == panel]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+class SubGroup(TyperGroup):
+    """A command with commands of its own, such as `gaga store`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """No words at all ask for help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command for the words typed."""
+        if not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_command(args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+class Command(TyperCommand):
+    """A command whose help groups options by their `rich_help_panel`."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments first, then one section for each panel, shared options last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(_panel(parameter), []).append(record)
+        for title in sorted(sections, key=lambda title: (title != "Arguments", title == OTHER_OPTIONS)):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+
+def _panel(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return getattr(parameter, "rich_help_panel", None) or OTHER_OPTIONS
+
+
+def unknown_command(typed: str, known: Iterable[str]) -> Exception:
+    """The usage error for a word that is no command, with the nearest that are."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(typed, list(known), cutoff=0.5)
+    choice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+    return usage_error(f"no such command: {typed}; {choice}")
+
+
+def usage_error(message: str) -> Exception:
+    """Wrong usage of the command line, which exits with 2; `message` is shown as it is."""
+    return UsageError(message)
+
+
+# typer shows click's usage errors but, depending on its release, not under one importable name.
+UsageError: Any = typer.BadParameter.__base__
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: what to type, kept line by line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def new_app(*, group: bool = False) -> typer.Typer:
+    """An app of one command, or with `group` of several, as every command module holds one."""
+    return typer.Typer(
+        cls=SubGroup if group else None,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
