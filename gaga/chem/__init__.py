@@ -1,4 +1,4 @@
-"""The chemistry of molecules in 3D: elements, EDM's stability, perceived bonds, strict validity, molecule files.
+"""The chemistry of molecules in 3D: elements, EDM's stability, perceived bonds, strict validity, files.
 
 Importing this room loads no rdkit; the functions that need it import it when they run.
 """

@@ -1,16 +1,17 @@
-"""Symbols and atomic numbers of the elements, and the vocabularies of the published models. Needs no rdkit."""
+"""Symbols and atomic numbers of the elements, and the vocabularies of the published models."""
 
 from gaga.base.errors import InvalidInput
 
-SYMBOLS: tuple[str, ...] = tuple(
+_TABLE = (
     "H He "
     "Li Be B C N O F Ne "
     "Na Mg Al Si P S Cl Ar "
     "K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
     "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe "
     "Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn "
-    "Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()
+    "Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 )
+SYMBOLS: tuple[str, ...] = tuple(_TABLE.split())
 """Symbols by atomic number, hydrogen first: SYMBOLS[0] is H."""
 
 N_ELEMENTS = len(SYMBOLS)
