@@ -1,0 +1,191 @@
+"""A data set in memory: packed molecules, a split, and what is known of each molecule."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from numpy.typing import NDArray
+
+from gaga.base.errors import InvalidInput
+from gaga.base.molecules import PackedMolecules
+
+SPLIT_NAMES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What is known of each of M molecules beside its geometry.
+
+    Attributes:
+        smiles: SMILES [M] as the source has them, or None.
+        properties: values [M] by name, NaN where a molecule lacks one.
+        units: the unit of each property whose unit is known.
+    """
+
+    smiles: NDArray[np.str_] | None = None
+    properties: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def take(self, indices: Int64[np.ndarray, " n"]) -> "Annotations":
+        """The annotations of the molecules at these indices."""
+        return Annotations(
+            smiles=None if self.smiles is None else self.smiles[indices],
+            properties={name: values[indices] for name, values in self.properties.items()},
+            units=self.units,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """M molecules with their split.
+
+    Attributes:
+        name: the name that results are filed under.
+        molecules: positions in Å, atomic numbers, offsets.
+        ids: the source's own index of each molecule, [M]; QM9's, or 0, 1, 2, ... for a user's file.
+        splits: positions in the data set of the molecules of `train`, `valid` and `test`.
+        vocabulary: the atomic numbers that occur, ascending.
+        skipped: number of molecules left out, by reason.
+        origin: where the molecules came from, for provenance.
+        read_annotations: reads SMILES and properties when they are first asked for.
+    """
+
+    name: str
+    molecules: PackedMolecules
+    ids: Int64[np.ndarray, " M"]
+    splits: Mapping[str, NDArray[np.int64]]
+    vocabulary: tuple[int, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
+    read_annotations: Callable[[], Annotations] = Annotations
+
+    def __post_init__(self) -> None:
+        if tuple(self.splits) != SPLIT_NAMES:
+            raise InvalidInput("a data set has the splits train, valid and test", received=list(self.splits))
+        if len(self.ids) != len(self.molecules):
+            raise InvalidInput("a data set has one id for each molecule", received=len(self.ids))
+        if sum(map(len, self.splits.values())) > len(self.molecules):
+            raise InvalidInput("a molecule is in one split at most")
+
+    def __len__(self) -> int:
+        return len(self.molecules)
+
+    @property
+    def positions(self) -> Float32[np.ndarray, "A 3"]:
+        """Positions of all atoms in Å, [A, 3]."""
+        return self.molecules.positions
+
+    @property
+    def atomic_numbers(self) -> UInt8[np.ndarray, " A"]:
+        """Atomic numbers of all atoms, [A]."""
+        return self.molecules.atomic_numbers
+
+    @property
+    def offsets(self) -> Int64[np.ndarray, " M_plus_1"]:
+        """Molecule i owns the atoms offsets[i]:offsets[i + 1]."""
+        return self.molecules.offsets
+
+    @property
+    def n_atoms(self) -> Int64[np.ndarray, " M"]:
+        """Number of atoms of each molecule, [M]."""
+        return self.molecules.n_atoms
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """SMILES and properties, read at first use."""
+        return self.read_annotations()
+
+    @property
+    def smiles(self) -> NDArray[np.str_] | None:
+        """SMILES of each molecule [M], or None where the source has none."""
+        return self.annotations.smiles
+
+    @property
+    def properties(self) -> Mapping[str, NDArray[np.float64]]:
+        """Properties by name, each [M]."""
+        return self.annotations.properties
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over positions, atomic numbers, offsets and splits, in hexadecimal."""
+        digest = hashlib.sha256()
+        arrays = (self.positions, self.atomic_numbers, self.offsets, *self.splits.values())
+        for array in arrays:
+            little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(len(array).to_bytes(8, "little"))
+            digest.update(little_endian.data)
+        return digest.hexdigest()
+
+    def sizes_histogram(self, split: str = "train") -> Int64[np.ndarray, " N_max_plus_1"]:
+        """Number of molecules of each size 0..N_max in a split; N_max is the largest of the whole data set.
+
+        Raises:
+            InvalidInput: the split is not one of train, valid, test.
+        """
+        largest = int(self.n_atoms.max()) if len(self) else 0
+        return np.bincount(self.n_atoms[self._split(split)], minlength=largest + 1)
+
+    def subset(self, part: str | float, seed: int = 0) -> "Dataset":
+        """One split, or a random fraction of each split; molecules keep the data set's order.
+
+        A larger fraction of the same seed contains the smaller ones, and no split that had molecules becomes
+        empty.
+
+        Raises:
+            InvalidInput: an unknown split, or a fraction that is not in (0, 1].
+        """
+        kept = self._one_split(part) if isinstance(part, str) else self._fraction(part, seed)
+        indices = np.sort(np.concatenate(list(kept.values())))
+        new_position = np.full(len(self), -1, dtype=np.int64)
+        new_position[indices] = np.arange(len(indices))
+        return Dataset(
+            name=self.name,
+            molecules=self.molecules.take(indices),
+            ids=self.ids[indices],
+            splits={name: new_position[members] for name, members in kept.items()},
+            vocabulary=self.vocabulary,
+            skipped=self.skipped,
+            origin=self.origin,
+            read_annotations=partial(_taken, self, indices),
+        )
+
+    def _split(self, name: str) -> NDArray[np.int64]:
+        if name not in self.splits:
+            raise InvalidInput("unknown split", received=name, remedy=f"use {', '.join(SPLIT_NAMES)}")
+        return self.splits[name]
+
+    def _one_split(self, name: str) -> dict[str, NDArray[np.int64]]:
+        chosen = self._split(name)
+        return {split: chosen if split == name else chosen[:0] for split in SPLIT_NAMES}
+
+    def _fraction(self, fraction: float, seed: int) -> dict[str, NDArray[np.int64]]:
+        if not 0 < fraction <= 1:
+            raise InvalidInput("a fraction of a data set is in (0, 1]", received=fraction)
+        rng = np.random.default_rng(seed)
+        return {
+            name: members[np.sort(rng.permutation(len(members))[: math.ceil(fraction * len(members))])]
+            for name, members in self.splits.items()
+        }
+
+
+def already_read(annotations: Annotations) -> Callable[[], Annotations]:
+    """`read_annotations` of a data set whose annotations are in memory."""
+    return partial(_same, annotations)
+
+
+def _same(annotations: Annotations) -> Annotations:
+    return annotations
+
+
+def _taken(dataset: Dataset, indices: NDArray[np.int64]) -> Annotations:
+    return dataset.annotations.take(indices)
+
+
+def vocabulary_of(atomic_numbers: NDArray[np.integer[Any]]) -> tuple[int, ...]:
+    """The atomic numbers that occur, ascending."""
+    return tuple(int(z) for z in np.unique(atomic_numbers))

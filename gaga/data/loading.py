@@ -1,0 +1,181 @@
+"""A name or a path -> a data set: the cache, the sources, the user's own files."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import platformdirs
+
+from gaga.base.errors import InvalidInput, NotFound
+from gaga.base.files import locked, refuse_to_overwrite, unwritable
+from gaga.base.progress import Progress, silent
+from gaga.data.dataset import Dataset
+from gaga.data.own import SUFFIXES, read_own
+from gaga.data.prepared import read_prepared, write_prepared
+from gaga.data.qm9 import read_qm9
+from gaga.data.splits import content_split, edm_split
+
+NAMES = ("qm9",)
+PREPARED_SUFFIXES = (".h5", ".hdf5")
+
+_log = logging.getLogger(__name__)
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    source: Path | None = None,
+    cache_dir: Path | None = None,
+    split_seed: int | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """A named data set, a prepared file, or the user's own molecules.
+
+    Args:
+        name_or_path: `qm9` in any case; or a prepared `.h5`; or an `.sdf`, `.sdf.gz`, `.xyz`, `.xyz.gz`; or a
+            folder of them.
+        source: a local copy of a named data set, read where the cache does not have it yet.
+        cache_dir: where named data sets are kept prepared; None for the user's cache folder.
+        split_seed: draw the split anew with this seed; None for the published one, or a prepared file's own.
+        progress: told the molecules read or the bytes downloaded.
+
+    Raises:
+        NotFound: no data set or file of that name.
+        InvalidInput: a file that cannot be read, or holds no usable molecule.
+        Unavailable: a named data set that is neither here nor to be downloaded.
+    """
+    if _is_named(name_or_path):
+        dataset = _load_named(cache_dir or default_cache_dir(), source, progress)
+    else:
+        dataset = _load_path(_existing(name_or_path), progress)
+    return dataset if split_seed is None else _split_again(dataset, split_seed)
+
+
+def prepare(
+    name_or_path: str | Path,
+    *,
+    out: Path | None = None,
+    lean: bool = False,
+    overwrite: bool = False,
+    source: Path | None = None,
+    cache_dir: Path | None = None,
+    split_seed: int | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Write a data set as a prepared file, which opens in under a second, and give its path.
+
+    Args:
+        name_or_path: as `load_dataset` takes it.
+        out: where to, ending in .h5; None for the place in the cache that named data sets have.
+        lean: positions, elements and split alone, compressed.
+        overwrite: replace `out` where it is there.
+        source: see `load_dataset`.
+        cache_dir: see `load_dataset`.
+        split_seed: see `load_dataset`.
+        progress: see `load_dataset`.
+
+    Raises:
+        Conflict: `out` is there and `overwrite` is false.
+        InvalidInput: `out` has another suffix, or is missing for molecules that have no place in the cache.
+        NotFound: no data set of that name, or no folder to write to.
+        Unavailable: the file cannot be written.
+    """
+    if out is None:
+        return _prepare_in_cache(name_or_path, cache_dir or default_cache_dir(), source, progress)
+    if out.suffix.lower() not in PREPARED_SUFFIXES:
+        raise InvalidInput("a prepared data set is an HDF5 file", received=out, remedy="end its name in .h5")
+    refuse_to_overwrite(out, overwrite=overwrite)
+    dataset = load_dataset(
+        name_or_path, source=source, cache_dir=cache_dir, split_seed=split_seed, progress=progress
+    )
+    write_prepared(dataset, out, lean=lean)
+    return out
+
+
+def default_cache_dir() -> Path:
+    """The user's cache folder of gaga, as the operating system has it; it need not exist yet."""
+    return Path(platformdirs.user_cache_dir("gaga"))
+
+
+def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
+    """Where the cache has a named data set, whether or not it is there yet.
+
+    Raises:
+        NotFound: no data set of that name.
+    """
+    if not _is_named(name):
+        raise _unknown(name)
+    return (cache_dir or default_cache_dir()) / f"{name.lower()}.h5"
+
+
+def _is_named(name_or_path: str | Path) -> bool:
+    return isinstance(name_or_path, str) and name_or_path.lower() in NAMES
+
+
+def _existing(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise NotFound("no such file or folder", received=name_or_path)
+    raise _unknown(str(name_or_path))
+
+
+def _unknown(name: str) -> NotFound:
+    formats = ", ".join((*SUFFIXES, *PREPARED_SUFFIXES))
+    return NotFound(
+        "unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}, a folder"
+    )
+
+
+def _load_path(path: Path, progress: Progress) -> Dataset:
+    if path.suffix.lower() in PREPARED_SUFFIXES:
+        return read_prepared(path)
+    return read_own(path, progress)
+
+
+def _load_named(cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
+    """QM9 from the cache, which is made or mended where it must be; in memory where it cannot be."""
+    if source is not None and not source.exists():
+        raise NotFound("no such file or folder", received=source)
+    cached = prepared_path("qm9", cache_dir)
+    found = _read_cache(cached)
+    if found is not None:
+        return found
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(cache_dir, error) from error
+    with locked(cached):
+        found = _read_cache(cached)
+        return _fill_cache(cached, source, progress) if found is None else found
+
+
+def _read_cache(cached: Path) -> Dataset | None:
+    if not cached.exists():
+        return None
+    try:
+        return read_prepared(cached)
+    except InvalidInput as error:
+        _log.warning("preparing QM9 again: %s", error.what)
+        return None
+
+
+def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Dataset:
+    write_prepared(read_qm9(source, cached.parent, progress), cached)
+    return read_prepared(cached)
+
+
+def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, progress: Progress) -> Path:
+    if not _is_named(name):
+        raise InvalidInput(
+            "where to write the prepared file is not given", remedy="name it with --out data.h5"
+        )
+    _load_named(cache_dir, source, progress)
+    return prepared_path(str(name), cache_dir)
+
+
+def _split_again(dataset: Dataset, seed: int) -> Dataset:
+    named = dataset.name in NAMES
+    splits = edm_split(len(dataset), seed) if named else content_split(dataset.molecules, seed)
+    return dataclasses.replace(dataset, splits=splits)

@@ -1,0 +1,288 @@
+"""QM9: 130,831 molecules with 15 properties (Ramakrishnan et al. 2014, doi 10.1038/sdata.2014.22).
+
+Read from the CSV files of the `qm9pack` package or from the publisher's archive of XYZ files. 3,054 of the
+133,885 molecules failed the publisher's consistency check of geometry against SMILES and are left out, as
+everybody does.
+"""
+
+import csv
+import importlib.metadata
+import importlib.util
+import logging
+import tarfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+from numpy.typing import NDArray
+
+from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.base.molecules import PackedMolecules, offsets_of
+from gaga.base.progress import Progress, silent
+from gaga.data.dataset import Annotations, Dataset, already_read
+from gaga.data.splits import edm_split
+
+N_PUBLISHED = 133_885
+N_CHARACTERISED = 130_831
+VOCABULARY = (1, 6, 7, 8, 9)
+# Names and units of the publisher's readme, in the order of its files and of qm9pack's columns.
+PROPERTY_UNITS = {
+    "A": "GHz",
+    "B": "GHz",
+    "C": "GHz",
+    "mu": "D",
+    "alpha": "a0^3",
+    "homo": "Ha",
+    "lumo": "Ha",
+    "gap": "Ha",
+    "r2": "a0^2",
+    "zpve": "Ha",
+    "U0": "Ha",
+    "U": "Ha",
+    "H": "Ha",
+    "G": "Ha",
+    "Cv": "cal/(mol K)",
+}
+
+ARCHIVE_NAME = "dsgdb9nsd.xyz.tar.bz2"
+ARCHIVE_URL = "https://ndownloader.figshare.com/files/3195389"
+ARCHIVE_MD5 = "ad1ebd51ee7f5b3a6e32e974e5d54012"
+_CSV_PATTERN = "qm9_part*.csv"
+_WAYS = (
+    'pip install "gaga-mol[qm9]"; or name a local copy with --from '
+    f"({ARCHIVE_NAME}, or the folder of qm9pack's CSV files); or connect to the network"
+)
+_REPORT_EVERY = 2000
+
+_log = logging.getLogger(__name__)
+
+
+class _Molecule(NamedTuple):
+    id: int
+    smiles: str
+    symbols: str
+    positions: NDArray[np.float32]
+    properties: list[float]
+
+
+def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silent) -> Dataset:
+    """QM9 with EDM's split, from `source`, else the installed qm9pack, else the publisher's archive.
+
+    Args:
+        source: the publisher's archive, or a folder with qm9pack's CSV files; None to look for one.
+        download_dir: where a downloaded archive is kept.
+        progress: told the molecules read, or the bytes downloaded.
+
+    Raises:
+        NotFound: `source` does not exist.
+        InvalidInput: `source` is neither, or is damaged or incomplete.
+        Unavailable: no source is given or installed, and none can be downloaded.
+    """
+    source = source or installed_qm9pack() or download(download_dir, progress)
+    if not source.exists():
+        raise NotFound("no such file or folder", received=source)
+    _log.info("reading QM9 from %s", source)
+    molecules = _read_csv_folder(source) if source.is_dir() else _read_archive(source)
+    try:
+        ids, packed, annotations = _pack(_counted(molecules, progress))
+    except (ValueError, IndexError, EOFError, OSError, tarfile.TarError, csv.Error) as error:
+        raise InvalidInput(
+            f"{source} is not a whole copy of QM9: {error}", remedy="fetch it again"
+        ) from error
+    _check_complete(ids, source)
+    return Dataset(
+        name="qm9",
+        molecules=packed,
+        ids=ids,
+        splits=edm_split(len(ids)),
+        vocabulary=VOCABULARY,
+        origin=_origin(source),
+        read_annotations=already_read(annotations),
+    )
+
+
+def _origin(source: Path) -> str:
+    if source == installed_qm9pack():
+        return f"qm9pack {importlib.metadata.version('qm9pack')}"
+    return source.name
+
+
+def characterised_ids() -> Int64[np.ndarray, " n"]:
+    """QM9's own indices of the 130,831 molecules, ascending."""
+    return np.setdiff1d(np.arange(1, N_PUBLISHED + 1), sorted(_uncharacterised()))
+
+
+@cache
+def _uncharacterised() -> frozenset[int]:
+    text = resources.files("gaga.data").joinpath("qm9_uncharacterised.txt").read_text("ascii")
+    return frozenset(map(int, text.split()))
+
+
+def installed_qm9pack() -> Path | None:
+    """The folder of qm9pack's CSV files, or None where it is not installed.
+
+    The package is located, never imported: its import needs a `pkg_resources` that setuptools has dropped.
+    """
+    spec = importlib.util.find_spec("qm9pack")
+    folders = [Path(place) / "data" for place in (spec.submodule_search_locations or [])] if spec else []
+    return next((folder for folder in folders if any(folder.glob(_CSV_PATTERN))), None)
+
+
+def download(folder: Path, progress: Progress = silent) -> Path:
+    """The publisher's archive (86 MB) in `folder`, downloaded where it is not yet there, checksum verified.
+
+    Raises:
+        Unavailable: it cannot be downloaded, or what came is damaged.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    downloader = pooch.HTTPDownloader(progressbar=_Bytes(progress))
+    try:
+        path = pooch.retrieve(
+            ARCHIVE_URL,
+            known_hash=f"md5:{ARCHIVE_MD5}",
+            fname=ARCHIVE_NAME,
+            path=folder,
+            downloader=downloader,
+        )
+    except ValueError as error:
+        raise Unavailable(
+            "the download of QM9 came damaged: its checksum differs", remedy="try again"
+        ) from error
+    except OSError as error:
+        raise Unavailable("QM9 is not on this machine and cannot be downloaded", remedy=_WAYS) from error
+    return Path(path)
+
+
+class _Bytes:
+    """Progress of a download, in the form that pooch reports to."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.total = 0
+        self._done = 0
+        self._progress = progress
+
+    def update(self, n: int) -> None:
+        self._done += n
+        self._progress(self._done, self.total, "downloading QM9")
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _read_csv_folder(folder: Path) -> Iterator[_Molecule]:
+    files = sorted(folder.glob(_CSV_PATTERN)) or sorted(folder.glob(f"data/{_CSV_PATTERN}"))
+    if not files:
+        raise InvalidInput(
+            "the folder holds no copy of QM9", received=folder, remedy=f"it must hold {_CSV_PATTERN}"
+        )
+    for file in files:
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = csv.reader(lines)
+            next(rows)
+            yield from map(_parse_row, rows)
+
+
+def _parse_row(row: list[str]) -> _Molecule:
+    """One line of qm9pack: file, index, SMILES, InChI, N, formula, elements, positions, ..., properties."""
+    return _Molecule(
+        id=int(row[1]),
+        smiles=row[2],
+        symbols=row[6].translate(_NO_LIST).replace(",", ""),
+        positions=_positions(row[7].translate(_NO_LIST).split(",")),
+        properties=_floats(row[10:25]),
+    )
+
+
+_NO_LIST = str.maketrans("", "", "[]' ")
+
+
+def _read_archive(path: Path) -> Iterator[_Molecule]:
+    if not tarfile.is_tarfile(path):
+        raise InvalidInput(
+            "not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}"
+        )
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is not None and member.name.endswith(".xyz"):
+                molecule = parse_xyz(content.read().decode("ascii"))
+                if molecule.id not in _uncharacterised():
+                    yield molecule
+
+
+def parse_xyz(text: str) -> _Molecule:
+    """One XYZ file of the publisher: N; `gdb`, index, properties; atoms; frequencies; two SMILES; two InChI.
+
+    The first SMILES is GDB-17's, which qm9pack has too.
+    """
+    lines = text.splitlines()
+    n_atoms = int(lines[0])
+    _, index, *properties = lines[1].split()
+    atoms = [line.split() for line in lines[2 : 2 + n_atoms]]
+    return _Molecule(
+        id=int(index),
+        smiles=lines[3 + n_atoms].split()[0],
+        symbols="".join(atom[0] for atom in atoms),
+        positions=_positions([value for atom in atoms for value in atom[1:4]]),
+        properties=_floats(properties),
+    )
+
+
+def _positions(texts: list[str]) -> NDArray[np.float32]:
+    return np.array(_floats(texts), dtype=np.float32).reshape(-1, 3)
+
+
+def _floats(texts: list[str]) -> list[float]:
+    """Numbers, some of which Mathematica wrote: 1.2*^-6."""
+    try:
+        return list(map(float, texts))
+    except ValueError:
+        return [float(text.replace("*^", "e")) for text in texts]
+
+
+def _counted(molecules: Iterable[_Molecule], progress: Progress) -> Iterator[_Molecule]:
+    for done, molecule in enumerate(molecules, start=1):
+        if done % _REPORT_EVERY == 0 or done == N_CHARACTERISED:
+            progress(done, N_CHARACTERISED, "reading QM9")
+        yield molecule
+
+
+def _pack(molecules: Iterable[_Molecule]) -> tuple[NDArray[np.int64], PackedMolecules, Annotations]:
+    """(ids, molecules, annotations), ascending by id."""
+    rows = sorted(molecules, key=lambda molecule: molecule.id)
+    table = np.array([row.properties for row in rows], dtype=np.float64).reshape(-1, len(PROPERTY_UNITS))
+    packed = PackedMolecules(
+        np.concatenate([row.positions for row in rows]),
+        _atomic_numbers("".join(row.symbols for row in rows)),
+        offsets_of([len(row.symbols) for row in rows]),
+    )
+    columns = {name: table[:, i] for i, name in enumerate(PROPERTY_UNITS)}
+    annotations = Annotations(np.array([row.smiles for row in rows]), columns, PROPERTY_UNITS)
+    return np.array([row.id for row in rows], dtype=np.int64), packed, annotations
+
+
+def _atomic_numbers(symbols: str) -> NDArray[np.uint8]:
+    """Elements of QM9 all have one letter."""
+    lookup = np.zeros(128, dtype=np.uint8)
+    lookup[list(b"HCNOF")] = VOCABULARY
+    return lookup[np.frombuffer(symbols.encode("ascii"), dtype=np.uint8)]
+
+
+def _check_complete(ids: NDArray[np.int64], source: Path) -> None:
+    expected = characterised_ids()
+    if not np.array_equal(ids, expected):
+        missing = len(np.setdiff1d(expected, ids))
+        raise InvalidInput(
+            f"{source} is not a whole copy of QM9",
+            received=f"{len(ids)} molecules, {missing} of {N_CHARACTERISED} missing",
+            remedy="fetch it again",
+        )
