@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-OTHER_OPTIONS = "Options"
+ARGUMENTS, OTHER_OPTIONS = "Arguments", "Options"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,25 +115,32 @@ class SubGroup(TyperGroup):
             raise unknown_command(args[0], self.commands)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each command with the whole first sentence of its help."""
+        rows = [(name, command.get_short_help_str(limit=200)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 class Command(TyperCommand):
     """A command whose help groups options by their `rich_help_panel`."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments first, then one section for each panel, shared options last."""
+        """Arguments, the command's own options, then one section for each panel."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 sections.setdefault(_panel(parameter), []).append(record)
-        for title in sorted(sections, key=lambda title: (title != "Arguments", title == OTHER_OPTIONS)):
+        first = [title for title in (ARGUMENTS, OTHER_OPTIONS) if title in sections]
+        for title in dict.fromkeys([*first, *sections]):
             with formatter.section(title):
                 formatter.write_dl(sections[title])
 
 
 def _panel(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return "Arguments"
+        return ARGUMENTS
     return getattr(parameter, "rich_help_panel", None) or OTHER_OPTIONS
 
 
@@ -148,7 +155,8 @@ def unknown_command(typed: str, known: Iterable[str]) -> Exception:
 
 def usage_error(message: str) -> Exception:
     """Wrong usage of the command line, which exits with 2; `message` is shown as it is."""
-    return UsageError(message)
+    error: Exception = UsageError(message)
+    return error
 
 
 # typer shows click's usage errors but, depending on its release, not under one importable name.

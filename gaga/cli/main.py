@@ -1,7 +1,7 @@
 """The entry point of `gaga`, and the one place where an error becomes a line and an exit code.
 
-Exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 interrupted; 141 the reader of the output
-left; 143 terminated.
+Exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 interrupted; 141 nobody reads the output
+any more; 143 terminated.
 """
 
 import errno
@@ -19,7 +19,11 @@ from gaga.base.errors import GagaError
 from gaga.cli.commands import LazyGroup, UsageError, examples
 
 app = typer.Typer(
-    cls=LazyGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=False
+    cls=LazyGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    invoke_without_command=False,
 )
 
 
@@ -41,7 +45,8 @@ def _print_version(wanted: bool) -> None:
 )
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
     ] = False,
 ) -> None:
     """Find where diffusion noise turns molecules Gaussian; train and sample 3D molecules only up to there.
@@ -84,7 +89,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     """The exit code and the line for an error."""
     match error:
         case KeyboardInterrupt():
-            return 130, f"interrupted; {error.args[0] if error.args else 'whatever was stored before is as it was'}"
+            return (
+                130,
+                f"interrupted; {error.args[0] if error.args else 'whatever was stored before is as it was'}",
+            )
         case Terminated():
             return 143, "terminated; whatever was stored before is as it was"
         case GagaError():
@@ -134,7 +142,7 @@ def _write_traceback() -> None:
 
 
 def _reader_left() -> int:
-    """Nobody reads the output any more (`gaga ... | head`): keep the interpreter from complaining at its end."""
+    """Nobody reads the output any more (`gaga ... | head`): the interpreter must not complain at its end."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141

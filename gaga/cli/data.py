@@ -1,0 +1,181 @@
+"""`gaga data`: which data sets there are, preparing them, and what is in them.
+
+Example:
+    gaga data info mine.sdf.gz
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gaga.cli import options
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.render import Output, Table, human_bytes
+
+if TYPE_CHECKING:
+    from gaga.data import Dataset
+
+app = new_app(group=True)
+
+Wanted = Annotated[
+    str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
+]
+SplitSeed = Annotated[
+    int | None, typer.Option("--split-seed", min=0, help="Draw the split anew; by default the published one.")
+]
+
+
+@app.callback(epilog=examples("gaga data list", "gaga data info mine.sdf.gz"))
+def group() -> None:
+    """List, prepare or describe data sets."""
+
+
+@app.command("list", cls=Command, epilog=examples("gaga data list", "gaga data list --json"))
+def list_datasets(cache: options.Cache = None, json: options.Json = False) -> None:
+    """List the named data sets and whether they are ready on this machine."""
+    from gaga.data.loading import NAMES
+
+    found = [describe_named(name, cache) for name in NAMES]
+    rows = [(d["name"], d["state"], d["size"] and human_bytes(d["size"]), d["path"]) for d in found]
+    Output(json=json).show(
+        {"datasets": found},
+        Table(columns=("data set", "state", "size", "path"), rows=rows),
+        "Any command also takes your own molecules: --dataset mine.sdf, .sdf.gz, .xyz, or a folder of them.",
+    )
+
+
+def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
+    """State of a named data set: prepared in the cache, at hand in a package, or to be downloaded."""
+    from gaga.data import prepared_path
+    from gaga.data.qm9 import installed_qm9pack
+
+    prepared = prepared_path(name, cache)
+    if prepared.is_file():
+        return {"name": name, "state": "prepared", "path": str(prepared), "size": prepared.stat().st_size}
+    source = installed_qm9pack()
+    if source is not None:
+        return {"name": name, "state": "installed, prepared at first use", "path": str(source), "size": None}
+    return {"name": name, "state": "downloaded at first use", "path": None, "size": None}
+
+
+@app.command(
+    "prepare",
+    cls=Command,
+    epilog=examples(
+        "gaga data prepare qm9",
+        "gaga data prepare qm9 --from dsgdb9nsd.xyz.tar.bz2",
+        "gaga data prepare qm9 --lean --out qm9_lean.h5",
+        "gaga data prepare mine.sdf.gz --out mine.h5",
+    ),
+)
+def prepare_dataset(
+    name: Wanted,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE.h5", help="Where to; named data sets go to the cache by default."
+        ),
+    ] = None,
+    lean: Annotated[
+        bool, typer.Option("--lean", help="Positions, elements and split alone, compressed; needs --out.")
+    ] = False,
+    source: options.Source = None,
+    split_seed: SplitSeed = None,
+    cache: options.Cache = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Read a data set once and keep it packed, so that it opens in under a second."""
+    from gaga.cli.commands import usage_error
+    from gaga.data import load_dataset, prepare
+
+    if out is None and (lean or split_seed is not None):
+        raise usage_error(
+            "--lean and --split-seed need --out FILE.h5: the cache keeps whole data sets, split as published"
+        )
+    output = Output(json=json)
+    with output.progress(f"preparing {name}") as progress:
+        path = prepare(
+            name, out=out, lean=lean, overwrite=overwrite, source=source, cache_dir=cache,
+            split_seed=split_seed, progress=progress,
+        )  # fmt: skip
+    dataset = load_dataset(path)
+    size = path.stat().st_size
+    output.show(
+        {"path": str(path), "size": size, **summary(dataset)},
+        f"{len(dataset):,} molecules of {dataset.name} are prepared in {path} ({human_bytes(size)}).",
+        *_skipped_lines(dataset),
+    )
+
+
+@app.command("info", cls=Command, epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json"))
+def info(
+    name: Wanted, source: options.Source = None, cache: options.Cache = None, json: options.Json = False
+) -> None:
+    """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
+    output = Output(json=json)
+    dataset = read_dataset(name, output, cache=cache, source=source)
+    units = dataset.annotations.units
+    properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
+    payload = {**summary(dataset), "has_smiles": dataset.smiles is not None, "properties": properties}
+    output.show(payload, *_tables(payload))
+
+
+def read_dataset(
+    name: str, output: Output, *, cache: Path | None = None, source: Path | None = None
+) -> "Dataset":
+    """The data set of that name or path; what was skipped is told on stderr."""
+    from gaga.data import load_dataset
+
+    with output.progress(f"reading {name}") as progress:
+        dataset = load_dataset(name, source=source, cache_dir=cache, progress=progress)
+    for line in _skipped_lines(dataset):
+        output.note(line)
+    return dataset
+
+
+def summary(dataset: "Dataset") -> dict[str, Any]:
+    """What a data set holds, as JSON has it."""
+    import numpy as np
+
+    from gaga.chem.elements import symbol_of
+
+    numbers, atoms = np.unique(dataset.atomic_numbers, return_counts=True)
+    sizes, counts = np.unique(dataset.n_atoms, return_counts=True)
+    return {
+        "name": dataset.name,
+        "molecules": len(dataset),
+        "atoms": len(dataset.atomic_numbers),
+        "elements": [
+            {"symbol": symbol_of(int(z)), "atoms": int(n)} for z, n in zip(numbers, atoms, strict=True)
+        ],
+        "sizes": [{"n_atoms": int(n), "molecules": int(c)} for n, c in zip(sizes, counts, strict=True)],
+        "splits": {name: len(members) for name, members in dataset.splits.items()},
+        "skipped": [{"reason": reason, "molecules": n} for reason, n in dataset.skipped.items()],
+        "origin": dataset.origin,
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _skipped_lines(dataset: "Dataset") -> list[str]:
+    if not dataset.skipped:
+        return []
+    reasons = ", ".join(f"{n} {reason}" for reason, n in dataset.skipped.items())
+    return [f"Skipped {sum(dataset.skipped.values())} molecules: {reasons}."]
+
+
+def _tables(payload: dict[str, Any]) -> list[Table | str]:
+    sizes = [row["n_atoms"] for row in payload["sizes"]]
+    rows: list[tuple[str, object]] = [
+        ("molecules", f"{payload['molecules']:,}"),
+        ("atoms", f"{payload['atoms']:,}"),
+        ("elements", ", ".join(f"{e['symbol']} {e['atoms']:,}" for e in payload["elements"])),
+        ("atoms a molecule", f"{sizes[0]} to {sizes[-1]}"),
+        *((f"split {name}", f"{n:,}") for name, n in payload["splits"].items()),
+        ("SMILES", "yes" if payload["has_smiles"] else "no"),
+        ("properties", " ".join(p["name"] for p in payload["properties"]) or "none"),
+        ("origin", payload["origin"]),
+        ("fingerprint", payload["fingerprint"][:16]),
+    ]
+    return [Table(columns=("data set", payload["name"]), rows=rows)]

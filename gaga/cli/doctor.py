@@ -1,0 +1,204 @@
+"""`gaga doctor`: what works on this machine, and how to mend the rest.
+
+Example:
+    gaga doctor
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from gaga.base.errors import GagaError
+from gaga.cli import options
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.render import Output, Table, human_bytes
+
+app = new_app()
+
+State = Literal["ok", "missing", "broken"]
+PACKAGES = ("numpy", "scipy", "h5py", "torch", "rdkit", "safetensors", "matplotlib", "pooch", "typer", "rich")
+ARCHIVE_BYTES = 86_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the report: `missing` can be lived with, `broken` cannot; both come with a remedy."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@app.command(cls=Command, epilog=examples("gaga doctor", "gaga doctor --json"))
+def doctor(
+    store: options.StorePath = options.DEFAULT_STORE,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """Check device, versions, store, cache, data sets and shipped files; say how to mend what is missing.
+
+    Exits with 1 where something is broken that gaga cannot do without.
+    """
+    checks = list(run_checks(store, cache))
+    broken = [check for check in checks if check.state == "broken"]
+    remedies = [f"{check.name}: {check.remedy}." for check in checks if check.remedy]
+    Output(json=json).show(
+        {"healthy": not broken, "checks": checks},
+        Table(columns=("", "state", "found"), rows=[(c.name, c.state, c.found) for c in checks]),
+        "\n".join(remedies) or "Everything is in order.",
+    )
+    if broken:
+        raise typer.Exit(1)
+
+
+def run_checks(store: Path, cache: Path | None) -> Iterator[Check]:
+    """Every check, in the order of the report."""
+    from gaga import __version__
+
+    yield Check(name="gaga", state="ok", found=f"{__version__}, {Path(__file__).parents[1]}")
+    yield Check(
+        name="python", state="ok", found=f"{platform.python_version()} on {platform.platform(terse=True)}"
+    )
+    yield from map(check_package, PACKAGES)
+    yield check_device()
+    yield check_store(store)
+    yield from check_data(cache)
+    yield from map(check_shipped, SHIPPED)
+
+
+def check_package(name: str) -> Check:
+    """Whether a package that gaga depends on is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Check(name=name, state="ok", found=version(name))
+    except PackageNotFoundError:
+        remedy = (
+            f"pip install {name}" if name != "rdkit" else "pip install rdkit; without it no SDF, no validity"
+        )
+        return Check(
+            name=name, state="missing" if name == "rdkit" else "broken", found="not installed", remedy=remedy
+        )
+
+
+def check_device() -> Check:
+    """What the network would run on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Check(name="device", state="broken", found=_one_line(error), remedy="pip install torch")
+    cores = f"{os.cpu_count()} processor cores, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        found = f"cuda: {card.name}, {human_bytes(card.total_memory)}, CUDA {torch.version.cuda}; {cores}"
+        return Check(name="device", state="ok", found=found)
+    if torch.backends.mps.is_available():
+        return Check(name="device", state="ok", found=f"mps; {cores}")
+    if shutil.which("nvidia-smi"):
+        return Check(
+            name="device",
+            state="missing",
+            found=f"an NVIDIA driver, but torch {torch.__version__} cannot use it; {cores}",
+            remedy="install a CUDA build of torch that suits the driver",
+        )
+    return Check(name="device", state="ok", found=f"cpu, no GPU; {cores}")
+
+
+def check_store(path: Path) -> Check:
+    """Whether the store can be read, and its folder written to."""
+    from gaga.store import Store
+
+    try:
+        count = sum(not entry.shipped for entry in Store(path).entries())
+    except (GagaError, OSError) as error:
+        return Check(
+            name="store",
+            state="broken",
+            found=_one_line(error),
+            remedy="name another with --store or GAGA_STORE",
+        )
+    folder = path.absolute().parent
+    if not os.access(folder, os.W_OK):
+        return Check(
+            name="store", state="missing", found=f"{path}: its folder cannot be written to",
+            remedy="name another with --store or GAGA_STORE",
+        )  # fmt: skip
+    return Check(
+        name="store",
+        state="ok",
+        found=f"{path}, {count} results" if path.exists() else f"{path}, not made yet",
+    )
+
+
+def check_data(cache: Path | None) -> Iterator[Check]:
+    """The cache, and where each named data set would come from."""
+    from gaga.cli.data import describe_named
+    from gaga.data import default_cache_dir
+    from gaga.data.loading import NAMES
+
+    folder = cache or default_cache_dir()
+    yield _check_cache(folder)
+    for name in NAMES:
+        state = describe_named(name, cache)
+        if state["path"] is None:
+            yield Check(
+                name=name, state="missing", found=f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}",
+                remedy='pip install "gaga-mol[qm9]" brings it, or gaga data prepare qm9 --from a local copy',
+            )  # fmt: skip
+        else:
+            yield Check(name=name, state="ok", found=f"{state['state']}: {state['path']}")
+
+
+def _check_cache(folder: Path) -> Check:
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
+        return Check(
+            name="cache", state="ok", found=str(folder) + ("" if folder.exists() else ", not made yet")
+        )
+    return Check(
+        name="cache", state="missing", found=f"{folder} cannot be written to",
+        remedy="name another with --cache or GAGA_CACHE",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """A file that comes with the package."""
+
+    name: str
+    file: str
+    without: str
+
+
+SHIPPED = (
+    Shipped(name="shipped results", file="results.h5", without="gaga tstar needs gaga gaussianity first"),
+    Shipped(
+        name="shipped real data's row",
+        file="reference_qm9.json",
+        without="gaga evaluate shows no real data beside",
+    ),
+)
+
+
+def check_shipped(shipped: Shipped) -> Check:
+    """Whether a file that ships with the package is there."""
+    path = Path(__file__).parents[1] / "shipped" / shipped.file
+    if path.is_file():
+        return Check(
+            name=shipped.name, state="ok", found=f"{shipped.file}, {human_bytes(path.stat().st_size)}"
+        )
+    return Check(
+        name=shipped.name, state="missing", found=f"{shipped.file} is not in the package: {shipped.without}",
+        remedy="install gaga-mol again",
+    )  # fmt: skip
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

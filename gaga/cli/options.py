@@ -1,0 +1,202 @@
+"""Options that commands share, each defined once; a command names them as the types of its parameters."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gaga.cli.commands import usage_error
+
+_WHERE = "Results"
+_RUN = "This run"
+
+
+def between(low: float, high: float) -> Callable[[float | None], float | None]:
+    """A callback that lets numbers in the open interval (low, high) through, and none at all."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not low < value < high:
+            raise typer.BadParameter(f"{value:g} is not between {low:g} and {high:g}, ends excluded.")
+        return value
+
+    return check
+
+
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME|PATH",
+        show_default=True,
+        help="qm9, or your own molecules: .sdf, .sdf.gz, .xyz, a folder of them, or a prepared .h5.",
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split", metavar="train|valid|test|all", show_default=True, help="Which molecules are used."
+    ),
+]
+Fraction = Annotated[
+    float,
+    typer.Option(
+        "--fraction",
+        metavar="NUMBER",
+        show_default=True,
+        help="Share of these molecules, drawn by the seed; above 0, at most 1.",
+    ),
+]
+StorePath = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        envvar="GAGA_STORE",
+        metavar="FILE",
+        show_default=True,
+        show_envvar=True,
+        rich_help_panel=_WHERE,
+        help="The file that results are kept in.",
+    ),
+]
+DEFAULT_STORE = Path("gaga.h5")
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", rich_help_panel=_WHERE, help="Name of the result in the store."),
+]
+Replace = Annotated[
+    bool,
+    typer.Option("--replace", rich_help_panel=_WHERE, help="Replace a different result of that name."),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", rich_help_panel=_WHERE, help="Write over an output file that is already there."
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        rich_help_panel=_WHERE,
+        help="Print exactly one JSON object; its keys are listed in docs/JSON.md.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=2**32 - 1,
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="Seed of every random number.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, rich_help_panel=_RUN, help="Processor threads to use; all of them by default."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|mps",
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="Where the network runs.",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        envvar="GAGA_CACHE",
+        metavar="FOLDER",
+        show_envvar=True,
+        rich_help_panel=_RUN,
+        help="Folder of prepared data sets; your user cache by default.",
+    ),
+]
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        help="A local copy of QM9: dsgdb9nsd.xyz.tar.bz2, or the CSV folder of qm9pack.",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="A gaga checkpoint, or a folder of EDM's code."),
+]
+
+SPLITS = ("train", "valid", "test", "all")
+
+
+def check_split(split: str) -> str:
+    """The split in lower case.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    if split.lower() not in SPLITS:
+        raise usage_error(f"invalid value for --split: {split!r}; choose from {', '.join(SPLITS)}")
+    return split.lower()
+
+
+def check_fraction(fraction: float) -> float:
+    """The fraction where it is above 0 and at most 1.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 0.0 < fraction <= 1.0:
+        raise usage_error(f"invalid value for --fraction: {fraction:g} is not above 0 and at most 1")
+    return fraction
+
+
+def parse_steps(text: str, *, last: int, option: str = "--timesteps") -> tuple[int, ...]:
+    """Steps of a schedule from "50:1000:50" (first:last:stride, both ends included), "300,400,550", or both.
+
+    Sorted, each once.
+
+    Raises:
+        UsageError: the text is neither, or a step is not in 1..`last`.
+    """
+    steps: set[int] = set()
+    for part in text.split(","):
+        steps.update(_steps_of(part.strip(), text, option))
+    outside = [step for step in sorted(steps) if not 1 <= step <= last]
+    if outside:
+        raise usage_error(f"invalid value for {option}: step {outside[0]} is not in 1 to {last}")
+    return tuple(sorted(steps))
+
+
+def _steps_of(part: str, text: str, option: str) -> range:
+    match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9})(?::(\d{1,9}))?)?", part)
+    if match is None:
+        raise usage_error(f"invalid value for {option}: {text!r}; write 50:1000:50 or 300,400,550")
+    first, last, stride = match[1], match[2] or match[1], match[3] or "1"
+    if int(stride) < 1 or int(last) < int(first):
+        raise usage_error(
+            f"invalid value for {option}: {part} has no steps; write first:last:stride, such as 50:1000:50"
+        )
+    # A range longer than any schedule would fill the memory before its end is refused.
+    return range(int(first), min(int(last), 10**6) + 1, int(stride))
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit the threads of numerical libraries; takes effect on those not yet imported, and on torch."""
+    if threads is None:
+        return
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

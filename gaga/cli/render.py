@@ -1,0 +1,146 @@
+"""What a command shows: tables on stdout and notes on stderr; with --json, one object on stdout."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaga.base.progress import Progress
+from gaga.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from gaga.store import Entry
+
+MISSING = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under headings; numbers are aligned to the right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a command's words go.
+
+    Attributes:
+        json: whether stdout carries one JSON object and nothing else.
+    """
+
+    json: bool = False
+
+    def note(self, line: str) -> None:
+        """A line for the reader on stderr."""
+        sys.stderr.write(f"{line}\n")
+
+    def progress(self, label: str) -> AbstractContextManager[Progress]:
+        """A progress bar on stderr while the block runs."""
+        return progress_bar(label, quiet=self.json)
+
+    def show(self, payload: Mapping[str, object], *parts: Table | str) -> None:
+        """The payload as JSON, or else the tables and sentences."""
+        if self.json:
+            sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+            return
+        for part in parts:
+            sys.stdout.write(format_table(part) if isinstance(part, Table) else f"{part}\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: arrays become lists, dataclasses objects, and what is not finite null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | range):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value) if isinstance(value, Path) else value
+
+
+def format_table(table: Table) -> str:
+    """The table as aligned lines, with an empty line after it; nothing is cut off or wrapped."""
+    cells = [[text(value) for value in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.columns, *cells, strict=True)]
+    right = [all(_is_number(row[i]) for row in table.rows) for i in range(len(widths))]
+    lines = [_bold(table.title)] if table.title else []
+    lines.append(_align(table.columns, widths, right))
+    lines.append("  ".join("─" * width for width in widths))
+    lines.extend(_align(row, widths, right) for row in cells)
+    return "\n".join(line.rstrip() for line in lines) + "\n\n"
+
+
+def text(value: object) -> str:
+    """A cell: four significant digits for a number, yes or no, a dash for nothing."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _align(cells: Iterable[str], widths: Iterable[int], right: Iterable[bool]) -> str:
+    return "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+
+
+def _bold(line: str) -> str:
+    return f"\033[1m{line}\033[0m" if sys.stdout.isatty() else line
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:
+    """The JSON object that says where a result is: the same keys in every command.
+
+    `found` says that it was there already, computed by the same command on the same inputs.
+    """
+    return {
+        "store": None if entry.shipped else str(path),
+        "kind": entry.kind,
+        "name": entry.name,
+        "shipped": entry.shipped,
+        "found": found,
+        "created": entry.created,
+        "gaga_version": entry.gaga_version,
+        "seed": entry.seed,
+        "config": entry.config,
+        "inputs": entry.inputs,
+        "digest": entry.digest,
+    }
+
+
+def stored_line(entry: "Entry", path: Path, *, found: bool) -> str:
+    """A sentence that says where a result is, and whether it was found there."""
+    place = "the results that ship with gaga" if entry.shipped else str(path)
+    if found:
+        return (
+            f"Found {entry.kind}/{entry.name} in {place}, made on {entry.created[:10]} by this very command."
+        )
+    return f"Stored as {entry.kind}/{entry.name} in {place}."

@@ -1,0 +1,113 @@
+"""What commands do with stored results: find before computing, and never mix two under one name."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from gaga.base.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from gaga.store import Entry, Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """Which result: its kind and name, and everything that it is computed from."""
+
+    kind: str
+    name: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[T]):
+    """A result with its header; `found` where it had been computed before."""
+
+    result: T
+    entry: "Entry"
+    found: bool
+
+
+def compute_once(
+    store: "Store", key: Key, as_type: type[T], compute: Callable[[], T], *, replace: bool = False
+) -> Outcome[T]:
+    """The stored result where it is this very computation; else compute it and put it there.
+
+    Raises:
+        Conflict: a different result of that name is in the user's store, and `replace` is false; nothing is
+            computed.
+    """
+    same = store.same(key.kind, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
+    if same is not None:
+        return Outcome(result=store.get(key.kind, key.name, as_type), entry=same, found=True)
+    if not replace:
+        _refuse_to_mix(store, key)
+    result = compute()
+    entry = store.put(
+        key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace
+    )
+    return Outcome(result=result, entry=entry, found=False)
+
+
+def _refuse_to_mix(store: "Store", key: Key) -> None:
+    there = store.find(key.kind, key.name)
+    if there is None or there.shipped:
+        return
+    changed = [
+        name for name in {**there.config, **key.config} if there.config.get(name) != key.config.get(name)
+    ]
+    changed += ["the seed"] if there.seed != key.seed else []
+    changed += ["the molecules"] if dict(there.inputs) != dict(key.inputs) else []
+    raise Conflict(
+        f"a different {key.kind} result named {there.name} is stored already",
+        received=f"other {', '.join(changed)}" if changed else None,
+        remedy="give this one another --name, or add --replace",
+    )
+
+
+def slug(text: str) -> str:
+    """A text as part of a result's name: spaces and slashes become underscores."""
+    return re.sub(r"[\s/]+", "_", text.strip())
+
+
+def locate(store: "Store", wanted: str) -> "Entry":
+    """The entry of "name" or "kind/name".
+
+    Raises:
+        NotFound: there is none.
+        Conflict: results of several kinds have the name.
+    """
+    kind, slash, name = wanted.partition("/")
+    if slash:
+        return store.require(kind, name)
+    matches = [entry for entry in store.entries() if entry.name.lower() == wanted.lower()]
+    if len(matches) > 1:
+        choices = " or ".join(f"{entry.kind}/{entry.name}" for entry in matches)
+        raise Conflict(f"several results are named {wanted}", remedy=f"say {choices}")
+    if not matches:
+        raise NotFound("no result of that name", received=wanted, remedy=_near(store, wanted))
+    return matches[0]
+
+
+def _near(store: "Store", wanted: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(wanted, [entry.name for entry in store.entries()], cutoff=0.5)
+    return (
+        f"did you mean {' or '.join(near)}? gaga store list shows all"
+        if near
+        else "gaga store list shows all"
+    )
+
+
+def open_store(path: Path) -> "Store":
+    """The user's results, with the shipped ones behind them."""
+    from gaga.store import Store
+
+    return Store(path)

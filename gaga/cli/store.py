@@ -1,0 +1,247 @@
+"""`gaga store`: everything that the store holds, with its provenance.
+
+Example:
+    gaga store show identity_to_gaussian_qm9
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.cli import options
+from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.render import Output, Table, human_bytes, plain
+from gaga.cli.results import locate, open_store
+
+if TYPE_CHECKING:
+    from gaga.store import Entry
+
+app = new_app(group=True)
+
+Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result's name, or kind/name.")]
+FORMATS = ("csv", "json")
+
+
+@app.callback(epilog=examples("gaga store list", "gaga store show identity_to_gaussian_qm9"))
+def group() -> None:
+    """List, show, export or delete stored results."""
+
+
+@app.command("list", cls=Command, epilog=examples("gaga store list", "gaga store list --kind tstar --json"))
+def list_results(
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Only results of this kind, such as variance or tstar.")
+    ] = None,
+    store: options.StorePath = options.DEFAULT_STORE,
+    json: options.Json = False,
+) -> None:
+    """List the results of the store and those that ship with gaga."""
+    entries = open_store(store).entries(kind)
+    rows = [
+        (
+            e.kind,
+            e.name,
+            e.created[:16].replace("T", " "),
+            human_bytes(e.nbytes),
+            "shipped" if e.shipped else "store",
+        )
+        for e in entries
+    ]
+    table = Table(
+        columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}"
+    )
+    Output(json=json).show(
+        {"store": str(store), "results": [_header(entry) for entry in entries]},
+        table if rows else f"No results in {store} yet: gaga variance --dataset qm9 makes the first.",
+    )
+
+
+@app.command(
+    "show",
+    cls=Command,
+    epilog=examples("gaga store show identity_to_gaussian_qm9", "gaga store show variance/qm9"),
+)
+def show(
+    name: Wanted,
+    store: options.StorePath = options.DEFAULT_STORE,
+    json: options.Json = False,
+) -> None:
+    """Show how a result was made and what it holds; single numbers in full, arrays by their shape."""
+    results = open_store(store)
+    entry = locate(results, name)
+    arrays = results.arrays(entry.kind, entry.name)
+    values = [
+        {"name": field, "shape": list(getattr(value, "shape", ())), "value": _single(value)}
+        for field, value in arrays.items()
+    ]
+    rows = [(field, _shape(value), _single(value)) for field, value in arrays.items()]
+    header = Table(columns=("", ""), rows=_provenance(entry), title=f"{entry.kind}/{entry.name}")
+    Output(json=json).show(
+        {**_header(entry), "values": values}, header, Table(columns=("value", "shape", "is"), rows=rows)
+    )
+
+
+@app.command(
+    "export",
+    cls=Command,
+    epilog=examples(
+        "gaga store export identity_to_gaussian_qm9 --out curves.json",
+        "gaga store export variance_qm9 --field n_atoms --out sizes.csv",
+    ),
+)
+def export(
+    name: Wanted,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="A .csv or .json file; else the terminal."),
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", help="One value of the result instead of all of them.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="csv|json", help="The form; by default that of --out's suffix, else csv."
+        ),
+    ] = None,
+    store: options.StorePath = options.DEFAULT_STORE,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Export a result as JSON, or as CSV with one line for each number: value, index, number.
+
+    With --field, CSV has a line for each entry of the array's first axis.
+    """
+    form = _check_format(form, out, json=json)
+    results = open_store(store)
+    entry = locate(results, name)
+    arrays = _chosen(results.arrays(entry.kind, entry.name), field)
+    if out is None:
+        _write(sys.stdout, form, entry, arrays)
+        return
+    _write_file(out, form, entry, arrays, overwrite=overwrite)
+    payload = {
+        "kind": entry.kind,
+        "name": entry.name,
+        "out": str(out),
+        "format": form,
+        "values": list(arrays),
+    }
+    Output(json=json).show(payload, f"Wrote {len(arrays)} values of {entry.kind}/{entry.name} to {out}.")
+
+
+@app.command("delete", cls=Command, epilog=examples("gaga store delete tstar/tstar_qm9"))
+def delete(
+    name: Wanted,
+    store: options.StorePath = options.DEFAULT_STORE,
+    json: options.Json = False,
+) -> None:
+    """Delete a result from the store; those that ship with gaga stay."""
+    results = open_store(store)
+    entry = locate(results, name)
+    if entry.shipped:
+        raise Conflict(f"{entry.kind}/{entry.name} ships with gaga and cannot be deleted")
+    results.delete(entry.kind, entry.name)
+    Output(json=json).show(
+        {"store": str(store), "deleted": {"kind": entry.kind, "name": entry.name}},
+        f"Deleted {entry.kind}/{entry.name} from {store}.",
+    )
+
+
+def _header(entry: "Entry") -> dict[str, object]:
+    names = (
+        "kind",
+        "name",
+        "shipped",
+        "created",
+        "gaga_version",
+        "format_version",
+        "seed",
+        "nbytes",
+        "digest",
+    )
+    return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
+
+
+def _provenance(entry: "Entry") -> list[tuple[str, object]]:
+    made = f"{entry.created} by gaga {entry.gaga_version}" + (", shipped" if entry.shipped else "")
+    rows: list[tuple[str, object]] = [("made", made), ("seed", entry.seed)]
+    rows += [(f"from {name}", digest[:16]) for name, digest in entry.inputs.items()]
+    rows += [(name, _brief(value)) for name, value in entry.config.items()]
+    return [*rows, ("digest", entry.digest[:16])]
+
+
+def _brief(value: object) -> object:
+    line = str(value)
+    return line if len(line) <= 80 else f"{line[:77]}..."
+
+
+def _single(value: Any) -> object:
+    return None if getattr(value, "ndim", 0) else plain(value)
+
+
+def _shape(value: Any) -> str:
+    return "×".join(map(str, getattr(value, "shape", ()))) or "single"
+
+
+def _check_format(form: str | None, out: Path | None, *, json: bool) -> str:
+    if form is None:
+        form = out.suffix.lstrip(".").lower() if out else ("json" if json else "csv")
+    if json and out is None and form != "json":
+        raise usage_error("--json prints one JSON object, so --format csv needs --out FILE")
+    if form not in FORMATS:
+        raise InvalidInput("results are exported as .csv or .json", received=out or form)
+    return form
+
+
+def _chosen(arrays: dict[str, Any], field: str | None) -> dict[str, Any]:
+    if field is None:
+        return arrays
+    if field not in arrays:
+        raise NotFound("the result has no such value", received=field, remedy=f"it has {', '.join(arrays)}")
+    return {field: arrays[field]}
+
+
+def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *, overwrite: bool) -> None:
+    from gaga.base.files import atomic_write, refuse_to_overwrite
+
+    refuse_to_overwrite(path, overwrite=overwrite)
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        _write(file, form, entry, arrays)
+
+
+def _write(file: TextIO, form: str, entry: "Entry", arrays: dict[str, Any]) -> None:
+    import csv
+    import json
+
+    if form == "json":
+        payload = {**_header(entry), "values": {name: plain(value) for name, value in arrays.items()}}
+        json.dump(plain(payload), file, indent=2, allow_nan=False, ensure_ascii=False)
+        file.write("\n")
+        return
+    csv.writer(file, lineterminator="\n").writerows(_wide(arrays) if len(arrays) == 1 else _long(arrays))
+
+
+def _long(arrays: dict[str, Any]) -> Iterator[list[object]]:
+    """A line for each number of each array: value, index (empty for a single number), number."""
+    import numpy as np
+
+    yield ["value", "index", "number"]
+    for name, values in arrays.items():
+        for index, number in np.ndenumerate(np.asarray(values)):
+            yield [name, " ".join(map(str, index)), plain(number)]
+
+
+def _wide(arrays: dict[str, Any]) -> Iterator[list[object]]:
+    """A line for each entry of the first axis of the only array; columns are named by the other axes."""
+    import numpy as np
+
+    ((name, values),) = arrays.items()
+    table = np.atleast_1d(np.asarray(values))
+    yield ["index", *(".".join([name, *map(str, index)]) for index in np.ndindex(table.shape[1:]))]
+    for i, row in enumerate(table):
+        yield [i, *plain(np.ravel(row))]
