@@ -1,0 +1,73 @@
+"""Kolmogorov-Smirnov distance to N(0, 1): of one sample, of many at once, and of pooled histograms."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int64, Num
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import kstwo
+
+from gaga.base.errors import InvalidInput
+
+# Cells of equal probability under N(0, 1): a distance read off their edges is short by less than 1 / N_CELLS.
+N_CELLS = 16384
+
+
+def ks_statistic(values: Num[np.ndarray, "..."]) -> tuple[float, float]:
+    """Two-sided KS distance of the flattened values to N(0, 1), and its exact p-value (Simard 2011).
+
+    Raises:
+        InvalidInput: there are no values, or some are not finite.
+    """
+    flat = _finite(values).reshape(1, -1)
+    statistic = float(ks_distances(flat)[0])
+    return statistic, float(np.clip(kstwo.sf(statistic, flat.shape[1]), 0.0, 1.0))
+
+
+def ks_distances(values: Float[np.ndarray, "B n"]) -> Float64[np.ndarray, " B"]:
+    """KS distance of each row to N(0, 1): the largest gap on either side of every sorted value."""
+    n = values.shape[1]
+    probabilities = ndtr(np.sort(values.astype(np.float64, copy=False), axis=1))
+    above = np.arange(1, n + 1) / n - probabilities
+    below = probabilities - np.arange(n) / n
+    return np.asarray(np.maximum(above.max(axis=1), below.max(axis=1)))
+
+
+@lru_cache(maxsize=4096)
+def critical_distance(n: int, alpha: float) -> float:
+    """The KS distance that a sample of n independent N(0, 1) values exceeds with probability alpha."""
+    return float(kstwo.isf(alpha, n))
+
+
+def passes_ks(distances: Float64[np.ndarray, " B"], n: int, alpha: float) -> Bool[np.ndarray, " B"]:
+    """Which distances of samples of n values have a p-value of at least alpha."""
+    return distances <= critical_distance(n, alpha)
+
+
+def cell_counts(
+    values: Float64[np.ndarray, " n"], groups: Int64[np.ndarray, " n"], n_groups: int
+) -> Int[np.ndarray, "G cells"]:
+    """How many values of each group fall into each of N_CELLS cells, equally probable under N(0, 1)."""
+    cells = np.minimum((ndtr(values) * N_CELLS).astype(np.int64), N_CELLS - 1)
+    cells += groups * N_CELLS
+    return np.bincount(cells, minlength=n_groups * N_CELLS).reshape(n_groups, N_CELLS)
+
+
+def distance_of_counts(counts: Num[np.ndarray, "*rest cells"]) -> Float64[np.ndarray, "*rest"]:
+    """KS distance to N(0, 1) of the samples behind these cell counts, short by less than 1 / cells.
+
+    Between two edges both distribution functions only rise, and the normal one rises by 1 / cells.
+    """
+    cells = counts.shape[-1]
+    cumulative = np.cumsum(counts, axis=-1, dtype=np.float64)
+    gaps = cumulative / cumulative[..., -1:] - np.arange(1, cells + 1) / cells
+    return np.asarray(np.abs(gaps).max(axis=-1))
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    flat = np.asarray(values, dtype=np.float64)
+    if flat.size == 0 or not np.all(np.isfinite(flat)):
+        raise InvalidInput("a KS distance needs finite values", received=f"{flat.size} values")
+    return flat
