@@ -2,20 +2,22 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import platformdirs
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import locked, refuse_to_overwrite, unwritable
+from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.base.files import locked, refuse_to_overwrite
 from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
-from gaga.data.own import SUFFIXES, read_own
+from gaga.data.own import PUBLISHED_NAMES, SUFFIXES, read_own
 from gaga.data.prepared import read_prepared, write_prepared
 from gaga.data.qm9 import read_qm9
 from gaga.data.splits import content_split, edm_split
 
-NAMES = ("qm9",)
+NAMES = PUBLISHED_NAMES
 PREPARED_SUFFIXES = (".h5", ".hdf5")
 
 _log = logging.getLogger(__name__)
@@ -142,13 +144,21 @@ def _load_named(cache_dir: Path, source: Path | None, progress: Progress) -> Dat
     found = _read_cache(cached)
     if found is not None:
         return found
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(cache_dir, error) from error
-    with locked(cached):
+    with _sole_writer(cached):
         found = _read_cache(cached)
         return _fill_cache(cached, source, progress) if found is None else found
+
+
+@contextmanager
+def _sole_writer(cached: Path) -> Iterator[None]:
+    """Hold the cache's lock, if the cache can be written to at all."""
+    with ExitStack() as stack:
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(cached))
+        except (OSError, Unavailable) as error:
+            _log.warning("QM9 will not be kept prepared: %s", error)
+        yield
 
 
 def _read_cache(cached: Path) -> Dataset | None:
@@ -162,8 +172,12 @@ def _read_cache(cached: Path) -> Dataset | None:
 
 
 def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Dataset:
-    write_prepared(read_qm9(source, cached.parent, progress), cached)
-    return read_prepared(cached)
+    dataset = read_qm9(source, cached.parent, progress)
+    try:
+        write_prepared(dataset, cached)
+    except (NotFound, Unavailable) as error:
+        _log.warning("QM9 is not kept prepared: %s", error.what)
+    return dataset
 
 
 def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, progress: Progress) -> Path:
@@ -172,10 +186,13 @@ def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, pr
             "where to write the prepared file is not given", remedy="name it with --out data.h5"
         )
     _load_named(cache_dir, source, progress)
-    return prepared_path(str(name), cache_dir)
+    path = prepared_path(str(name), cache_dir)
+    if not path.exists():
+        raise Unavailable(f"cannot write {path}", remedy="name another place with --out data.h5")
+    return path
 
 
 def _split_again(dataset: Dataset, seed: int) -> Dataset:
-    named = dataset.name in NAMES
-    splits = edm_split(len(dataset), seed) if named else content_split(dataset.molecules, seed)
+    published = dataset.name in NAMES
+    splits = edm_split(len(dataset), seed) if published else content_split(dataset.molecules, seed)
     return dataclasses.replace(dataset, splits=splits)

@@ -1,4 +1,9 @@
-"""Prepared data sets: one HDF5 file of packed arrays, read with numpy and h5py alone (docs/FORMAT.md)."""
+"""Prepared data sets: one HDF5 file of packed arrays, written and read with numpy and h5py alone.
+
+Datasets: positions [A, 3] float32 in Å, atomic_numbers [A] uint8, offsets [M + 1] int64, ids [M] int64,
+splits/{train, valid, test} int64; unless lean, smiles [M] UTF-8 bytes and properties/<name> [M] float64 with the
+attributes name and unit. Root attributes: format, version, name, origin, vocabulary, skipped (JSON), fingerprint.
+"""
 
 import json
 from functools import partial

@@ -32,8 +32,8 @@ def content_split(molecules: PackedMolecules, seed: int = 0) -> dict[str, Int64[
     """80 / 10 / 10 by rank of a keyed hash of each molecule.
 
     The split depends on the molecules and the seed, not on their order or their file, and the copies of a
-    molecule stand side by side, so that hardly any is both trained and tested on. Three molecules or more leave
-    no split empty.
+    molecule stand side by side, so that hardly any is both trained and tested on. No split of three molecules
+    or more is empty.
     """
     keys = [_content_key(numbers, positions, seed) for numbers, positions in molecules]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)

@@ -1,0 +1,145 @@
+"""Molecule files by suffix: SDF, XYZ and SMILES, gzipped or not, read and written molecule by molecule.
+
+Reading needs no rdkit; writing needs it only for SDF with bonds.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.base.progress import Progress, silent
+from gaga.chem import sdf, xyz
+from gaga.chem.records import UNREADABLE, RawRecord, Record, Skipped, checked
+from gaga.chem.writers import SMILES_TAG, WRITTEN_SUFFIXES, MoleculeWriter, open_writer
+
+__all__ = [
+    "READ_SUFFIXES",
+    "SMILES_TAG",
+    "WRITTEN_SUFFIXES",
+    "MoleculeWriter",
+    "Record",
+    "Skipped",
+    "molecule_files",
+    "open_writer",
+    "read_molecules",
+]
+
+
+@dataclass(frozen=True)
+class _Format:
+    split: Callable[[Iterable[str]], Iterator[list[str]]]
+    parse: Callable[[list[str]], RawRecord]
+
+
+_SDF = _Format(sdf.split_records, sdf.parse_record)
+_XYZ = _Format(xyz.split_frames, xyz.parse_frame)
+_FORMATS = {".sdf": _SDF, ".sdf.gz": _SDF, ".xyz": _XYZ, ".xyz.gz": _XYZ}
+READ_SUFFIXES = tuple(_FORMATS)
+_REPORT_EVERY = 200
+
+
+def read_molecules(path: str | Path, progress: Progress = silent) -> Iterator[Record | Skipped]:
+    """The molecules of a file, or of all files of a folder in the order of their names, one at a time.
+
+    Bonds in a file are not read. What cannot be used comes as a `Skipped` in its place, for whoever counts.
+
+    Args:
+        path: an `.sdf` or multi-frame `.xyz`, gzipped or not, or a folder of them, its subfolders included.
+        progress: told the bytes read so far and in all.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the suffix is unknown, the file is empty, or the folder holds no molecule file.
+        Unavailable: a file cannot be read.
+    """
+    files = molecule_files(Path(path).expanduser())
+    total = sum(file.stat().st_size for file in files)
+    return _read_files(files, total, progress)
+
+
+def molecule_files(path: Path) -> list[Path]:
+    """The molecule files that a path stands for: itself, or those of a folder.
+
+    Raises:
+        NotFound: there is no such file or folder.
+        InvalidInput: the suffix is unknown, the file is empty, or the folder holds no molecule file.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and _format_suffix(file))
+        if not files:
+            raise InvalidInput("the folder holds no molecule file", received=path, remedy=_use_suffixes())
+        return files
+    if not path.exists():
+        raise NotFound("no such file or folder", received=path)
+    if not _format_suffix(path):
+        raise InvalidInput("unknown kind of molecule file", received=path.name, remedy=_use_suffixes())
+    if path.stat().st_size == 0:
+        raise InvalidInput("the file is empty", received=path)
+    return [path]
+
+
+def _use_suffixes() -> str:
+    return f"molecules are read from {', '.join(READ_SUFFIXES)} or a folder of them"
+
+
+def _format_suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((suffix for suffix in READ_SUFFIXES if name.endswith(suffix)), None)
+
+
+def _read_files(files: list[Path], total: int, progress: Progress) -> Iterator[Record | Skipped]:
+    before = 0
+    for file in files:
+        try:
+            with file.open("rb") as raw:
+                for n, molecule in enumerate(_read_file(raw, file), start=1):
+                    if n % _REPORT_EVERY == 0:
+                        progress(before + raw.tell(), total, file.name)
+                    yield molecule
+        except PermissionError as error:
+            raise Unavailable(f"cannot read {file}: {error.strerror}") from error
+        before += file.stat().st_size
+        progress(before, total, file.name)
+
+
+def _read_file(raw: BinaryIO, file: Path) -> Iterator[Record | Skipped]:
+    suffix = _format_suffix(file) or ""
+    layout = _FORMATS[suffix]
+    n = 0
+    try:
+        for n, lines in enumerate(layout.split(_text(raw, zipped=suffix.endswith(".gz"))), start=1):
+            yield _parsed(layout, lines, f"{file.name}, record {n}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if n == 0:
+            raise InvalidInput(f"{file} is not a whole gzip file", received=error) from error
+        yield Skipped(UNREADABLE, f"{file.name}, after record {n}", "the gzip file is cut short or damaged")
+
+
+def _text(raw: BinaryIO, *, zipped: bool) -> Iterable[str]:
+    """Lines of UTF-8 text, whatever the line ends; other bytes are kept aside until a name needs them."""
+    binary = gzip.GzipFile(fileobj=raw) if zipped else raw
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _parsed(layout: _Format, lines: list[str], where: str) -> Record | Skipped:
+    try:
+        raw = layout.parse([_legible(line) for line in lines])
+    except (ValueError, IndexError) as error:
+        return Skipped(UNREADABLE, where, str(error))
+    return checked(raw, where)
+
+
+def _legible(line: str) -> str:
+    """Bytes that are not UTF-8 are taken for Latin-1, as in many an old SDF."""
+    if line.isascii():
+        return line
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "surrogateescape").decode("latin-1")
+    return line

@@ -1,0 +1,104 @@
+"""A molecule as files have it, and what is said of one that cannot be used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from gaga.base.errors import InvalidInput
+from gaga.chem.elements import N_ELEMENTS, number_of
+
+NO_ATOMS = "no atoms"
+NO_3D = "no 3D coordinates"
+NON_FINITE = "non-finite coordinates"
+UNKNOWN_ELEMENT = "unknown element"
+UNREADABLE = "unreadable record"
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One molecule of a file: N atoms, their positions in Å, a name, and properties.
+
+    Properties that were read are text; those to be written may be text, numbers or truth values.
+    """
+
+    atomic_numbers: UInt8[np.ndarray, " N"]
+    positions: Float[np.ndarray, "N 3"]
+    name: str = ""
+    properties: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.positions.shape != (len(self.atomic_numbers), 3):
+            raise InvalidInput("positions and atomic numbers differ in length", received=self.positions.shape)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that cannot be used: why, in a few fixed words; where it is; and what was found there."""
+
+    reason: str
+    where: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRecord:
+    """What a parser found, before anything is asked of it.
+
+    Attributes:
+        symbols: an element symbol (or an atomic number, as XYZ allows) for each atom.
+        coordinates: three numbers for each atom, in Å.
+        name: the title.
+        properties: text by name.
+        declared_3d: whether coordinates that all lie in z = 0 are to be believed.
+    """
+
+    symbols: Sequence[str]
+    coordinates: Sequence[Sequence[float]]
+    name: str
+    properties: Mapping[str, str]
+    declared_3d: bool
+
+
+def checked(raw: RawRecord, where: str) -> Record | Skipped:
+    """The record where it is a molecule in 3D with known elements, else why not."""
+    if not raw.symbols:
+        return Skipped(NO_ATOMS, where)
+    numbers = np.array([_atomic_number(symbol) for symbol in raw.symbols], dtype=np.uint8)
+    if not np.all(numbers):
+        return Skipped(UNKNOWN_ELEMENT, where, raw.symbols[int(np.argmin(numbers))])
+    positions = np.array(raw.coordinates, dtype=np.float64)
+    if not np.all(np.isfinite(positions)):
+        return Skipped(NON_FINITE, where)
+    if _is_flat(positions, raw.declared_3d):
+        return Skipped(NO_3D, where)
+    return Record(numbers, positions, raw.name, raw.properties)
+
+
+def _is_flat(positions: Float[np.ndarray, "N 3"], declared_3d: bool) -> bool:
+    """Whether this is a drawing, or a list of atoms whose coordinates were never computed."""
+    if len(positions) == 1:
+        return False
+    return bool(np.all(positions == positions[0]) or (not declared_3d and np.all(positions[:, 2] == 0)))
+
+
+@lru_cache(maxsize=1024)
+def _atomic_number(symbol: str) -> int:
+    """Atomic number of a symbol or of a number as text; 0 where there is no such element."""
+    if symbol.isdecimal():
+        return int(symbol) if 1 <= int(symbol) <= N_ELEMENTS else 0
+    try:
+        return number_of(symbol)
+    except InvalidInput:
+        return 0
+
+
+def text_of(value: str | float | bool) -> str:
+    """A property as one line of text, numbers to full precision."""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    return " ".join(str(value).split())

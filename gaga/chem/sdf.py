@@ -1,0 +1,176 @@
+"""SDF records, V2000 and V3000: atoms, coordinates and data items in; the same, with or without bonds, out.
+
+Read without rdkit and without its chemistry: bonds in the file are not trusted, so a record that rdkit would
+refuse is still a molecule. The layout is that of BIOVIA's "CTfile Formats" (2020).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from gaga.chem.elements import symbol_of
+from gaga.chem.records import RawRecord, Record, text_of
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+TERMINATOR = "$$$$"
+BONDS_TAG = "bonds"
+NOT_PERCEIVED = "not perceived"
+_V30 = "M  V30 "
+_V2000_MAX_ATOMS = 999
+_V2000_MAX_COORDINATE = 9999.0
+
+
+def split_records(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The lines of each record without its terminator; an unterminated last record counts if it has text."""
+    record: list[str] = []
+    for line in lines:
+        if line.startswith(TERMINATOR):
+            yield record
+            record = []
+        else:
+            record.append(line.rstrip("\n"))
+    if any(line.strip() for line in record):
+        yield record
+
+
+def parse_record(lines: list[str]) -> RawRecord:
+    """One record.
+
+    Raises:
+        ValueError: the record is not that of a molecule, or is cut short.
+    """
+    if len(lines) < 4:
+        raise ValueError("the record has fewer than four lines")
+    parse_atoms = _parse_v3000 if "V3000" in lines[3] else _parse_v2000
+    atoms = parse_atoms(lines)
+    return RawRecord(
+        symbols=[symbol for symbol, _ in atoms],
+        coordinates=[xyz for _, xyz in atoms],
+        name=lines[0].strip(),
+        properties=dict(_data_items(lines)),
+        declared_3d=lines[1][20:22].upper() == "3D",
+    )
+
+
+_Atom = tuple[str, list[float]]
+
+
+def _parse_v2000(lines: list[str]) -> list[_Atom]:
+    n_atoms = _count(lines[3])
+    if len(lines) < 4 + n_atoms:
+        raise ValueError("the record ends before its last atom")
+    return [_v2000_atom(line) for line in lines[4 : 4 + n_atoms]]
+
+
+def _count(line: str) -> int:
+    """Number of atoms of a counts line: its first three columns or, of a careless writer, its first word."""
+    try:
+        return int(line[:3])
+    except ValueError:
+        return int((line.split() or [""])[0])
+
+
+def _v2000_atom(line: str) -> _Atom:
+    try:
+        x, y, z, symbol = line.split()[:4]
+        return symbol, [float(x), float(y), float(z)]
+    except ValueError:
+        # Wide numbers leave no space between the columns.
+        return line[31:34].strip(), [float(line[i : i + 10]) for i in (0, 10, 20)]
+
+
+def _parse_v3000(lines: list[str]) -> list[_Atom]:
+    words = [line.split() for line in _v3000_lines(lines)]
+    begin, end = words.index(["BEGIN", "ATOM"]), words.index(["END", "ATOM"])
+    atoms = words[begin + 1 : end]
+    if len(atoms) != next((int(word[1]) for word in words if word[:1] == ["COUNTS"]), None):
+        raise ValueError("the atom block differs in length from its counts line")
+    return [(_v3000_symbol(atom[1]), [float(value) for value in atom[2:5]]) for atom in atoms]
+
+
+def _v3000_symbol(symbol: str) -> str:
+    return symbol.strip('"')
+
+
+def _v3000_lines(lines: list[str]) -> Iterator[str]:
+    """The V3000 lines without their prefix, continued lines joined."""
+    joined = ""
+    for line in lines:
+        if line.startswith(_V30):
+            joined += line.removeprefix(_V30).rstrip()
+            if not joined.endswith("-"):
+                yield joined
+                joined = ""
+            joined = joined.removesuffix("-")
+
+
+def _data_items(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """(name, value) of the data items that follow the molecule."""
+    name, value = "", list[str]()
+    for line in [*lines, ""]:
+        if line.startswith(">") and "<" in line:
+            name, value = line[line.index("<") + 1 : line.rindex(">")].strip(), []
+        elif name and not line.strip():
+            yield name, "\n".join(value)
+            name = ""
+        elif name:
+            value.append(line.strip())
+
+
+def format_record(record: Record, mol: "Mol | None" = None) -> str:
+    """A record as SDF text, terminator included.
+
+    Args:
+        record: the molecule; its properties become data items.
+        mol: the same molecule with bonds and one conformer; without it atoms alone are written, tagged so.
+
+    Raises:
+        InvalidInput: an atomic number that no element has.
+    """
+    block = _atoms_block(record) if mol is None else _bonded_block(record, mol)
+    untold = {BONDS_TAG: NOT_PERCEIVED} if mol is None else {}
+    items = {**record.properties, **untold}
+    data = "".join(f">  <{_tag(name)}>\n{text_of(value)}\n\n" for name, value in items.items())
+    return f"{block}{data}{TERMINATOR}\n"
+
+
+def _tag(name: str) -> str:
+    return " ".join(name.replace("<", "(").replace(">", ")").split())
+
+
+def _bonded_block(record: Record, mol: "Mol") -> str:
+    from rdkit import Chem
+
+    _, _, rest = Chem.MolToMolBlock(mol).partition("\n")
+    return f"{text_of(record.name)}\n{rest}"
+
+
+def _atoms_block(record: Record) -> str:
+    header = f"{text_of(record.name)}\n  {'gaga':<8}{'':10}3D\n\n"
+    wide = np.abs(record.positions).max(initial=0.0) > _V2000_MAX_COORDINATE
+    if len(record.atomic_numbers) > _V2000_MAX_ATOMS or wide:
+        return header + _v3000_block(record.atomic_numbers, record.positions)
+    return header + _v2000_block(record.atomic_numbers, record.positions)
+
+
+def _v2000_block(numbers: UInt8[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> str:
+    atoms = "".join(
+        f"{x:10.4f}{y:10.4f}{z:10.4f} {symbol_of(int(n)):<3}" + " 0" + "  0" * 11 + "\n"
+        for n, (x, y, z) in zip(numbers, positions.tolist(), strict=True)
+    )
+    return f"{len(numbers):3d}{0:3d}  0  0  0  0  0  0  0  0999 V2000\n{atoms}M  END\n"
+
+
+def _v3000_block(numbers: UInt8[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> str:
+    atoms = "".join(
+        f"{_V30}{i} {symbol_of(int(n))} {x:.4f} {y:.4f} {z:.4f} 0\n"
+        for i, (n, (x, y, z)) in enumerate(zip(numbers, positions.tolist(), strict=True), start=1)
+    )
+    return (
+        f"  0  0  0     0  0            999 V3000\n{_V30}BEGIN CTAB\n{_V30}COUNTS {len(numbers)} 0 0 0 0\n"
+        f"{_V30}BEGIN ATOM\n{atoms}{_V30}END ATOM\n{_V30}END CTAB\nM  END\n"
+    )
