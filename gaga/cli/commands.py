@@ -85,7 +85,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command for the words typed."""
         if not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise unknown_command(args[0], COMMANDS)
+            raise unknown_command(args[0], COMMANDS, ctx)
         name, stand_in, rest = super().resolve_command(ctx, args)
         return name, stand_in and load(args[0]), rest
 
@@ -112,7 +112,7 @@ class SubGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command for the words typed."""
         if not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown_command(args[0], self.commands)
+            raise unknown_command(args[0], self.commands, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -144,18 +144,18 @@ def _panel(parameter: Any) -> str:
     return getattr(parameter, "rich_help_panel", None) or OTHER_OPTIONS
 
 
-def unknown_command(typed: str, known: Iterable[str]) -> Exception:
+def unknown_command(typed: str, known: Iterable[str], ctx: Any) -> Exception:
     """The usage error for a word that is no command, with the nearest that are."""
     from difflib import get_close_matches
 
     near = get_close_matches(typed, list(known), cutoff=0.5)
     choice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
-    return usage_error(f"no such command: {typed}; {choice}")
+    return usage_error(f"no such command: {typed}; {choice}", ctx)
 
 
-def usage_error(message: str) -> Exception:
+def usage_error(message: str, ctx: Any = None) -> Exception:
     """Wrong usage of the command line, which exits with 2; `message` is shown as it is."""
-    error: Exception = UsageError(message)
+    error: Exception = UsageError(message, ctx)
     return error
 
 

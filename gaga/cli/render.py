@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,12 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under headings; numbers are aligned to the right."""
+    """Rows under headings; numbers are aligned to the right, and shown with so many significant digits."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str = ""
+    digits: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def plain(value: Any) -> Any:
 
 def format_table(table: Table) -> str:
     """The table as aligned lines, with an empty line after it; nothing is cut off or wrapped."""
-    cells = [[text(value) for value in row] for row in table.rows]
+    cells = [[text(value, table.digits) for value in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(table.columns, *cells, strict=True)]
     right = [all(_is_number(row[i]) for row in table.rows) for i in range(len(widths))]
     lines = [_bold(table.title)] if table.title else []
@@ -83,19 +85,19 @@ def format_table(table: Table) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n\n"
 
 
-def text(value: object) -> str:
-    """A cell: four significant digits for a number, yes or no, a dash for nothing."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+def text(value: object, digits: int = 4) -> str:
+    """A cell: a number to so many significant digits, yes or no, a dash for nothing."""
+    if value is None or (isinstance(value, Real) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{float(value):.{digits}g}"
     return str(value)
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return value is None or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _align(cells: Iterable[str], widths: Iterable[int], right: Iterable[bool]) -> str:
@@ -140,7 +142,5 @@ def stored_line(entry: "Entry", path: Path, *, found: bool) -> str:
     """A sentence that says where a result is, and whether it was found there."""
     place = "the results that ship with gaga" if entry.shipped else str(path)
     if found:
-        return (
-            f"Found {entry.kind}/{entry.name} in {place}, made on {entry.created[:10]} by this very command."
-        )
+        return f"Found {entry.kind}/{entry.name} in {place}, made on {entry.created[:10]} by this command."
     return f"Stored as {entry.kind}/{entry.name} in {place}."

@@ -1,17 +1,19 @@
 """What commands do with stored results: find before computing, and never mix two under one name."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gaga.base.errors import Conflict, NotFound
+from gaga.base.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from gaga.store import Entry, Store
 
 T = TypeVar("T")
+SHOWN_DIFFERENCES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,15 @@ def compute_once(
     Raises:
         Conflict: a different result of that name is in the user's store, and `replace` is false; nothing is
             computed.
+        NotFound: the store's folder does not exist.
+        Unavailable: the store cannot be written to.
     """
     same = store.same(key.kind, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
     if same is not None:
         return Outcome(result=store.get(key.kind, key.name, as_type), entry=same, found=True)
     if not replace:
         _refuse_to_mix(store, key)
+    _require_writable(store.path)
     result = compute()
     entry = store.put(
         key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace
@@ -57,18 +62,21 @@ def compute_once(
 
 def _refuse_to_mix(store: "Store", key: Key) -> None:
     there = store.find(key.kind, key.name)
-    if there is None or there.shipped:
-        return
-    changed = [
-        name for name in {**there.config, **key.config} if there.config.get(name) != key.config.get(name)
-    ]
-    changed += ["the seed"] if there.seed != key.seed else []
-    changed += ["the molecules"] if dict(there.inputs) != dict(key.inputs) else []
-    raise Conflict(
-        f"a different {key.kind} result named {there.name} is stored already",
-        received=f"other {', '.join(changed)}" if changed else None,
-        remedy="give this one another --name, or add --replace",
-    )
+    if there is not None and not there.shipped:
+        changed = there.differences(key.config, key.inputs, key.seed)
+        raise Conflict(
+            f"another {key.kind} is stored as {there.name}, with {'; '.join(changed[:SHOWN_DIFFERENCES])}",
+            remedy="give this one another --name, or add --replace",
+        )
+
+
+def _require_writable(path: Path) -> None:
+    """Refuse before the work what would be refused after it."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise NotFound("the folder of the store does not exist", received=folder, remedy="create it first")
+    if not os.access(folder, os.W_OK):
+        raise Unavailable(f"the store {path} cannot be written: no permission", remedy="name another --store")
 
 
 def slug(text: str) -> str:
@@ -86,7 +94,7 @@ def locate(store: "Store", wanted: str) -> "Entry":
     kind, slash, name = wanted.partition("/")
     if slash:
         return store.require(kind, name)
-    matches = [entry for entry in store.entries() if entry.name.lower() == wanted.lower()]
+    matches = [entry for entry in store.entries() if entry.name.casefold() == wanted.casefold()]
     if len(matches) > 1:
         choices = " or ".join(f"{entry.kind}/{entry.name}" for entry in matches)
         raise Conflict(f"several results are named {wanted}", remedy=f"say {choices}")
