@@ -30,7 +30,7 @@ STATISTICS = (
 )
 EXPLANATION = (
     "Biased divides by d, the number of entries; unbiased by d - 1; subspace by N - 1 for each column, which\n"
-    'suits data of zero mean. The published "variance" of QM9, 0.848, is standard_deviation_biased, all.'
+    "suits data of zero mean. What is published as QM9's variance, 0.848, is standard_deviation_biased of all."
 )
 
 
