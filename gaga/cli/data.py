@@ -73,9 +73,7 @@ def prepare_dataset(
     name: Wanted,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE.h5", help="Where to; named data sets go to the cache by default."
-        ),
+        typer.Option("--out", "-o", metavar="FILE.h5", help="Where to; named data sets go to the cache by default."),
     ] = None,
     lean: Annotated[
         bool, typer.Option("--lean", help="Positions, elements and split alone, compressed; needs --out.")
@@ -116,9 +114,7 @@ def prepare_dataset(
 
 
 @app.command("info", cls=Command, epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json"))
-def info(
-    name: Wanted, source: options.Source = None, cache: options.Cache = None, json: options.Json = False
-) -> None:
+def info(name: Wanted, source: options.Source = None, cache: options.Cache = None, json: options.Json = False) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
     output = Output(json=json)
     dataset = read_dataset(name, output, cache=cache, source=source)
@@ -128,9 +124,7 @@ def info(
     output.show(payload, *_tables(payload))
 
 
-def read_dataset(
-    name: str, output: Output, *, cache: Path | None = None, source: Path | None = None
-) -> "Dataset":
+def read_dataset(name: str, output: Output, *, cache: Path | None = None, source: Path | None = None) -> "Dataset":
     """The data set of that name or path; what was skipped is told on stderr."""
     from gaga.data import load_dataset
 
@@ -153,9 +147,7 @@ def summary(dataset: "Dataset") -> dict[str, Any]:
         "name": dataset.name,
         "molecules": len(dataset),
         "atoms": len(dataset.atomic_numbers),
-        "elements": [
-            {"symbol": symbol_of(int(z)), "atoms": int(n)} for z, n in zip(numbers, atoms, strict=True)
-        ],
+        "elements": [{"symbol": symbol_of(int(z)), "atoms": int(n)} for z, n in zip(numbers, atoms, strict=True)],
         "sizes": [{"n_atoms": int(n), "molecules": int(c)} for n, c in zip(sizes, counts, strict=True)],
         "splits": {name: len(members) for name, members in dataset.splits.items()},
         "skipped": [{"reason": reason, "molecules": n} for reason, n in dataset.skipped.items()],

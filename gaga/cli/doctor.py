@@ -63,9 +63,7 @@ def run_checks(store: Path, cache: Path | None) -> Iterator[Check]:
     from gaga import __version__
 
     yield Check(name="gaga", state="ok", found=f"{__version__}, {Path(__file__).parents[1]}")
-    yield Check(
-        name="python", state="ok", found=f"{platform.python_version()} on {platform.platform(terse=True)}"
-    )
+    yield Check(name="python", state="ok", found=f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from map(check_package, PACKAGES)
     yield check_device()
     yield check_store(store)
@@ -80,12 +78,8 @@ def check_package(name: str) -> Check:
     try:
         return Check(name=name, state="ok", found=version(name))
     except PackageNotFoundError:
-        remedy = (
-            f"pip install {name}" if name != "rdkit" else "pip install rdkit; without it no SDF, no validity"
-        )
-        return Check(
-            name=name, state="missing" if name == "rdkit" else "broken", found="not installed", remedy=remedy
-        )
+        remedy = f"pip install {name}" if name != "rdkit" else "pip install rdkit; without it no SDF, no validity"
+        return Check(name=name, state="missing" if name == "rdkit" else "broken", found="not installed", remedy=remedy)
 
 
 def check_device() -> Check:
@@ -163,9 +157,7 @@ def check_data(cache: Path | None) -> Iterator[Check]:
 def _check_cache(folder: Path) -> Check:
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK):
-        return Check(
-            name="cache", state="ok", found=str(folder) + ("" if folder.exists() else ", not made yet")
-        )
+        return Check(name="cache", state="ok", found=str(folder) + ("" if folder.exists() else ", not made yet"))
     return Check(
         name="cache",
         state="missing",
@@ -197,9 +189,7 @@ def check_shipped(shipped: Shipped) -> Check:
     """Whether a file that ships with the package is there."""
     path = Path(__file__).parents[1] / "shipped" / shipped.file
     if path.is_file():
-        return Check(
-            name=shipped.name, state="ok", found=f"{shipped.file}, {human_bytes(path.stat().st_size)}"
-        )
+        return Check(name=shipped.name, state="ok", found=f"{shipped.file}, {human_bytes(path.stat().st_size)}")
     return Check(
         name=shipped.name,
         state="missing",

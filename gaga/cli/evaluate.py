@@ -38,9 +38,7 @@ NO_REFERENCE = "none"
     ),
 )
 def evaluate(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Molecules: .sdf, .sdf.gz or multi-frame .xyz.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Molecules: .sdf, .sdf.gz or multi-frame .xyz.")],
     protocol: Annotated[
         str,
         typer.Option(
@@ -90,9 +88,7 @@ def evaluate(
             open_store(store),
             key,
             Evaluation,
-            lambda: run(
-                file, protocol=chosen, workers=threads, seed=seed, reference=held_against, progress=progress
-            ),
+            lambda: run(file, protocol=chosen, workers=threads, seed=seed, reference=held_against, progress=progress),
             replace=replace,
         )
     result = outcome.result
@@ -143,8 +139,7 @@ def _payload(result: "Evaluation") -> dict[str, Any]:
 def _rates(rates: "Rates") -> dict[str, Any]:
     names = ("numerator", "denominator", "of", "low", "high", "level")
     return {
-        name: {"value": rate.value, **{field: getattr(rate, field) for field in names}}
-        for name, rate in rates.items()
+        name: {"value": rate.value, **{field: getattr(rate, field) for field in names}} for name, rate in rates.items()
     }
 
 
@@ -190,7 +185,7 @@ def _tables(result: "Evaluation", file: Path) -> Iterator[Table | str]:
                 ("numbers of atoms", result.sizes, data.sizes),
             ],
         )
-        yield f"{result.reference} itself: {data.description}. Distances are Wasserstein-1, over frequent kinds."
+        yield f"{result.reference} itself: {data.description}. Distances are Wasserstein-1 of frequent kinds."
     if result.n_unreadable:
         yield f"{result.n_unreadable} records could not be read; they count as failures."
 

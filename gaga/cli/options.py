@@ -38,9 +38,7 @@ Dataset = Annotated[
 ]
 Split = Annotated[
     str,
-    typer.Option(
-        "--split", metavar="train|valid|test|all", show_default=True, help="Which molecules are used."
-    ),
+    typer.Option("--split", metavar="train|valid|test|all", show_default=True, help="Which molecules are used."),
 ]
 Fraction = Annotated[
     float,
@@ -74,9 +72,7 @@ Replace = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", rich_help_panel=_WHERE, help="Write over an output file that is already there."
-    ),
+    typer.Option("--overwrite", rich_help_panel=_WHERE, help="Write over an output file that is already there."),
 ]
 Json = Annotated[
     bool,
@@ -99,9 +95,7 @@ Seed = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads", min=1, rich_help_panel=_RUN, help="Processor threads to use; all of them by default."
-    ),
+    typer.Option("--threads", min=1, rich_help_panel=_RUN, help="Processor threads to use; all of them by default."),
 ]
 Device = Annotated[
     str,

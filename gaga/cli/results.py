@@ -54,9 +54,7 @@ def compute_once(
         _refuse_to_mix(store, key)
     _require_writable(store.path)
     result = compute()
-    entry = store.put(
-        key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace
-    )
+    entry = store.put(key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace)
     return Outcome(result=result, entry=entry, found=False)
 
 
@@ -107,11 +105,7 @@ def _near(store: "Store", wanted: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(wanted, [entry.name for entry in store.entries()], cutoff=0.5)
-    return (
-        f"did you mean {' or '.join(near)}? gaga store list shows all"
-        if near
-        else "gaga store list shows all"
-    )
+    return f"did you mean {' or '.join(near)}? gaga store list shows all" if near else "gaga store list shows all"
 
 
 def open_store(path: Path) -> "Store":

@@ -18,12 +18,14 @@ class Selection:
 
     Attributes:
         dataset: the chosen molecules; its vocabulary is the whole data set's.
+        pool: the molecules that they were drawn from: the whole split.
         config: data set, split, fraction: part of a result's configuration.
         inputs: the whole data set's name and fingerprint: what a result is computed from.
         seed: the seed that the fraction was drawn by, None where nothing was drawn.
     """
 
     dataset: "Dataset"
+    pool: "Dataset"
     config: dict[str, Any]
     inputs: dict[str, str]
     seed: int | None
@@ -39,10 +41,11 @@ def select(
     """
     split, fraction = options.check_split(split), options.check_fraction(fraction)
     whole = read_dataset(name, output, cache=cache)
-    chosen = whole if split == "all" else whole.subset(split)
-    chosen = chosen if fraction == 1.0 else chosen.subset(fraction, seed)
+    pool = whole if split == "all" else whole.subset(split)
+    chosen = pool if fraction == 1.0 else pool.subset(fraction, seed)
     return Selection(
         dataset=chosen,
+        pool=pool,
         config={"dataset": whole.name, "split": split, "fraction": fraction},
         inputs={whole.name: whole.fingerprint},
         seed=None if fraction == 1.0 else seed,

@@ -51,9 +51,7 @@ def list_results(
         )
         for e in entries
     ]
-    table = Table(
-        columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}"
-    )
+    table = Table(columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}")
     Output(json=json).show(
         {"store": str(store), "results": [_header(entry) for entry in entries]},
         table if rows else f"No results in {store} yet: gaga variance --dataset qm9 makes the first.",
@@ -104,9 +102,7 @@ def export(
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option(
-            "--format", metavar="csv|json", help="The form; by default that of --out's suffix, else csv."
-        ),
+        typer.Option("--format", metavar="csv|json", help="The form; by default that of --out's suffix, else csv."),
     ] = None,
     store: options.StorePath = options.DEFAULT_STORE,
     overwrite: options.Overwrite = False,

@@ -29,8 +29,8 @@ STATISTICS = (
     "variance_subspace",
 )
 EXPLANATION = (
-    "Biased divides by d, the number of entries; unbiased by d - 1; subspace by N - 1 for each column, which\n"
-    "suits data of zero mean. What is published as QM9's variance, 0.848, is standard_deviation_biased of all."
+    "Biased divides by d, the number of entries; unbiased by d - 1; subspace by N - 1 per column, which\n"
+    "suits data of zero mean. The variance that is published for QM9, 0.848, is standard_deviation_biased."
 )
 
 
@@ -122,10 +122,7 @@ def _summaries(statistic: "MolecularStatistic", blocks: tuple[str, ...]) -> dict
 
 
 def _size_row(result: "VarianceResult", i: int) -> dict[str, Any]:
-    means = {
-        name: dict(zip(result.blocks, getattr(result, name).mean_by_size[i], strict=True))
-        for name in STATISTICS
-    }
+    means = {name: dict(zip(result.blocks, getattr(result, name).mean_by_size[i], strict=True)) for name in STATISTICS}
     return {"n_atoms": result.sizes[i], "molecules": result.molecules_by_size[i], "statistics": means}
 
 
@@ -144,7 +141,5 @@ def _tables(result: "VarianceResult", *, by_size: bool) -> list[Table]:
         sizes = zip(result.sizes, result.molecules_by_size, means, strict=True)
         rows_by_size = [(n, count, *mean) for n, count, mean in sizes]
         head = ("atoms", "molecules", *result.blocks)
-        tables.append(
-            Table(columns=head, rows=rows_by_size, title="Mean variance_subspace by size", digits=5)
-        )
+        tables.append(Table(columns=head, rows=rows_by_size, title="Mean variance_subspace by size", digits=5))
     return tables

@@ -1,0 +1,108 @@
+"""How the Gaussianity of noised molecules is shown: tables by step, and JSON by point of a curve."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gaga.cli.render import Table
+
+if TYPE_CHECKING:
+    from gaga.stats.gaussianity import GaussianityResult
+
+
+def payload(result: "GaussianityResult") -> dict[str, Any]:
+    """The result as JSON has it: one object for each point of a curve."""
+    test = result.reference
+    return {
+        "schedule": result.schedule,
+        "molecules": result.n_molecules,
+        "null_molecules": result.n_null,
+        "left_out": result.n_left_out,
+        "timesteps": result.timesteps,
+        "alpha2": result.alpha2,
+        "blocks": result.blocks,
+        "references": result.references,
+        "level": result.level,
+        "reference_test": {
+            "alpha": test.alpha,
+            "mi_threshold": test.mi_threshold,
+            "variances": test.variances,
+            "neighbours": test.neighbours,
+            "pass_rates": list(_pass_rates(result)),
+        },
+        "distances": _records(result, result.distances, ("block", result.blocks), ("reference", result.references)),
+        "null_distances": _records(result, result.null_distances, ("block", result.blocks), ("null", result.nulls)),
+        "dependence": _records(
+            result,
+            result.dependence,
+            ("block", result.blocks),
+            ("pairs", result.pairs),
+            ("null", result.nulls),
+        ),
+    }
+
+
+def _pass_rates(result: "GaussianityResult") -> Iterator[dict[str, Any]]:
+    """One record for each step, block and test, and for all tests of a block together."""
+    test = result.reference
+    for s, t in enumerate(result.timesteps):
+        for b, block in enumerate(result.blocks):
+            data, null = test.passes[:, s, b], test.null_passes[:, s, b]
+            for i, name in enumerate(result.tests):
+                yield _pass_rate(t, block, name, data[:, i], null[:, i])
+            yield _pass_rate(t, block, "all", data.all(axis=1), null.all(axis=1))
+
+
+def _pass_rate(t: int, block: str, test: str, data: Any, null: Any) -> dict[str, Any]:
+    return {"t": t, "block": block, "test": test, "data": data.mean(), "null": null.mean()}
+
+
+def _records(result: "GaussianityResult", curves: Any, *axes: tuple[str, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """An object for each entry of curves whose axes are the steps and these."""
+    import numpy as np
+
+    records = []
+    for index in np.ndindex(curves.estimate.shape):
+        names = {axis: labels[i] for (axis, labels), i in zip(axes, index[1:], strict=True)}
+        numbers = {end: getattr(curves, end)[index] for end in ("estimate", "low", "high")}
+        records.append({"t": result.timesteps[index[0]], **names, **numbers})
+    return records
+
+
+def tables(result: "GaussianityResult") -> Iterator[Table]:
+    """Distances by step for each block, and who passes the published test."""
+    for b, block in enumerate(result.blocks):
+        curves = zip(result.timesteps, result.alpha2, result.distances.estimate[:, b], strict=True)
+        yield Table(
+            title=f"D_t of {block}: KS distance to each reference Gaussian, {result.n_molecules:,} molecules",
+            columns=("t", "alpha²", *result.references, f"{result.nulls[0]} null"),
+            rows=[
+                (t, alpha2, *distances, result.null_distances.estimate[s, b, 0])
+                for s, (t, alpha2, distances) in enumerate(curves)
+            ],
+        )
+    yield _test_table(result)
+
+
+def _test_table(result: "GaussianityResult") -> Table:
+    test = result.reference
+    blocks = range(len(result.blocks))
+    data, null = (100 * flags.all(axis=3).mean(axis=0) for flags in (test.passes, test.null_passes))
+    both = [100 * flags.all(axis=(2, 3)).mean(axis=0) for flags in (test.passes, test.null_passes)]
+    return Table(
+        title="Published test: % of molecules that pass, beside true Gaussians of the same sizes (null)",
+        columns=(
+            "t",
+            *(f"{block}{suffix}" for block in result.blocks for suffix in ("", ", null")),
+            "all blocks",
+            "all, null",
+        ),
+        rows=[
+            (
+                t,
+                *(rate for b in blocks for rate in (data[s, b], null[s, b])),
+                both[0][s],
+                both[1][s],
+            )
+            for s, t in enumerate(result.timesteps)
+        ],
+    )
