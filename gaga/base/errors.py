@@ -20,8 +20,13 @@ class GagaError(Exception):
     def line(self) -> str:
         """The message as one line: what, received, remedy."""
         got = "" if self.received is None else f" (received {self.received})"
-        todo = f" {self.remedy.rstrip('.')}." if self.remedy else ""
-        return f"{self.what}{got}.{todo}"
+        return f"{self.what}{got}.{_sentence(self.remedy)}"
+
+
+def _sentence(remedy: str) -> str:
+    """The remedy as a sentence after the first one; a remedy such as "did you mean qm9?" has its own mark."""
+    end = "" if remedy.endswith(("?", ".")) else "."
+    return f" {remedy[0].upper()}{remedy[1:]}{end}" if remedy else ""
 
 
 class InvalidInput(GagaError):

@@ -25,7 +25,7 @@ class PackedMolecules:
     def __post_init__(self) -> None:
         n_atoms = len(self.atomic_numbers)
         if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms:
-            raise InvalidInput("offsets must start at 0 and end at the number of atoms", received=self.offsets)
+            raise InvalidInput(f"offsets must run from 0 to {n_atoms}, the number of atoms")
         if np.any(np.diff(self.offsets) < 0):
             raise InvalidInput("offsets must not decrease")
         if self.positions.shape != (n_atoms, 3):

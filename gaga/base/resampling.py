@@ -20,11 +20,16 @@ def bootstrap_weights(
     n_molecules: int, n_resamples: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, "n_resamples n_molecules"]:
     """How often each molecule is drawn in each resample (Efron 1979), divided by n_molecules."""
-    return rng.multinomial(n_molecules, np.full(n_molecules, 1.0 / n_molecules), size=n_resamples) / n_molecules
+    shares = np.full(n_molecules, 1.0 / n_molecules)
+    return rng.multinomial(n_molecules, shares, size=n_resamples) / n_molecules
 
 
 def bootstrap_mean(
-    values: Float[np.ndarray, "M *rest"], *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
+    values: Float[np.ndarray, "M *rest"],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
 ) -> tuple[Float64[np.ndarray, "*rest"], Float64[np.ndarray, "*rest"], Float64[np.ndarray, "*rest"]]:
     """Mean over molecules of values [M, ...] with its interval: (mean, low, high), each [...]."""
     values = np.asarray(values, dtype=np.float64)

@@ -48,7 +48,8 @@ def _words(seed: int, molecules: NDArray[np.int64], elements: NDArray[np.int64],
 def uniforms(seed: int, molecules: Int64[np.ndarray, " n"], stream: int) -> Float64[np.ndarray, " n"]:
     """One uniform number in (0, 1) for each molecule key."""
     words = _words(seed, molecules, np.zeros(len(molecules), np.int64), stream)
-    return (words[0].astype(np.float64) + 0.5) / 2.0**32
+    draws: NDArray[np.float64] = (words[0].astype(np.float64) + 0.5) / 2.0**32
+    return draws
 
 
 def normals(
@@ -56,7 +57,7 @@ def normals(
 ) -> Float64[np.ndarray, "A columns"]:
     """Standard normal numbers for the packed atoms of molecules with these keys and sizes.
 
-    Element e of a molecule depends on (seed, molecule key, stream, e) alone; Box-Muller, two per pair of words.
+    Element e of a molecule depends on (seed, molecule key, stream, e) alone; Box-Muller, two from two words.
     """
     counts = sizes * columns
     pairs = (counts + 1) // 2
@@ -66,7 +67,10 @@ def normals(
     words = _words(seed, np.repeat(molecules, blocks), element, stream).astype(np.float64)
     radius = np.sqrt(-2.0 * np.log((words[[0, 2]] + 0.5) / 2.0**32))
     angle = words[[1, 3]] * (2.0 * np.pi / 2.0**32)
-    draws = np.stack([radius[0] * np.cos(angle[0]), radius[0] * np.sin(angle[0]),
-                      radius[1] * np.cos(angle[1]), radius[1] * np.sin(angle[1])], axis=1).reshape(-1)
-    keep = np.arange(int(counts.sum())) + np.repeat(4 * firsts[:-1] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-    return draws[keep].reshape(-1, columns)
+    # [blocks, 4]: two numbers from each pair of words, in the order of the elements.
+    waves = [radius[0] * np.cos(angle[0]), radius[0] * np.sin(angle[0])]
+    waves += [radius[1] * np.cos(angle[1]), radius[1] * np.sin(angle[1])]
+    draws: NDArray[np.float64] = np.stack(waves, axis=1).reshape(-1)
+    skipped = 4 * firsts[:-1] - np.concatenate([[0], np.cumsum(counts)[:-1]])
+    kept: NDArray[np.float64] = draws[np.arange(counts.sum()) + np.repeat(skipped, counts)]
+    return kept.reshape(-1, columns)
