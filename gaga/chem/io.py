@@ -112,15 +112,16 @@ def _read_file(raw: BinaryIO, file: Path) -> Iterator[Record | Skipped]:
     layout = _FORMATS[suffix]
     n = 0
     try:
-        for n, lines in enumerate(layout.split(_text(raw, zipped=suffix.endswith(".gz"))), start=1):
-            yield _parsed(layout, lines, f"{file.name}, record {n}")
+        with _text(raw, zipped=suffix.endswith(".gz")) as text:
+            for n, lines in enumerate(layout.split(text), start=1):
+                yield _parsed(layout, lines, f"{file.name}, record {n}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         if n == 0:
             raise InvalidInput(f"{file} is not a whole gzip file", received=error) from error
         yield Skipped(UNREADABLE, f"{file.name}, after record {n}", "the gzip file is cut short or damaged")
 
 
-def _text(raw: BinaryIO, *, zipped: bool) -> Iterable[str]:
+def _text(raw: BinaryIO, *, zipped: bool) -> io.TextIOWrapper:
     """Lines of UTF-8 text, whatever the line ends; other bytes are kept aside until a name needs them."""
     binary = gzip.GzipFile(fileobj=raw) if zipped else raw
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")

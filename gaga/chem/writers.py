@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class MoleculeWriter:
         except OSError as error:
             raise unwritable(self.path, error) from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MoleculeWriter":
         return self
 
     def __exit__(

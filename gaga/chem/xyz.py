@@ -57,7 +57,7 @@ def parse_frame(lines: list[str]) -> RawRecord:
 
 
 def _layout(specification: str) -> dict[str, int]:
-    """First columns of `species` and `pos`, as an extended frame's `Properties=name:type:columns:...` says."""
+    """First columns of `species` and `pos`, as an extended frame's `Properties=name:type:columns` says."""
     if not specification:
         return _PLAIN_LAYOUT
     words = specification.split(":")

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, Shaped, UInt8
 from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
@@ -27,8 +27,8 @@ class Annotations:
         units: the unit of each property whose unit is known.
     """
 
-    smiles: NDArray[np.str_] | None = None
-    properties: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    smiles: Shaped[np.ndarray, " M"] | None = None
+    properties: Mapping[str, Float64[np.ndarray, " M"]] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
 
     def take(self, indices: Int64[np.ndarray, " n"]) -> "Annotations":
@@ -65,7 +65,7 @@ class Dataset:
     read_annotations: Callable[[], Annotations] = Annotations
 
     def __post_init__(self) -> None:
-        if tuple(self.splits) != SPLIT_NAMES:
+        if set(self.splits) != set(SPLIT_NAMES):
             raise InvalidInput("a data set has the splits train, valid and test", received=list(self.splits))
         if len(self.ids) != len(self.molecules):
             raise InvalidInput("a data set has one id for each molecule", received=len(self.ids))
@@ -101,12 +101,12 @@ class Dataset:
         return self.read_annotations()
 
     @property
-    def smiles(self) -> NDArray[np.str_] | None:
+    def smiles(self) -> Shaped[np.ndarray, " M"] | None:
         """SMILES of each molecule [M], or None where the source has none."""
         return self.annotations.smiles
 
     @property
-    def properties(self) -> Mapping[str, NDArray[np.float64]]:
+    def properties(self) -> Mapping[str, Float64[np.ndarray, " M"]]:
         """Properties by name, each [M]."""
         return self.annotations.properties
 
@@ -114,7 +114,12 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over positions, atomic numbers, offsets and splits, in hexadecimal."""
         digest = hashlib.sha256()
-        arrays = (self.positions, self.atomic_numbers, self.offsets, *self.splits.values())
+        arrays = (
+            self.positions,
+            self.atomic_numbers,
+            self.offsets,
+            *(self.splits[name] for name in SPLIT_NAMES),
+        )
         for array in arrays:
             little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(len(array).to_bytes(8, "little"))

@@ -1,8 +1,9 @@
 """Prepared data sets: one HDF5 file of packed arrays, written and read with numpy and h5py alone.
 
 Datasets: positions [A, 3] float32 in Å, atomic_numbers [A] uint8, offsets [M + 1] int64, ids [M] int64,
-splits/{train, valid, test} int64; unless lean, smiles [M] UTF-8 bytes and properties/<name> [M] float64 with the
-attributes name and unit. Root attributes: format, version, name, origin, vocabulary, skipped (JSON), fingerprint.
+splits/{train, valid, test} int64; unless lean, smiles [M] UTF-8 bytes and properties/<name> [M] float64 with
+the attributes name and unit. Attributes of the file: format, version, name, origin, vocabulary, skipped (as
+JSON), fingerprint.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Shaped
 
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
@@ -142,7 +143,7 @@ def _read_annotations(path: Path) -> Annotations:
         raise _unreadable(path, str(error).splitlines()[0]) from error
 
 
-def _decoded(text: NDArray[np.bytes_]) -> NDArray[np.str_]:
+def _decoded(text: Shaped[np.ndarray, " M"]) -> Shaped[np.ndarray, " M"]:
     return np.char.decode(text, "utf-8")
 
 

@@ -61,7 +61,9 @@ _REPORT_EVERY = 2000
 _log = logging.getLogger(__name__)
 
 
-class _Molecule(NamedTuple):
+class Entry(NamedTuple):
+    """One molecule of QM9: positions [N, 3] in Å, properties [15] in the order of PROPERTY_UNITS."""
+
     id: int
     smiles: str
     symbols: str
@@ -86,7 +88,7 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
     if not source.exists():
         raise NotFound("no such file or folder", received=source)
     _log.info("reading QM9 from %s", source)
-    molecules = _read_csv_folder(source) if source.is_dir() else _read_archive(source)
+    molecules = read_csv_folder(source) if source.is_dir() else read_archive(source)
     try:
         ids, packed, annotations = _pack(_counted(molecules, progress))
     except (ValueError, IndexError, EOFError, OSError, tarfile.TarError, csv.Error) as error:
@@ -178,7 +180,12 @@ class _Bytes:
         """Nothing to close."""
 
 
-def _read_csv_folder(folder: Path) -> Iterator[_Molecule]:
+def read_csv_folder(folder: Path) -> Iterator[Entry]:
+    """The molecules of qm9pack's CSV files.
+
+    Raises:
+        InvalidInput: the folder holds none.
+    """
     files = sorted(folder.glob(_CSV_PATTERN)) or sorted(folder.glob(f"data/{_CSV_PATTERN}"))
     if not files:
         raise InvalidInput(
@@ -191,9 +198,9 @@ def _read_csv_folder(folder: Path) -> Iterator[_Molecule]:
             yield from map(_parse_row, rows)
 
 
-def _parse_row(row: list[str]) -> _Molecule:
+def _parse_row(row: list[str]) -> Entry:
     """One line of qm9pack: file, index, SMILES, InChI, N, formula, elements, positions, ..., properties."""
-    return _Molecule(
+    return Entry(
         id=int(row[1]),
         smiles=row[2],
         symbols=row[6].translate(_NO_LIST).replace(",", ""),
@@ -205,7 +212,12 @@ def _parse_row(row: list[str]) -> _Molecule:
 _NO_LIST = str.maketrans("", "", "[]' ")
 
 
-def _read_archive(path: Path) -> Iterator[_Molecule]:
+def read_archive(path: Path) -> Iterator[Entry]:
+    """The characterised molecules of the publisher's archive, read as a stream; nothing is unpacked.
+
+    Raises:
+        InvalidInput: the file is no such archive.
+    """
     if not tarfile.is_tarfile(path):
         raise InvalidInput(
             "not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}"
@@ -219,7 +231,7 @@ def _read_archive(path: Path) -> Iterator[_Molecule]:
                     yield molecule
 
 
-def parse_xyz(text: str) -> _Molecule:
+def parse_xyz(text: str) -> Entry:
     """One XYZ file of the publisher: N; `gdb`, index, properties; atoms; frequencies; two SMILES; two InChI.
 
     The first SMILES is GDB-17's, which qm9pack has too.
@@ -228,7 +240,7 @@ def parse_xyz(text: str) -> _Molecule:
     n_atoms = int(lines[0])
     _, index, *properties = lines[1].split()
     atoms = [line.split() for line in lines[2 : 2 + n_atoms]]
-    return _Molecule(
+    return Entry(
         id=int(index),
         smiles=lines[3 + n_atoms].split()[0],
         symbols="".join(atom[0] for atom in atoms),
@@ -249,14 +261,14 @@ def _floats(texts: list[str]) -> list[float]:
         return [float(text.replace("*^", "e")) for text in texts]
 
 
-def _counted(molecules: Iterable[_Molecule], progress: Progress) -> Iterator[_Molecule]:
+def _counted(molecules: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
     for done, molecule in enumerate(molecules, start=1):
         if done % _REPORT_EVERY == 0 or done == N_CHARACTERISED:
             progress(done, N_CHARACTERISED, "reading QM9")
         yield molecule
 
 
-def _pack(molecules: Iterable[_Molecule]) -> tuple[NDArray[np.int64], PackedMolecules, Annotations]:
+def _pack(molecules: Iterable[Entry]) -> tuple[NDArray[np.int64], PackedMolecules, Annotations]:
     """(ids, molecules, annotations), ascending by id."""
     rows = sorted(molecules, key=lambda molecule: molecule.id)
     table = np.array([row.properties for row in rows], dtype=np.float64).reshape(-1, len(PROPERTY_UNITS))

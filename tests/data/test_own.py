@@ -1,0 +1,108 @@
+"""The user's own molecules: vocabulary, split, properties, and an account of what was skipped."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.data.own import dataset_name, read_own
+
+GDB17, MOSES = Path("examples/gdb17_xtb_1000.sdf.gz"), Path("examples/mosesaq_xtb_1000.sdf.gz")
+WATER = "3\nE=-76.4 tag=w\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"
+
+
+def test_a_file_of_a_thousand_drug_like_molecules():
+    data = read_own(GDB17)
+    assert len(data) == 1000
+    assert not data.skipped
+    assert data.vocabulary == (1, 6, 7, 8, 9, 16, 17, 35, 53)
+    assert [len(data.splits[s]) for s in ("train", "valid", "test")] == [800, 100, 100]
+    assert data.sizes_histogram("train").sum() == 800
+    assert data.name == "gdb17_xtb_1000"
+    # The first atom and the first molecule's size as the file has them.
+    assert data.n_atoms[0] == 41
+    assert data.positions[0] == pytest.approx([3.6983, 0.8972, 0.8057], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def hundred(tmp_path_factory) -> tuple[Path, Path]:
+    """The first hundred molecules of either file."""
+    folder = tmp_path_factory.mktemp("hundred")
+    return tuple(cut(file, folder / file.name.replace(".gz", "")) for file in (GDB17, MOSES))
+
+
+def cut(file: Path, to: Path) -> Path:
+    records = gzip.decompress(file.read_bytes()).split(b"$$$$\n")[:100]
+    to.write_bytes(b"".join(record + b"$$$$\n" for record in records))
+    return to
+
+
+def test_a_folder_is_its_files_in_the_order_of_their_names(hundred, tmp_path):
+    for file in hundred:
+        shutil.copy(file, tmp_path)
+    (tmp_path / "notes.txt").write_text("no molecules")
+    data, first = read_own(tmp_path), read_own(hundred[0])
+    assert len(data) == 200
+    assert np.array_equal(data.positions[: len(first.positions)], first.positions)
+
+
+def test_the_split_does_not_depend_on_the_file(hundred, tmp_path):
+    gdb17, moses = hundred
+    both = tmp_path / "both.sdf"
+    both.write_bytes(moses.read_bytes() + gdb17.read_bytes())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(moses, folder / "z.sdf")
+    shutil.copy(gdb17, folder / "a.sdf")
+    tested = [
+        {data.molecules[int(i)][1].tobytes() for i in data.splits["test"]}
+        for data in (read_own(both), read_own(folder))
+    ]
+    assert len(tested[0]) == 20
+    assert tested[0] == tested[1]
+
+
+def test_what_was_skipped_is_counted_by_reason(tmp_path):
+    file = tmp_path / "mine.xyz"
+    file.write_text(
+        WATER
+        + "0\nnothing\n"
+        + WATER.replace("O", "Xx")
+        + WATER.replace("0.1", "nan")
+        + "2\nflat\nC 1 1 1\nC 1 1 1\n"
+        "2\nshort\nC 0 0 0\n"
+    )
+    data = read_own(file)
+    assert len(data) == 1
+    assert dict(data.skipped) == {
+        "no atoms": 1,
+        "unknown element": 1,
+        "non-finite coordinates": 1,
+        "no 3D coordinates": 1,
+        "unreadable record": 1,
+    }
+
+
+def test_numeric_properties_are_kept(tmp_path):
+    file = tmp_path / "mine.xyz"
+    file.write_text(WATER + WATER.replace("tag=w", "gap=3"))
+    properties = read_own(file).properties
+    assert set(properties) == {"E", "gap"}
+    assert properties["E"].tolist() == [-76.4, -76.4]
+    assert np.isnan(properties["gap"][0])
+    assert properties["gap"][1] == 3
+
+
+def test_a_file_without_a_usable_molecule_is_refused_with_the_reasons(tmp_path):
+    file = tmp_path / "mine.xyz"
+    file.write_text("0\n\n" * 3)
+    with pytest.raises(InvalidInput, match="3 x no atoms"):
+        read_own(file)
+
+
+def test_names():
+    assert dataset_name(Path("a/b.c.SDF.gz")) == "b.c"
+    assert dataset_name(Path("qm9.sdf")) == "my_qm9"
