@@ -29,24 +29,21 @@ def mutual_information(x: Num[np.ndarray, " n"], y: Num[np.ndarray, " n"], n_nei
         InvalidInput: the samples differ in length, are not finite, or n_neighbors is not in 1..n-1.
     """
     samples = np.stack([_column(x, len(x)), _column(y, len(x))])
-    if not 1 <= n_neighbors < samples.shape[1]:
-        raise InvalidInput(
-            f"neighbours of {samples.shape[1]} samples number 1 to {samples.shape[1] - 1}",
-            received=n_neighbors,
-        )
-    return float(mean_pairwise_information(samples[:, :, None], n_neighbors)[0])
+    n = samples.shape[1]
+    if not 1 <= n_neighbors < n:
+        raise InvalidInput(f"the neighbours of {n} samples number 1 to {n - 1}", received=n_neighbors)
+    return float(_mean_of_tile(samples[:, :, None], n_neighbors)[0])
 
 
-def mean_pairwise_information(
-    values: Float[np.ndarray, "V n B"], n_neighbors: int
-) -> Float64[np.ndarray, " B"]:
+def mean_pairwise_information(values: Float[np.ndarray, "V n B"], n_neighbors: int) -> Float64[np.ndarray, " B"]:
     """Mean over all pairs of V variables of their mutual information (nats), for B sets of n samples each.
 
-    Where there is one variable, or no more samples than neighbours, nothing can be estimated: the mean is 0.
-    At n = n_neighbors + 1 every estimate without ties is 0 by construction.
+    Where there is one variable, or no more samples than neighbours, nothing can be estimated and the mean is
+    0. So it is at n = n_neighbors + 1: ties apart, the farthest sample sets the radius in just one of the two
+    variables, and the estimate is psi(n) + psi(n - 1) - psi(n) - psi(n - 1).
     """
     n_variables, n, n_sets = values.shape
-    if n_variables < 2 or n <= n_neighbors:
+    if n_variables < 2 or n <= n_neighbors + 1:
         return np.zeros(n_sets)
     tile = max(8, _WORKING_SET // (n_variables * n * n))
     means = [_mean_of_tile(values[:, :, b : b + tile], n_neighbors) for b in range(0, n_sets, tile)]
@@ -70,9 +67,7 @@ def _scaled_distances(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.stack([np.abs(np.roll(scaled, -shift, axis=1) - scaled) for shift in range(1, values.shape[1])])
 
 
-def _information_with_rest(
-    one: NDArray[np.floating], rest: NDArray[np.floating], k: int
-) -> NDArray[np.float64]:
+def _information_with_rest(one: NDArray[np.floating], rest: NDArray[np.floating], k: int) -> NDArray[np.float64]:
     """Equation 8 for one variable [n - 1, 1, n, B] against each of the rest [n - 1, R, n, B] -> [R, B]."""
     n = len(one) + 1
     radius = np.nextafter(kth_smallest(np.maximum(one, rest), k), np.zeros((), one.dtype))
@@ -115,9 +110,7 @@ def _play_round(ranked: list[NDArray[np.floating]], k: int) -> list[NDArray[np.f
     return [np.concatenate([m, w]) for m, w in zip(merged, waiting, strict=True)]
 
 
-def _smallest_of_merged(
-    a: list[NDArray[np.floating]], b: list[NDArray[np.floating]], m: int
-) -> NDArray[np.floating]:
+def _smallest_of_merged(a: list[NDArray[np.floating]], b: list[NDArray[np.floating]], m: int) -> NDArray[np.floating]:
     """The m-th smallest of two sorted lists: the least, over i + j = m, of max(a_i, b_j)."""
     candidates = [np.maximum(a[i - 1], b[m - i - 1]) for i in range(1, m) if i <= len(a) and m - i <= len(b)]
     candidates += [side[m - 1] for side in (a, b) if m <= len(side)]
@@ -127,7 +120,5 @@ def _smallest_of_merged(
 def _column(values: NDArray[np.generic], n: int) -> Float64[np.ndarray, " n"]:
     column = np.asarray(values, dtype=np.float64)
     if column.shape != (n,) or not np.all(np.isfinite(column)):
-        raise InvalidInput(
-            "mutual information needs two equally long columns of finite values", received=column.shape
-        )
+        raise InvalidInput("mutual information needs two equally long columns of finite values", received=column.shape)
     return column

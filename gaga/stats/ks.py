@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Int64, Num
+from jaxtyping import Float, Float64, Int64, Num
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import kstwo
@@ -41,18 +41,9 @@ def critical_distance(n: int, alpha: float) -> float:
     return float(kstwo.isf(alpha, n))
 
 
-def passes_ks(distances: Float64[np.ndarray, " B"], n: int, alpha: float) -> Bool[np.ndarray, " B"]:
-    """Which distances of samples of n values have a p-value of at least alpha."""
-    return distances <= critical_distance(n, alpha)
-
-
-def cell_counts(
-    values: Float64[np.ndarray, " n"], groups: Int64[np.ndarray, " n"], n_groups: int
-) -> Int[np.ndarray, "G cells"]:
-    """How many values of each group fall into each of N_CELLS cells, equally probable under N(0, 1)."""
-    cells = np.minimum((ndtr(values) * N_CELLS).astype(np.int64), N_CELLS - 1)
-    cells += groups * N_CELLS
-    return np.bincount(cells, minlength=n_groups * N_CELLS).reshape(n_groups, N_CELLS)
+def cells_of(values: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """The cell 0..N_CELLS - 1 of each value, where N_CELLS cells are equally probable under N(0, 1)."""
+    return np.asarray(np.minimum((ndtr(values) * N_CELLS).astype(np.int64), N_CELLS - 1))
 
 
 def distance_of_counts(counts: Num[np.ndarray, "*rest cells"]) -> Float64[np.ndarray, "*rest"]:

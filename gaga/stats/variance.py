@@ -70,9 +70,7 @@ class VarianceResult:
     variance_subspace: MolecularStatistic
 
 
-def variance(
-    molecules: PackedMolecules, space: FeatureSpace, *, progress: Progress = silent
-) -> VarianceResult:
+def variance(molecules: PackedMolecules, space: FeatureSpace, *, progress: Progress = silent) -> VarianceResult:
     """Per-molecule variance of each block of columns and of all together, by every definition.
 
     Raises:
@@ -130,9 +128,7 @@ def _squares_of_chunk(
     )
     blocks = _blocks(space).values()
     within = np.stack([squares[:, s].sum(axis=1) for s in blocks], axis=1)
-    between = np.stack(
-        [n_atoms[:, 0] * column_means[:, s].var(axis=1) * (s.stop - s.start) for s in blocks], axis=1
-    )
+    between = np.stack([n_atoms[:, 0] * column_means[:, s].var(axis=1) * (s.stop - s.start) for s in blocks], axis=1)
     return within + between, within
 
 
@@ -151,8 +147,7 @@ def _summary(values: NDArray[np.float64], which: NDArray[np.intp], n_sizes: int)
         spread=np.ma.filled(values.std(axis=0), 0.0),
         minimum=np.ma.filled(values.min(axis=0), 0.0),
         maximum=np.ma.filled(values.max(axis=0), 0.0),
-        mean_by_size=_by_size(filled, which, n_sizes)
-        / np.maximum(_by_size(valid.astype(float), which, n_sizes), 1.0),
+        mean_by_size=_by_size(filled, which, n_sizes) / np.maximum(_by_size(valid.astype(float), which, n_sizes), 1.0),
         counted=counted.astype(np.int64),
     )
 

@@ -1,0 +1,134 @@
+"""D_t: how far the marginals of z_t are from those of each reference Gaussian.
+
+For each block of columns, every entry minus the reference's mean and divided by the reference's standard
+deviation of one atom's column (the projection on zero mean included), all entries of all molecules pooled:
+the Kolmogorov-Smirnov distance of that sample to N(0, 1). Entries are counted in 16384 cells of equal
+probability, so a distance is short by less than 6.2e-5.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from gaga.noise import ReferenceGaussian, Schedule
+from gaga.stats.groups import Resampling, quantile_interval, recentre
+from gaga.stats.ks import N_CELLS, cells_of, distance_of_counts
+from gaga.stats.states import States, marginals, packed_chunks
+from gaga.stats.threads import map_in_threads
+
+_CHUNK_ATOMS = 200_000
+# Resamples are moved to the estimate, which takes away what wider cells cost a distance.
+_GROUP_CELLS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistanceCurves:
+    """Pooled KS distances D_t to each of R reference Gaussians, for S steps and K blocks, with intervals.
+
+    Attributes:
+        estimate: D_t, [S, K, R].
+        low: lower end of the bootstrap interval over molecules, [S, K, R].
+        high: its upper end.
+        resampled: D_t of each resample, moved to the estimate as their mean, [B, S, K, R].
+    """
+
+    estimate: Float64[np.ndarray, "S K R"] = field(metadata={"dims": ("timesteps", "blocks", "references")})
+    low: Float64[np.ndarray, "S K R"] = field(metadata={"dims": ("timesteps", "blocks", "references")})
+    high: Float64[np.ndarray, "S K R"] = field(metadata={"dims": ("timesteps", "blocks", "references")})
+    resampled: Float32[np.ndarray, "B S K R"] = field(
+        metadata={"dims": ("resamples", "timesteps", "blocks", "references")}
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistancePlan:
+    """What distances are taken: steps, blocks of columns, reference Gaussians, resamples, level."""
+
+    schedule: Schedule
+    timesteps: Int64[np.ndarray, " S"]
+    blocks: tuple[slice, ...]
+    references: tuple[ReferenceGaussian, ...]
+    resampling: Resampling
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Chunk:
+    """Packed states with the size and the group of each atom's molecule."""
+
+    z: Float64[np.ndarray, "A C"]
+    size: Int64[np.ndarray, " A"]
+    group: Int64[np.ndarray, " A"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Counts:
+    """Entries in each cell for every block and reference: of all molecules, and of each group in wider cells."""
+
+    pooled: Int64[np.ndarray, "K R cells"]
+    grouped: Int64[np.ndarray, "K R G wide_cells"]
+
+
+# Mean [C] and, by number of atoms, standard deviation [N_max + 1, C] of one atom's columns.
+_Law = tuple[Float64[np.ndarray, " C"], Float64[np.ndarray, "N_max_plus_1 C"]]
+
+
+def distance_curves(states: States, plan: DistancePlan, advance: Callable[[int], None], threads: int) -> DistanceCurves:
+    """D_t of these states; `advance` is called with the number of molecule-steps done since the last call."""
+    steps = [_distances_at(states, int(t), plan, advance, threads) for t in plan.timesteps]
+    estimate, resampled = (np.stack(parts) for parts in zip(*steps, strict=True))
+    resampled = recentre(np.moveaxis(resampled, -1, 0), estimate)
+    low, high = quantile_interval(resampled, plan.level)
+    return DistanceCurves(estimate=estimate, low=low, high=high, resampled=resampled)
+
+
+def beside(curves: list[DistanceCurves]) -> DistanceCurves:
+    """Curves of the same steps and blocks as one, their references side by side."""
+    names = [f.name for f in fields(DistanceCurves)]
+    return DistanceCurves(**{n: np.concatenate([getattr(c, n) for c in curves], axis=-1) for n in names})
+
+
+def _distances_at(
+    states: States, t: int, plan: DistancePlan, advance: Callable[[int], None], threads: int
+) -> tuple[Float64[np.ndarray, "K R"], Float64[np.ndarray, "K R B"]]:
+    """Distances at one step, and those of the resamples."""
+    shape = (len(plan.blocks), len(plan.references))
+    counts = _Counts(
+        pooled=np.zeros((*shape, N_CELLS), dtype=np.int64),
+        grouped=np.zeros((*shape, plan.resampling.n_groups, _GROUP_CELLS), dtype=np.int64),
+    )
+    laws = [marginals(r, states.n_atoms, float(plan.schedule.alpha2[t])) for r in plan.references]
+    pairs = list(np.ndindex(*shape))
+    for indices in packed_chunks(states.n_atoms, _CHUNK_ATOMS):
+        sizes = states.n_atoms[indices]
+        chunk = _Chunk(
+            z=states.draw(indices, np.array([t]))[0],
+            size=np.repeat(sizes, sizes),
+            group=np.repeat(plan.resampling.group[indices], sizes),
+        )
+        # Each pair owns its slice of the counts, so that threads never meet.
+        for _ in map_in_threads(partial(_count, counts, chunk, laws, plan), pairs, threads):
+            pass
+        advance(len(indices))
+    resampled = [_resampled_distances(counts.grouped[pair], plan.resampling) for pair in pairs]
+    return distance_of_counts(counts.pooled), np.array(resampled).reshape(*shape, -1)
+
+
+def _count(counts: _Counts, chunk: _Chunk, laws: list[_Law], plan: DistancePlan, pair: tuple[int, ...]) -> None:
+    """Add one chunk's entries of one block, standardised by one reference, to their cells."""
+    columns, (mean, deviations) = plan.blocks[pair[0]], laws[pair[1]]
+    values = (chunk.z[:, columns] - mean[columns]) / deviations[chunk.size][:, columns]
+    cells = cells_of(values.reshape(-1))
+    counts.pooled[pair] += np.bincount(cells, minlength=N_CELLS)
+    grouped = counts.grouped[pair]
+    cells //= N_CELLS // _GROUP_CELLS
+    cells += np.repeat(chunk.group * _GROUP_CELLS, values.shape[1])
+    grouped += np.bincount(cells, minlength=grouped.size).reshape(grouped.shape)
+
+
+def _resampled_distances(counts: Int64[np.ndarray, "G cells"], resampling: Resampling) -> Float64[np.ndarray, " B"]:
+    """The distance in each resample of the groups."""
+    return distance_of_counts(resampling.weights @ counts)

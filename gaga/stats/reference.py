@@ -1,0 +1,131 @@
+"""The published test of each molecule on its own, at each step: is this z_t a sample of the expected
+Gaussian?
+
+Three parts for each block of columns, as in the script that comes with GAGA (Qu et al. 2026): a KS test of
+the standardised entries against N(0, 1); the mean mutual information of the column pairs, atoms being the
+samples; and that of the atom pairs, columns being the samples. All pairs are taken, not a random draw of
+them.
+
+Entries are divided by sqrt(alpha_t^2 v + sigma_t^2), where v is by default what the script has: the mean over
+molecules of the block's *standard deviation* (1.380 and 0.086 on QM9). It also leaves out that a molecule
+with zero mean has a variance smaller by (N - 1) / N. A true Gaussian therefore does not always pass: compare
+with the null.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from gaga.stats.groups import Resampling
+from gaga.stats.information import mean_pairwise_information
+from gaga.stats.ks import critical_distance, ks_distances
+from gaga.stats.states import States, same_size_chunks
+from gaga.stats.threads import map_in_threads
+
+TESTS = ("ks", "mi_features", "mi_atoms")
+# Atom-steps in one chunk: enough molecules of one size to share each array operation, a few MiB.
+_CHUNK_ATOM_STEPS = 120_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestPlan:
+    """What is tested: steps, blocks of columns, and each block's expected variance and neighbours.
+
+    Attributes:
+        timesteps: the S steps.
+        blocks: columns of each of the K blocks.
+        variances: v of each block, [K].
+        expected: variance that entries are standardised with, alpha_t^2 v + sigma_t^2, [S, K].
+        neighbours: k of the mutual information of each block.
+        alpha: level of the KS test.
+        mi_threshold: nats; a mean mutual information below it passes.
+    """
+
+    __test__ = False  # not a test case of pytest's
+
+    timesteps: Int64[np.ndarray, " S"]
+    blocks: tuple[slice, ...]
+    variances: Float64[np.ndarray, " K"]
+    expected: Float64[np.ndarray, "S K"]
+    neighbours: tuple[int, ...]
+    alpha: float
+    mi_threshold: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferenceTest:
+    """Pass flags of the per-molecule test, of the data and of true Gaussians of the same sizes (the null).
+
+    Attributes:
+        variances: v of each block, [K].
+        neighbours: k of each block, [K].
+        passes: flags of the data, [M, S, K, 3].
+        null_passes: flags of the null, [M_null, S, K, 3].
+    """
+
+    alpha: float
+    mi_threshold: float = field(metadata={"unit": "nats"})
+    variances: Float64[np.ndarray, " K"] = field(metadata={"dims": ("blocks",)})
+    neighbours: Int64[np.ndarray, " K"] = field(metadata={"dims": ("blocks",)})
+    passes: Bool[np.ndarray, "M S K 3"] = field(metadata={"dims": ("molecules", "timesteps", "blocks", "tests")})
+    null_passes: Bool[np.ndarray, "M_null S K 3"] = field(
+        metadata={"dims": ("null molecules", "timesteps", "blocks", "tests")}
+    )
+
+
+def run_test(
+    states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None], threads: int
+) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
+    """Flags of every molecule, and the mean mutual informations (features, atoms) summed over each group.
+
+    `advance` is called with the number of molecule-steps done since it was called last.
+    """
+    shape = (len(plan.timesteps), len(plan.blocks))
+    flags = np.empty((len(states), *shape, len(TESTS)), dtype=bool)
+    sums = np.zeros((resampling.n_groups, *shape, 2))
+    chunks = same_size_chunks(states.n_atoms, max(1, _CHUNK_ATOM_STEPS // shape[0]))
+    for indices, passed, information in map_in_threads(partial(_test_chunk, states, plan), chunks, threads):
+        flags[indices] = passed
+        np.add.at(sums, resampling.group[indices], information)
+        advance(len(indices) * shape[0])
+    return flags, sums
+
+
+def _test_chunk(
+    states: States, plan: TestPlan, indices: Int64[np.ndarray, " m"]
+) -> tuple[Int64[np.ndarray, " m"], Bool[np.ndarray, "m S K 3"], Float64[np.ndarray, "m S K 2"]]:
+    z = states.draw(indices, plan.timesteps)
+    z = z.reshape(len(z), len(indices), -1, z.shape[-1])
+    distances, information = score(z, plan)
+    return indices, _flags(distances, information, z.shape[2], plan), information
+
+
+def score(
+    z: Float64[np.ndarray, "S m N C"], plan: TestPlan
+) -> tuple[Float64[np.ndarray, "m S K"], Float64[np.ndarray, "m S K 2"]]:
+    """KS distances and mean mutual informations (column pairs, atom pairs) of molecules of one size."""
+    n_steps, m, n_atoms, _ = z.shape
+    distances = np.empty((m, n_steps, len(plan.blocks)))
+    information = np.empty((*distances.shape, 2))
+    for b, (columns, k) in enumerate(zip(plan.blocks, plan.neighbours, strict=True)):
+        block = z[..., columns] / np.sqrt(plan.expected[:, b])[:, None, None, None]
+        distances[..., b] = ks_distances(block.reshape(n_steps * m, -1)).reshape(n_steps, m).T
+        sets = block.reshape(n_steps * m, n_atoms, -1)
+        for side, order in enumerate([(2, 1, 0), (1, 2, 0)]):
+            values = np.ascontiguousarray(sets.transpose(order))
+            information[..., b, side] = mean_pairwise_information(values, k).reshape(n_steps, m).T
+    return distances, information
+
+
+def _flags(
+    distances: Float64[np.ndarray, "m S K"],
+    information: Float64[np.ndarray, "m S K 2"],
+    n_atoms: int,
+    plan: TestPlan,
+) -> Bool[np.ndarray, "m S K 3"]:
+    critical = [critical_distance(n_atoms * (s.stop - s.start), plan.alpha) for s in plan.blocks]
+    ks = distances <= np.array(critical)
+    return np.concatenate([ks[..., None], information < plan.mi_threshold], axis=-1)
