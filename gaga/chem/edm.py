@@ -84,9 +84,7 @@ def edm_bond_orders(
     return orders
 
 
-def edm_stability(
-    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
-) -> tuple[int, bool]:
+def edm_stability(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> tuple[int, bool]:
     """Number of stable atoms, and whether all of the molecule's are (a molecule of no atoms is not).
 
     Args:

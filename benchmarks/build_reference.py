@@ -1,0 +1,109 @@
+"""Make everything in gaga/shipped that evaluation compares with, from the real QM9 and the example molecules.
+
+    python benchmarks/build_reference.py
+
+Writes valences.csv (the strict protocol's allow-table), reference_qm9_{edm,strict}.npz (bond lengths, angles
+and sizes of the training split, hashes of its SMILES) and reference_qm9.json (the test split's row). One
+process, a few minutes.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from rdkit import rdBase
+
+from gaga.base.molecules import PackedMolecules
+from gaga.chem.bonds import perceive
+from gaga.chem.strict import Valence, atom_valences
+from gaga.data import Dataset, load_dataset
+from gaga.evaluation.distances import quantiles_of
+from gaga.evaluation.evaluate import summarise
+from gaga.evaluation.judging import PROTOCOLS, judge
+from gaga.evaluation.reference import Reference, ReferenceRow, hash_smiles, row_to_json, save_reference
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "gaga" / "shipped"
+EXAMPLES = ("gdb17_xtb_1000", "mosesaq_xtb_1000")
+
+# A valence that fewer molecules have than this is more likely a slip of perception than chemistry.
+MIN_MOLECULES = 5
+# Elements that the data lacks or nearly lacks; what every textbook of organic chemistry allows.
+TEXTBOOK: tuple[Valence, ...] = (
+    (5, 0, 0, 3), (5, -1, 0, 4), (14, 0, 0, 4), (15, 0, 0, 3), (15, 0, 0, 5), (15, 1, 0, 4), (16, 0, 0, 4),
+    (33, 0, 0, 3), (34, 0, 0, 2),
+)  # fmt: skip
+MIN_SHARE = {"lengths": 0.001, "angles": 0.005}
+
+
+def main() -> None:
+    """Build all of it."""
+    qm9 = load_dataset("qm9")
+    examples = [load_dataset(ROOT / "examples" / f"{name}.sdf.gz") for name in EXAMPLES]
+    write_valences([qm9.molecules, *(example.molecules for example in examples)])
+    rows = {protocol: row_to_json(build(qm9, protocol)) for protocol in PROTOCOLS}
+    text = json.dumps(rows, indent=1, sort_keys=True)
+    (SHIPPED / "reference_qm9.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_valences(sources: Iterable[PackedMolecules]) -> None:
+    """The allow-table: valences that at least MIN_MOLECULES real molecules have, and the textbook's."""
+    counts = Counter(valence for source in sources for valence in valences_by_molecule(source))
+    with (SHIPPED / "valences.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["atomic_number", "charge", "aromatic", "other", "molecules", "source"])
+        for valence in sorted(counts.keys() | set(TEXTBOOK)):
+            table.writerow([*valence, counts[valence], source_of(valence, counts[valence])])
+
+
+def source_of(valence: Valence, n_molecules: int) -> str:
+    """Why a valence is allowed, or `rare` where it is not."""
+    if n_molecules >= MIN_MOLECULES:
+        return "data"
+    return "textbook" if valence in TEXTBOOK else "rare"
+
+
+def valences_by_molecule(molecules: PackedMolecules) -> Iterable[Valence]:
+    """Each valence of each molecule, once a molecule."""
+    for numbers, positions in molecules:
+        molecule = perceive(numbers, positions)
+        if molecule is not None:
+            yield from set(atom_valences(molecule))
+
+
+def build(qm9: Dataset, protocol: str) -> ReferenceRow:
+    """The training split's reference, written; and the test split's row against it."""
+    train = judge(qm9.molecules.take(qm9.splits["train"]), protocol, workers=1, progress=report)
+    hashes = np.unique(hash_smiles([smiles for smiles in train.verdicts.smiles if smiles]))
+    reference = Reference(
+        lengths=quantiles_of(train.lengths, MIN_SHARE["lengths"]),
+        angles=quantiles_of(train.angles, MIN_SHARE["angles"]),
+        sizes=qm9.sizes_histogram("train"),
+        hashes=hashes,
+    )
+    save_reference(str(SHIPPED / f"reference_qm9_{protocol}.npz"), reference)
+    test = judge(qm9.molecules.take(qm9.splits["test"]), protocol, workers=1, progress=report)
+    evaluation = summarise(test, protocol, reference)
+    return ReferenceRow(
+        description="QM9, test split",
+        n_molecules=evaluation.n_molecules,
+        rates=evaluation.rates,
+        bond_lengths=evaluation.bond_lengths.mean,
+        bond_angles=evaluation.bond_angles.mean,
+        sizes=evaluation.sizes,
+        split=qm9.fingerprint,
+        rdkit=rdBase.rdkitVersion,
+    )
+
+
+def report(done: int, total: int, note: str = "") -> None:
+    """A line every tenth."""
+    if done % (total // 10) < 250:
+        print(f"{done:,} of {total:,} {note}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

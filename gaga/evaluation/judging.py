@@ -1,0 +1,201 @@
+"""Every molecule's verdict under a protocol, on all cores."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from gaga.base.errors import InvalidInput, Unavailable
+from gaga.base.molecules import PackedMolecules
+from gaga.base.progress import Progress, silent
+from gaga.chem.geometry import Bonds, Measured, bond_angles, bond_lengths, bonds_of_molecule, bonds_of_orders
+
+PROTOCOLS = ("edm", "strict")
+"""edm, to compare with papers; strict, to know."""
+
+_CHUNK = 250
+_WORTH_A_POOL = 2000  # starting processes takes as long as judging about this many molecules
+_NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+class Judgement(NamedTuple):
+    """One molecule: what the protocol says, and the bonds that it saw."""
+
+    n_stable: int
+    stable: bool
+    valid: bool
+    connected: bool
+    smiles: str
+    bonds: Bonds
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What the protocol says of each of M molecules.
+
+    Attributes:
+        n_atoms: [M].
+        n_stable_atoms: [M].
+        stable: whether all atoms are stable, [M].
+        valid: [M].
+        connected: whether in one piece, [M].
+        smiles: SMILES by the protocol, empty where not valid.
+    """
+
+    n_atoms: Int64[np.ndarray, " M"]
+    n_stable_atoms: Int64[np.ndarray, " M"]
+    stable: Bool[np.ndarray, " M"]
+    valid: Bool[np.ndarray, " M"]
+    connected: Bool[np.ndarray, " M"]
+    smiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Verdicts on molecules and the bond lengths and angles of all of them."""
+
+    verdicts: Verdicts
+    lengths: Measured
+    angles: Measured
+
+
+def judge(
+    molecules: PackedMolecules, protocol: str, *, workers: int | None = None, progress: Progress = silent
+) -> Judged:
+    """The verdict on every molecule, the same whatever the number of workers.
+
+    Args:
+        molecules: positions in Å. A molecule without atoms, or with positions that are not finite, fails.
+        protocol: "edm" or "strict".
+        workers: processes; all cores if None, and this one only for a few thousand molecules or for 1.
+        progress: called with the molecules done so far.
+
+    Raises:
+        InvalidInput: unknown protocol, or fewer than one worker.
+        Unavailable: the worker processes died.
+    """
+    check_protocol(protocol)
+    chunks = [range(i, min(i + _CHUNK, len(molecules))) for i in range(0, len(molecules), _CHUNK)]
+    tasks = ((molecules.take(np.asarray(chunk)), protocol) for chunk in chunks)
+    n_workers = min(_n_workers(workers, len(molecules)), max(1, len(chunks)))
+    parts, done = [judge_chunk((molecules.take([]), protocol))], 0
+    for part in _run(tasks, n_workers):
+        parts.append(part)
+        done += len(part.verdicts.n_atoms)
+        progress(done, len(molecules))
+    return _join(parts)
+
+
+def check_protocol(protocol: str) -> None:
+    """Stop at an unknown protocol.
+
+    Raises:
+        InvalidInput: it is not one of PROTOCOLS.
+    """
+    if protocol not in PROTOCOLS:
+        raise InvalidInput("unknown protocol", received=protocol, remedy=f"use {' or '.join(PROTOCOLS)}")
+
+
+def judge_chunk(task: tuple[PackedMolecules, str]) -> Judged:
+    """The verdicts on some molecules, in this process."""
+    molecules, protocol = task
+    judge_one = _JUDGES[protocol]
+    judgements = [judge_one(numbers, positions) for numbers, positions in molecules]
+    measured = list(zip(molecules, judgements, strict=True))
+    return Judged(
+        verdicts=Verdicts(
+            n_atoms=molecules.n_atoms,
+            n_stable_atoms=np.array([j.n_stable for j in judgements], dtype=np.int64),
+            stable=np.array([j.stable for j in judgements], dtype=bool),
+            valid=np.array([j.valid for j in judgements], dtype=bool),
+            connected=np.array([j.connected for j in judgements], dtype=bool),
+            smiles=tuple(j.smiles for j in judgements),
+        ),
+        lengths=_join_measured([bond_lengths(*molecule, j.bonds) for molecule, j in measured]),
+        angles=_join_measured([bond_angles(*molecule, j.bonds) for molecule, j in measured]),
+    )
+
+
+def _judge_edm(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"]) -> Judgement:
+    from gaga.chem.edm import edm_bond_orders, edm_smiles, edm_stability
+
+    if not len(numbers) or not np.isfinite(positions).all():
+        return Judgement(0, False, False, False, "", _NO_BONDS)
+    n_stable, stable = edm_stability(numbers, positions)
+    smiles = edm_smiles(numbers, positions)
+    orders = edm_bond_orders(numbers, positions)
+    return Judgement(n_stable, stable, smiles is not None, _in_one_piece(orders), smiles or "", bonds_of_orders(orders))
+
+
+def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"]) -> Judgement:
+    from gaga.chem.bonds import perceive
+    from gaga.chem.strict import judge_perceived, judge_unperceived
+
+    molecule = perceive(numbers, positions)
+    if molecule is None:
+        verdict, bonds = judge_unperceived(numbers, positions), _NO_BONDS
+    else:
+        verdict, bonds = judge_perceived(molecule), bonds_of_molecule(molecule)
+    smiles = verdict.smiles or ""
+    return Judgement(verdict.n_stable_atoms, verdict.stable, verdict.valid, verdict.connected, smiles, bonds)
+
+
+_JUDGES: dict[str, Callable[..., Judgement]] = {"edm": _judge_edm, "strict": _judge_strict}
+
+
+def _in_one_piece(orders: Int64[np.ndarray, "N N"]) -> bool:
+    from scipy.sparse.csgraph import connected_components
+
+    return bool(connected_components(orders, directed=False, return_labels=False) == 1)
+
+
+def _n_workers(workers: int | None, n_molecules: int) -> int:
+    if workers is not None and workers < 1:
+        raise InvalidInput("at least one worker is needed", received=workers)
+    if workers is None:
+        return (os.cpu_count() or 1) if n_molecules >= _WORTH_A_POOL else 1
+    return workers
+
+
+def _run(tasks: Iterable[tuple[PackedMolecules, str]], n_workers: int) -> Iterator[Judged]:
+    if n_workers == 1:
+        yield from map(judge_chunk, tasks)
+        return
+    # Spawned, not forked: a fork of a process that runs torch's threads may hang.
+    try:
+        with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(judge_chunk, tasks)
+    except BrokenProcessPool as error:
+        raise Unavailable(
+            "the processes that judge molecules ended early",
+            remedy='in a script, call this under `if __name__ == "__main__":`, or pass workers=1',
+        ) from error
+
+
+def _join(parts: list[Judged]) -> Judged:
+    verdicts = [part.verdicts for part in parts]
+    return Judged(
+        verdicts=Verdicts(
+            n_atoms=np.concatenate([v.n_atoms for v in verdicts]),
+            n_stable_atoms=np.concatenate([v.n_stable_atoms for v in verdicts]),
+            stable=np.concatenate([v.stable for v in verdicts]),
+            valid=np.concatenate([v.valid for v in verdicts]),
+            connected=np.concatenate([v.connected for v in verdicts]),
+            smiles=tuple(smiles for v in verdicts for smiles in v.smiles),
+        ),
+        lengths=_join_measured([part.lengths for part in parts]),
+        angles=_join_measured([part.angles for part in parts]),
+    )
+
+
+def _join_measured(parts: list[Measured]) -> Measured:
+    return Measured(
+        codes=np.concatenate([np.zeros(0, np.int32), *(part.codes for part in parts)]),
+        values=np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)]),
+    )

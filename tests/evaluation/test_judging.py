@@ -1,0 +1,84 @@
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import pytest
+
+from gaga.base.errors import InvalidInput, Unavailable
+from gaga.base.molecules import PackedMolecules, pack
+from gaga.data import load_dataset
+from gaga.evaluation import judging
+from gaga.evaluation.judging import PROTOCOLS, judge
+
+
+@pytest.fixture(scope="module")
+def sample():
+    molecules = load_dataset("qm9").molecules
+    return molecules.take(np.random.default_rng(0).choice(len(molecules), 600, replace=False))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_workers_do_not_change_verdicts(sample, protocol):
+    one, two = (judge(sample, protocol, workers=n) for n in (1, 2))
+    for field in ("n_atoms", "n_stable_atoms", "stable", "valid", "connected"):
+        np.testing.assert_array_equal(getattr(one.verdicts, field), getattr(two.verdicts, field))
+    assert one.verdicts.smiles == two.verdicts.smiles
+    np.testing.assert_array_equal(one.lengths.values, two.lengths.values)
+    np.testing.assert_array_equal(one.angles.codes, two.angles.codes)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_empty_and_not_finite_molecules_fail_in_their_place(sample, protocol):
+    numbers, positions = sample[0]
+    molecules = pack(
+        [(numbers, positions), (np.zeros(0), np.zeros((0, 3))), (numbers, np.full_like(positions, np.nan))]
+    )
+    verdicts = judge(molecules, protocol).verdicts
+    assert verdicts.valid.tolist() == [True, False, False]
+    assert verdicts.stable.tolist() == [True, False, False]
+    assert verdicts.connected.tolist() == [True, False, False]
+    assert verdicts.n_stable_atoms.tolist() == [len(numbers), 0, 0]
+    assert verdicts.smiles[1:] == ("", "")
+
+
+def test_bonds_of_all_molecules_are_measured(sample):
+    by_hand = sum(len(judge(sample.take([i]), "edm").lengths.values) for i in range(20))
+    judged = judge(sample.take(np.arange(20)), "edm")
+    assert len(judged.lengths.values) == by_hand > 20 * 5
+    assert len(judged.angles.values) > len(judged.lengths.values)
+
+
+def test_progress_counts_molecules(sample):
+    seen = []
+    judge(sample, "edm", workers=1, progress=lambda done, total, note="": seen.append((done, total)))
+    assert seen == [(250, 600), (500, 600), (600, 600)]
+
+
+def test_no_molecules():
+    nothing = PackedMolecules(np.zeros((0, 3), np.float32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    assert len(judge(nothing, "edm").verdicts.n_atoms) == 0
+
+
+def test_wrong_arguments(sample):
+    with pytest.raises(InvalidInput, match="unknown protocol"):
+        judge(sample, "loose")
+    with pytest.raises(InvalidInput, match="at least one worker"):
+        judge(sample, "edm", workers=0)
+
+
+def test_dead_workers_are_one_clear_error(sample, monkeypatch):
+    class Dying:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def map(self, function, tasks):
+            raise BrokenProcessPool("a process ended")
+
+    monkeypatch.setattr(judging, "ProcessPoolExecutor", Dying)
+    with pytest.raises(Unavailable, match="ended early"):
+        judge(sample, "edm", workers=2)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from gaga.base.resampling import bootstrap_interval
+from gaga.evaluation.rates import bootstrap_rate, first_occurrences
+
+
+def test_ratio_names_numerator_and_denominator():
+    rate = bootstrap_rate(np.array([3, 0, 5]), np.array([3, 4, 5]), "atoms", np.random.default_rng(0))
+    assert (rate.numerator, rate.denominator, rate.of) == (8, 12, "atoms")
+    assert rate.value == pytest.approx(2 / 3)
+    assert rate.low < rate.value < rate.high
+
+
+def test_interval_of_a_proportion_is_the_binomial_one():
+    flags = np.arange(2000) < 1800
+    rate = bootstrap_rate(flags, np.ones(2000, np.int64), "molecules", np.random.default_rng(1))
+    half_width = 1.96 * np.sqrt(0.9 * 0.1 / 2000)
+    assert rate.high - rate.low == pytest.approx(2 * half_width, rel=0.1)
+
+
+def test_interval_equals_that_of_resampled_molecules():
+    rng = np.random.default_rng(2)
+    sizes = np.full(400, 10)
+    stable = rng.binomial(10, 0.95, size=400)
+    rate = bootstrap_rate(stable, sizes, "atoms", rng)
+    plain = bootstrap_interval(stable / 10, rng=rng)
+    assert rate.value == pytest.approx(plain.estimate)
+    assert (rate.low, rate.high) == pytest.approx((plain.low, plain.high), abs=0.1 * (plain.high - plain.low))
+
+
+def test_interval_of_a_ratio_covers_its_true_value():
+    # Large molecules are worse here, so the ratio is not the mean of the molecules' own rates.
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(200):
+        sizes = rng.choice([5, 20], size=300)
+        stable = rng.binomial(sizes, np.where(sizes == 5, 0.9, 0.6))
+        rate = bootstrap_rate(stable, sizes, "atoms", rng)
+        covered += rate.low <= (5 * 0.9 + 20 * 0.6) / 25 <= rate.high
+    assert 178 <= covered <= 200  # 190 expected, standard deviation 3
+
+
+def test_nothing_asked_is_nothing_known():
+    rate = bootstrap_rate(np.zeros(4, bool), np.zeros(4, bool), "valid molecules", np.random.default_rng(0))
+    assert (rate.denominator, rate.low, rate.high) == (0, 0.0, 1.0)
+    assert np.isnan(rate.value)
+
+
+def test_one_trial_among_failures():
+    # Most resamples without the only valid molecule say nothing of it and are left out.
+    flags = np.array([True, False, False])
+    rate = bootstrap_rate(flags, flags, "valid molecules", np.random.default_rng(0))
+    assert (rate.value, rate.low, rate.high) == (1.0, 1.0, 1.0)
+
+
+def test_first_occurrences():
+    flags = first_occurrences(("C", "", "CC", "C", "", "CC", "O"))
+    assert flags.tolist() == [True, False, True, False, False, False, True]
