@@ -16,6 +16,8 @@ NON_FINITE = "non-finite coordinates"
 UNKNOWN_ELEMENT = "unknown element"
 UNREADABLE = "unreadable record"
 
+PropertyValue = str | float | bool | np.generic
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -27,7 +29,7 @@ class Record:
     atomic_numbers: UInt8[np.ndarray, " N"]
     positions: Float[np.ndarray, "N 3"]
     name: str = ""
-    properties: Mapping[str, str | float | bool] = field(default_factory=dict)
+    properties: Mapping[str, PropertyValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.positions.shape != (len(self.atomic_numbers), 3):
@@ -95,7 +97,7 @@ def _atomic_number(symbol: str) -> int:
         return 0
 
 
-def text_of(value: str | float | bool) -> str:
+def text_of(value: PropertyValue) -> str:
     """A property as one line of text, numbers to full precision."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"

@@ -91,9 +91,7 @@ class MoleculeWriter:
             Unavailable: the disk is full, or the file has become unwritable.
         """
         if not np.all(np.isfinite(record.positions)):
-            raise InvalidInput(
-                "a molecule with non-finite coordinates cannot be written", received=record.name
-            )
+            raise InvalidInput("a molecule with non-finite coordinates cannot be written", received=record.name)
         content = self._format(record, mol).encode("utf-8")
         try:
             self._file.write(gzip.compress(content, mtime=0) if self._zipped else content)

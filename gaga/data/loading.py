@@ -87,9 +87,7 @@ def prepare(
     if out.suffix.lower() not in PREPARED_SUFFIXES:
         raise InvalidInput("a prepared data set is an HDF5 file", received=out, remedy="end its name in .h5")
     refuse_to_overwrite(out, overwrite=overwrite)
-    dataset = load_dataset(
-        name_or_path, source=source, cache_dir=cache_dir, split_seed=split_seed, progress=progress
-    )
+    dataset = load_dataset(name_or_path, source=source, cache_dir=cache_dir, split_seed=split_seed, progress=progress)
     write_prepared(dataset, out, lean=lean)
     return out
 
@@ -125,9 +123,7 @@ def _existing(name_or_path: str | Path) -> Path:
 
 def _unknown(name: str) -> NotFound:
     formats = ", ".join((*SUFFIXES, *PREPARED_SUFFIXES))
-    return NotFound(
-        "unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}, a folder"
-    )
+    return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}, a folder")
 
 
 def _load_path(path: Path, progress: Progress) -> Dataset:
@@ -182,9 +178,7 @@ def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Datase
 
 def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, progress: Progress) -> Path:
     if not _is_named(name):
-        raise InvalidInput(
-            "where to write the prepared file is not given", remedy="name it with --out data.h5"
-        )
+        raise InvalidInput("where to write the prepared file is not given", remedy="name it with --out data.h5")
     _load_named(cache_dir, source, progress)
     path = prepared_path(str(name), cache_dir)
     if not path.exists():

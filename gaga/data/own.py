@@ -56,9 +56,7 @@ def dataset_name(path: Path) -> str:
     A file called like a published data set gets another name: its results are not that data set's.
     """
     name = path.resolve().name
-    suffix = next(
-        (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), ""
-    )
+    suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
     stem = name[: len(name) - len(suffix)]
     return f"my_{stem}" if stem.lower() in PUBLISHED_NAMES else stem
 

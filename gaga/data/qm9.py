@@ -92,9 +92,7 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
     try:
         ids, packed, annotations = _pack(_counted(molecules, progress))
     except (ValueError, IndexError, EOFError, OSError, tarfile.TarError, csv.Error) as error:
-        raise InvalidInput(
-            f"{source} is not a whole copy of QM9: {error}", remedy="fetch it again"
-        ) from error
+        raise InvalidInput(f"{source} is not a whole copy of QM9: {error}", remedy="fetch it again") from error
     _check_complete(ids, source)
     return Dataset(
         name="qm9",
@@ -153,9 +151,7 @@ def download(folder: Path, progress: Progress = silent) -> Path:
             downloader=downloader,
         )
     except ValueError as error:
-        raise Unavailable(
-            "the download of QM9 came damaged: its checksum differs", remedy="try again"
-        ) from error
+        raise Unavailable("the download of QM9 came damaged: its checksum differs", remedy="try again") from error
     except OSError as error:
         raise Unavailable("QM9 is not on this machine and cannot be downloaded", remedy=_WAYS) from error
     return Path(path)
@@ -188,9 +184,7 @@ def read_csv_folder(folder: Path) -> Iterator[Entry]:
     """
     files = sorted(folder.glob(_CSV_PATTERN)) or sorted(folder.glob(f"data/{_CSV_PATTERN}"))
     if not files:
-        raise InvalidInput(
-            "the folder holds no copy of QM9", received=folder, remedy=f"it must hold {_CSV_PATTERN}"
-        )
+        raise InvalidInput("the folder holds no copy of QM9", received=folder, remedy=f"it must hold {_CSV_PATTERN}")
     for file in files:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = csv.reader(lines)
@@ -219,9 +213,7 @@ def read_archive(path: Path) -> Iterator[Entry]:
         InvalidInput: the file is no such archive.
     """
     if not tarfile.is_tarfile(path):
-        raise InvalidInput(
-            "not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}"
-        )
+        raise InvalidInput("not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}")
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             content = archive.extractfile(member)
