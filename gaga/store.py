@@ -112,8 +112,8 @@ class Store:
     def find(self, kind: str, name: str) -> Entry | None:
         """The header of a result, None where there is none; the file's own before the shipped one."""
         kind, name = _checked_kind(kind), _checked_name(name)
-        own = _find(self.path, kind, name, shipped=False)
-        return own or (_find(SHIPPED_STORE, kind, name, shipped=True) if self.shipped else None)
+        found = (_find(path, kind, name, shipped=shipped) for path, shipped in self._places())
+        return next((entry for entry in found if entry), None)
 
     def require(self, kind: str, name: str) -> Entry:
         """The header of a result that must be there.
@@ -123,7 +123,7 @@ class Store:
         """
         entry = self.find(kind, name)
         if entry is None:
-            raise _missing(kind, name, [e.name for e in self.entries(kind)], self.path)
+            raise self._missing(kind, name)
         return entry
 
     def same(
@@ -142,9 +142,11 @@ class Store:
     def entries(self, kind: str | None = None) -> list[Entry]:
         """All headers, or those of one kind, by kind and name; shipped ones that are hidden are left out."""
         kind = None if kind is None else _checked_kind(kind)
-        found = list(_entries(SHIPPED_STORE, kind, shipped=True)) if self.shipped else []
-        found += _entries(self.path, kind, shipped=False)
-        by_key = {(entry.kind, _folded(entry.name)): entry for entry in found}
+        by_key = {
+            (entry.kind, _folded(entry.name)): entry
+            for path, shipped in reversed(self._places())
+            for entry in _entries(path, kind, shipped=shipped)
+        }
         return [by_key[key] for key in sorted(by_key)]
 
     def delete(self, kind: str, name: str) -> None:
@@ -160,14 +162,24 @@ class Store:
                 raise Unavailable(f"{kind} {entry.name!r} comes with gaga and cannot be deleted")
             self._publish(drop=entry)
 
+    def _places(self) -> list[tuple[Path, bool]]:
+        """Files to read, the first that has a name wins: (path, whether it is the shipped one)."""
+        return [(self.path, False)] + ([(SHIPPED_STORE, True)] if self.shipped else [])
+
     def _tree(self, kind: str, name: str) -> Tree:
-        entry = self.require(kind, name)
-        path = SHIPPED_STORE if entry.shipped else self.path
-        with _reading(path) as file:
-            tree = read_tree(file[entry.kind][entry.name])
-        if records.digest(tree) != entry.digest:
-            raise _damaged(path, f"{entry.kind}/{entry.name} has changed since it was written")
-        return tree
+        kind, name = _checked_kind(kind), _checked_name(name)
+        for path, _ in self._places():
+            tree = _read_whole(path, kind, name)
+            if tree is not None:
+                return tree
+        raise self._missing(kind, name)
+
+    def _missing(self, kind: str, name: str) -> NotFound:
+        known = {_folded(entry.name): entry.name for entry in self.entries(kind)}
+        close = [known[match] for match in difflib.get_close_matches(_folded(name), known, n=3)]
+        hints = [f"did you mean {' or '.join(close)}?"] if close else []
+        hints += [f"run `{_MAKERS[kind]}`"] if kind in _MAKERS else []
+        return NotFound(f"no {kind} result {name!r} in {self.path}", remedy=" Or ".join(hints))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -219,14 +231,6 @@ def _conflict(present: Entry, changed: list[str]) -> Conflict:
         f"{present.kind} {present.name!r} is already stored with {', '.join(shown + more)}",
         remedy="choose another name with --name, or overwrite it with --replace",
     )
-
-
-def _missing(kind: str, name: str, names: list[str], path: Path) -> NotFound:
-    by_folded = {_folded(known): known for known in names}
-    close = [by_folded[match] for match in difflib.get_close_matches(_folded(name), by_folded, n=3)]
-    hints = [f"did you mean {' or '.join(close)}?"] if close else []
-    hints += [f"run `{_MAKERS[kind]}`"] if kind in _MAKERS else []
-    return NotFound(f"no {kind} result {name!r} in {path}", remedy=" Or ".join(hints))
 
 
 def _damaged(path: Path, why: str) -> InvalidInput:
@@ -287,12 +291,30 @@ def _entries(path: Path, kind: str | None, *, shipped: bool) -> Iterator[Entry]:
                 yield from_attributes(k, name, file[k][name].attrs, shipped=shipped)
 
 
+def _as_typed(file: Any, kind: str, name: str) -> str | None:
+    """The name in the file that equals this one but for case."""
+    return next((known for k, known in _keys(file) if k == kind and _folded(known) == _folded(name)), None)
+
+
 def _find(path: Path, kind: str, name: str, *, shipped: bool) -> Entry | None:
     with _reading(path) as file:
-        for k, known in _keys(file):
-            if k == kind and _folded(known) == _folded(name):
-                return from_attributes(k, known, file[k][known].attrs, shipped=shipped)
-    return None
+        known = _as_typed(file, kind, name)
+        if known is None:
+            return None
+        return from_attributes(kind, known, file[kind][known].attrs, shipped=shipped)
+
+
+def _read_whole(path: Path, kind: str, name: str) -> Tree | None:
+    """A result from one opening of the file, so that header and contents belong together."""
+    with _reading(path) as file:
+        known = _as_typed(file, kind, name)
+        if known is None:
+            return None
+        group = file[kind][known]
+        tree = read_tree(group)
+        if records.digest(tree) != group.attrs["digest"]:
+            raise _damaged(path, f"{kind}/{known} has changed since it was written")
+        return tree
 
 
 def _write_entry(file: h5py.File, entry: Entry, tree: Tree, metadata: Mapping[str, Any]) -> None:
@@ -303,6 +325,5 @@ def _write_entry(file: h5py.File, entry: Entry, tree: Tree, metadata: Mapping[st
 
 def _verify(path: Path, entry: Entry) -> None:
     """Read a new entry back before it is published."""
-    with _reading(path) as file:
-        if records.digest(read_tree(file[entry.kind][entry.name])) != entry.digest:
-            raise OSError(f"{entry.kind}/{entry.name} does not read back as it was written")
+    if _read_whole(path, entry.kind, entry.name) is None:
+        raise OSError(f"{entry.kind}/{entry.name} was not written")
