@@ -18,7 +18,7 @@ import numpy as np
 from gaga.base import records
 from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
 from gaga.base.files import atomic_write, locked
-from gaga.base.hdf5 import read_tree, reason, write_failures_as_os_errors, write_tree
+from gaga.base.hdf5 import read_tree, reason, write_tree
 from gaga.base.provenance import FORMAT_VERSION, Entry, from_attributes, new_entry, to_attributes
 from gaga.base.records import Tree
 
@@ -190,17 +190,25 @@ class Store:
 
     def _publish(self, *, drop: Entry | None, add: tuple[Entry, Tree, Mapping[str, Any]] | None = None) -> None:
         """Write a new file of all entries but `drop`, and `add`, over the old one."""
-        with atomic_write(self.path) as partial, write_failures_as_os_errors():
-            with h5py.File(partial, "w", locking=False) as target:
-                target.attrs.update(format=FORMAT, format_version=FORMAT_VERSION)
-                self._copy_entries(target, drop)
-                if add:
-                    _write_entry(target, *add)
+        image = self._image(drop, add)
+        with atomic_write(self.path) as partial:
+            partial.write_bytes(image)
             if add:
                 _verify(partial, add[0])
 
+    def _image(self, drop: Entry | None, add: tuple[Entry, Tree, Mapping[str, Any]] | None) -> bytes:
+        """The new file's bytes. HDF5 writes to memory, as on a full disk it fails once more whenever it cleans up."""
+        with h5py.File("image", "w", driver="core", backing_store=False) as target:
+            target.attrs.update(format=FORMAT, format_version=FORMAT_VERSION)
+            self._copy_entries(target, drop)
+            if add:
+                _write_entry(target, *add)
+            target.flush()
+            image: bytes = target.id.get_file_image()
+            return image
+
     def _copy_entries(self, target: h5py.File, drop: Entry | None) -> None:
-        with _opened(self.path) as source:
+        with _reading(self.path) as source:
             for kind, name in _keys(source):
                 if drop is None or (kind, name) != (drop.kind, drop.name):
                     source.copy(source[kind][name], target.require_group(kind), name=name)
@@ -238,38 +246,33 @@ def _damaged(path: Path, why: str) -> InvalidInput:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _reading(path: Path) -> Iterator[Any]:
     """The root group of a store, or an empty mapping where there is no file.
 
     Without HDF5's own lock: files are replaced, never changed, and a read-only folder must do.
-    """
-    if not path.exists():
-        yield {}
-        return
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except PermissionError as error:
-        raise Unavailable(f"{path} may not be read", remedy="choose another --store") from error
-    except OSError as error:
-        raise InvalidInput(f"{path} is not a gaga store: {reason(error)}", remedy="choose another --store") from error
-    with file:
-        _check_format(path, file)
-        yield file
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """As `_opened`, for blocks that only read: what HDF5 raises there is damage.
 
     Raises:
         InvalidInput: not a store, of a newer version, or damaged.
         Unavailable: the file may not be read.
     """
+    if not path.exists():
+        yield {}
+        return
     try:
         with _opened(path) as file:
+            _check_format(path, file)
             yield file
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise _damaged(path, reason(error)) from error
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except PermissionError as error:
+        raise Unavailable(f"{path} may not be read", remedy="choose another --store") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} is not a gaga store: {reason(error)}", remedy="choose another --store") from error
 
 
 def _check_format(path: Path, file: h5py.File) -> None:

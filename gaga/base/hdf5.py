@@ -1,8 +1,7 @@
 """Trees of plain values as HDF5 groups, and back (docs/FORMAT.md)."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -72,15 +71,6 @@ def _read_node(item: Any) -> Any:
 def _scalar(value: Any) -> Any:
     """Text as it is; a number of another width stays an array without axes, to keep its type."""
     return value if isinstance(value, str) else np.asarray(value)
-
-
-@contextmanager
-def write_failures_as_os_errors() -> Iterator[None]:
-    """Turn what HDF5 raises on a full disk, on closing a file too, into an OSError of one short line."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise OSError(reason(error)) from error
 
 
 def reason(error: Exception) -> str:
