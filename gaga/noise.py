@@ -5,6 +5,7 @@ section 2). GAGA (Qu et al. 2026) replaces q(z_T*) by a Gaussian of matched vari
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -131,7 +132,8 @@ class Moments:
 
     def slices(self) -> dict[str, slice]:
         """The columns of each block."""
-        return {n: slice(int(a), int(b)) for n, a, b in zip(self.blocks, self.starts, self.starts[1:], strict=True)}
+        edges = pairwise(self.starts.tolist())
+        return {name: slice(a, b) for name, (a, b) in zip(self.blocks, edges, strict=True)}
 
     def extrapolates(self, n_atoms: int) -> bool:
         """Whether no molecule near this size was in the data, so that its covariance is extrapolated."""
@@ -220,9 +222,9 @@ class ReferenceGaussian:
 
 
 def _factor(covariance: Float64[np.ndarray, "C C"]) -> Float64[np.ndarray, "C C"]:
-    """A square root L of a covariance, L L' = covariance, which may be singular."""
+    """The symmetric square root of a covariance, which may be singular; it turns with the positions."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.clip(values, 0.0, None))
+    return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
 
 
 def expected_variance(v: float, alpha2: float) -> float:

@@ -1,0 +1,92 @@
+"""Open a model and sample from it: what `from gaga import load_model, sample` gives."""
+
+from pathlib import Path
+
+import torch
+
+from gaga.base.errors import InvalidInput
+from gaga.base.molecules import PackedMolecules, pack
+from gaga.base.progress import Progress, silent
+from gaga.models.checkpoint import load_checkpoint
+from gaga.models.edm import is_edm_folder, load_edm
+from gaga.models.model import Model
+from gaga.models.samplers import SampleConfig, sample_stream
+
+SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "shipped" / "qm9_small.safetensors"
+
+
+def load_model(
+    path: Path | str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    kernel: str = "auto",
+) -> Model:
+    """Open a gaga checkpoint, or a folder that EDM's training wrote; without a path, the model that ships with gaga.
+
+    Args:
+        path: checkpoint file, folder of a training run, or EDM folder.
+        dtype: type of the weights and of what is computed.
+        device: where the weights go.
+        kernel: how the network runs; all kernels give the same results.
+
+    Raises:
+        NotFound: nothing is there.
+        InvalidInput: what is there is not a model.
+
+    Example:
+        >>> from gaga import load_model, sample
+        >>> molecules = sample(load_model(), 2, seed=1, stride=50)
+        >>> len(molecules)
+        2
+    """
+    path = SHIPPED_CHECKPOINT if path is None else Path(path)
+    if path.is_dir() and is_edm_folder(path):
+        diffusion, arguments = load_edm(path, dtype=dtype, device=device, kernel=kernel)
+        return Model(
+            diffusion.network, diffusion.schedule, diffusion.space,
+            max_t=diffusion.schedule.T, moments=None, dataset=str(arguments["dataset"]),
+        )  # fmt: skip
+    if path.is_dir():
+        path = path / "model.safetensors"
+    return load_checkpoint(path).model(dtype=dtype, device=device, kernel=kernel)
+
+
+def sample(
+    model: Model | Path | str | None,
+    n: int,
+    *,
+    seed: int = 0,
+    method: str = "ddpm",
+    start: str = "block",
+    t_start: int | None = None,
+    stride: int = 1,
+    sizes: tuple[int, ...] | None = None,
+    batch_size: int | None = None,
+    progress: Progress = silent,
+) -> PackedMolecules:
+    """Draw `n` molecules; molecule i depends on (seed, i) alone.
+
+    Args:
+        model: a model, or where one is; None is the model that ships with gaga.
+        n: how many.
+        seed: seed of the run.
+        method: `ddpm` or `ddim`.
+        start: reference Gaussian for q(z_T*).
+        t_start: first step; None is the model's T*.
+        stride: take every k-th step.
+        sizes: numbers of atoms to draw from; None is the data's histogram.
+        batch_size: molecules at a time.
+        progress: called with molecule-steps done and in all.
+
+    Raises:
+        InvalidInput: an argument is out of range.
+    """
+    if n < 1:
+        raise InvalidInput("the number of molecules must be at least 1", received=n)
+    model = model if isinstance(model, Model) else load_model(model)
+    config = SampleConfig(
+        method=method, start=start, t_start=t_start, stride=stride, sizes=sizes, batch_size=batch_size
+    )
+    drawn = sample_stream(model, range(n), config, seed=seed, progress=progress)
+    return pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)

@@ -1,0 +1,152 @@
+"""The diffusion of molecules: noise predictions, the posterior p(z_s | z_t), and the training objective.
+
+Hoogeboom et al. 2022 (EDM, arXiv 2203.17003), sections 2 and 3, with Qu et al. 2026 (GAGA): t in [0, T*] only,
+on the unchanged schedule. A path (the schedule), a network and a space of columns are separate arguments.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from gaga.base.errors import InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.models.egnn import EGNN
+from gaga.models.layout import Layout
+from gaga.noise import Schedule
+
+Network = Callable[[Tensor, Tensor, Layout], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Diffusion:
+    """A network that predicts eps from z_t = alpha_t x + sigma_t eps, over packed molecules.
+
+    Attributes:
+        network: maps (z_t [A, C], t [M] in [0, 1], layout) to [A, C]; any such callable will do.
+        schedule: the variance-preserving path.
+        space: the columns of a molecule, and which of them are centred.
+    """
+
+    network: EGNN | Network
+    schedule: Schedule
+    space: FeatureSpace
+    _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    @property
+    def centred_columns(self) -> int:
+        """How many columns, from the first, have zero mean in each molecule."""
+        return self.space.columns if self.space.centred_features else 3
+
+    def alpha_sigma(self, t: Int64[Tensor, " M"], like: Tensor) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """alpha_t and sigma_t of integer steps, from the float64 table, in the type of `like`."""
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            alpha, sigma = np.sqrt(self.schedule.alpha2), np.sqrt(self.schedule.sigma2)
+            self._tables[key] = (torch.from_numpy(alpha).to(like), torch.from_numpy(sigma).to(like))
+        alphas, sigmas = self._tables[key]
+        return alphas[t], sigmas[t]
+
+    def noise(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+        """Predicted eps on the zero-mean subspace; t in [0, 1]."""
+        return layout.centre(self.network(z, t, layout), self.centred_columns)
+
+    def noised(
+        self, x: Float[Tensor, "A C"], eps: Float[Tensor, "A C"], t: Int64[Tensor, " M"], layout: Layout
+    ) -> Float[Tensor, "A C"]:
+        """z_t = alpha_t x + sigma_t eps."""
+        alpha, sigma = (layout.per_atom(value)[:, None] for value in self.alpha_sigma(t, x))
+        return alpha * x + sigma * eps
+
+    def loss(
+        self,
+        x: Float[Tensor, "A C"],
+        eps: Float[Tensor, "A C"],
+        t: Int64[Tensor, " M"],
+        layout: Layout,
+        denominator: int | None = None,
+    ) -> Float[Tensor, " M"]:
+        """EDM's L2 objective of each molecule: 1/2 |eps - eps_hat|^2 / (C N), N its own number of atoms.
+
+        At t = 0 EDM's objective holds the likelihood of the types given z_0, which no parameter enters: only the
+        positions count there.
+
+        Args:
+            x: clean columns on the zero-mean subspace.
+            eps: standard normal noise, centred here.
+            t: integer steps.
+            layout: sizes of the molecules.
+            denominator: what to divide by in the place of each N; the published code takes the padded size.
+        """
+        eps = layout.centre(eps, self.centred_columns)
+        z = self.noised(x, eps, t, layout)
+        error = (eps - self.noise(z, t.to(x.dtype) / self.schedule.T, layout)).square()
+        at_zero = layout.per_atom(t == 0)
+        types = error[:, 3:].sum(dim=1).masked_fill(at_zero, 0.0)
+        total = layout.sum(error[:, :3].sum(dim=1) + types)
+        sizes = layout.sizes if denominator is None else denominator
+        return 0.5 * total / (x.shape[1] * sizes)
+
+    def predict_noise(
+        self,
+        z_t: Float[Tensor, "B N C"],
+        t: Float[Tensor, "B 1"],
+        n_atoms: Int64[np.ndarray, " B"] | Int64[Tensor, " B"],
+    ) -> Float[Tensor, "B N C"]:
+        """Predicted eps of padded molecules; padding comes back as zeros. Differentiable.
+
+        Args:
+            z_t: columns, padded to N atoms.
+            t: time in [0, 1].
+            n_atoms: number of atoms of each molecule.
+
+        Raises:
+            InvalidInput: shapes and sizes do not fit together.
+        """
+        layout, real = self._padded(z_t, t, n_atoms)
+        eps = self.noise(z_t[real], t.reshape(-1).to(z_t.dtype), layout)
+        return torch.zeros_like(z_t).masked_scatter(real[..., None].expand_as(z_t), eps)
+
+    def posterior(
+        self,
+        z_t: Float[Tensor, "B N C"],
+        t: Float[Tensor, "B 1"],
+        s: Float[Tensor, "B 1"],
+        n_atoms: Int64[np.ndarray, " B"] | Int64[Tensor, " B"],
+    ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"]]:
+        """Mean [B, N, C] and standard deviation [B] of p(z_s | z_t), s < t in [0, 1] (EDM, equations 3 and 4)."""
+        eps = self.predict_noise(z_t, t, n_atoms)
+        steps = [torch.round(time.reshape(-1) * self.schedule.T).long() for time in (t, s)]
+        step = PosteriorStep.between(self.schedule, *(time.cpu().numpy() for time in steps))
+        keep, remove, sigma = (torch.from_numpy(v).to(z_t) for v in (step.keep, step.remove, step.sigma))
+        return keep[:, None, None] * z_t - remove[:, None, None] * eps, sigma
+
+    def _padded(self, z_t: Tensor, t: Tensor, n_atoms: np.ndarray | Tensor) -> tuple[Layout, Tensor]:
+        sizes = np.asarray(torch.as_tensor(n_atoms).cpu(), dtype=np.int64)
+        if z_t.ndim != 3 or z_t.shape[2] != self.space.columns:
+            raise InvalidInput(f"z_t must be [B, N, {self.space.columns}]", received=tuple(z_t.shape))
+        if len(sizes) != len(z_t) or t.numel() != len(z_t) or sizes.max() > z_t.shape[1]:
+            raise InvalidInput("z_t, t and n_atoms do not fit together", received=(tuple(z_t.shape), sizes.tolist()))
+        layout = Layout.of(sizes, z_t.device)
+        return layout, torch.arange(z_t.shape[1], device=z_t.device) < layout.sizes[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorStep:
+    """Coefficients of p(z_s | z_t): mean = keep z_t - remove eps_hat, standard deviation sigma. Float64."""
+
+    keep: Float64[np.ndarray, " B"]
+    remove: Float64[np.ndarray, " B"]
+    sigma: Float64[np.ndarray, " B"]
+
+    @classmethod
+    def between(cls, schedule: Schedule, t: Int64[np.ndarray, " B"], s: Int64[np.ndarray, " B"]) -> "PosteriorStep":
+        """From step t down to step s (EDM, section 2: alpha_t|s = alpha_t / alpha_s, sigma_t|s^2)."""
+        gamma_t, gamma_s = schedule.gamma[t], schedule.gamma[s]
+        sigma2_ts = -np.expm1(np.logaddexp(0, gamma_s) - np.logaddexp(0, gamma_t))
+        alpha_ts = np.exp(0.5 * (np.logaddexp(0, gamma_s) - np.logaddexp(0, gamma_t)))
+        sigma_t, sigma_s = np.sqrt(schedule.sigma2[t]), np.sqrt(schedule.sigma2[s])
+        return cls(1 / alpha_ts, sigma2_ts / (alpha_ts * sigma_t), np.sqrt(sigma2_ts) * sigma_s / sigma_t)

@@ -1,0 +1,125 @@
+"""EDM's equivariant graph network (Satorras et al. 2021, arXiv 2102.09844; Hoogeboom et al. 2022, appendix B).
+
+For nodes i, j of a fully connected molecule, d_ij = |x_i - x_j|^2 and d0_ij the same of the input:
+
+    m_ij = silu(W2 silu(W1 [h_i, h_j, d_ij, d0_ij] + b1) + b2)                 edge messages
+    h_i <- h_i + phi_h([h_i, sum_j sigmoid(w m_ij + b) m_ij / norm])           node update
+    x_i <- x_i + sum_j (x_i - x_j) / (|x_i - x_j| + c) tanh(phi_x(...)) r / norm    coordinate update
+
+This module holds the parameters; how they are applied is a kernel's business (gaga.models.kernels).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gaga.base.errors import InvalidInput
+from gaga.models.kernels import resolve_kernel
+from gaga.models.layout import Layout
+
+Aggregation = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EGNNConfig:
+    """Shape of the network. The defaults are EDM's; `coords_range` is what each layer gets (EDM's is 15)."""
+
+    features: int
+    hidden: int = 256
+    n_layers: int = 9
+    inv_sublayers: int = 1
+    attention: bool = True
+    tanh: bool = True
+    norm_constant: float = 1.0
+    coords_range: float = 15.0
+    normalization_factor: float = 1.0
+    aggregation: Aggregation = "sum"
+    condition_time: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("features", "hidden", "n_layers", "inv_sublayers"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"the network's {name} must be at least 1", received=getattr(self, name))
+        if self.aggregation not in ("sum", "mean"):
+            raise InvalidInput("aggregation is sum or mean", received=self.aggregation)
+
+
+class Messages(nn.Module):
+    """phi_e, its attention gate and phi_h of one message layer."""
+
+    def __init__(self, hidden: int, attention: bool) -> None:
+        super().__init__()
+        self.edge_mlp = nn.Sequential(
+            nn.Linear(2 * hidden + 2, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        )
+        self.att_mlp = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid()) if attention else None
+        self.node_mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+
+
+class Coordinates(nn.Module):
+    """phi_x of one coordinate update; its last layer starts near zero so that x hardly moves at first."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        last = nn.Linear(hidden, 1, bias=False)
+        nn.init.xavier_uniform_(last.weight, gain=0.001)
+        self.coord_mlp = nn.Sequential(
+            nn.Linear(2 * hidden + 2, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last
+        )
+
+
+class Block(nn.Module):
+    """`inv_sublayers` message layers, then one coordinate update."""
+
+    def __init__(self, config: EGNNConfig) -> None:
+        super().__init__()
+        self.messages = nn.ModuleList(Messages(config.hidden, config.attention) for _ in range(config.inv_sublayers))
+        self.coordinates = Coordinates(config.hidden)
+
+    def message_layers(self) -> Iterator[Messages]:
+        """The message layers, in order."""
+        return (cast(Messages, layer) for layer in self.messages)
+
+
+class EGNN(nn.Module):
+    """Columns [A, 3 + F] of packed molecules and a time for each -> the same shape; equivariant under E(3).
+
+    Rotations, reflections and permutations of the input do the same to the output; translations do not change it.
+    """
+
+    def __init__(self, config: EGNNConfig, kernel: str = "auto") -> None:
+        super().__init__()
+        self.config = config
+        self.kernel, self._run = resolve_kernel(kernel)
+        width = config.features + int(config.condition_time)
+        self.embedding = nn.Linear(width, config.hidden)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.embedding_out = nn.Linear(config.hidden, width)
+
+    def forward(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+        """Velocity of the positions (zero mean in each molecule) and output features.
+
+        Args:
+            z: packed columns, positions first.
+            t: time in [0, 1] of each molecule.
+            layout: sizes of the molecules.
+        """
+        return self._run(self, z, t, layout)
+
+    def layers(self) -> Iterator[Block]:
+        """The blocks, in order."""
+        return (cast(Block, block) for block in self.blocks)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def input_features(network: EGNN, z: Float[Tensor, "*s C"], t: Float[Tensor, "*s"]) -> Float[Tensor, "*s W"]:
+    """The features h of each atom, with its time as a last column where the network is told it."""
+    return torch.cat([z[..., 3:], t[..., None]], dim=-1) if network.config.condition_time else z[..., 3:]

@@ -1,0 +1,35 @@
+"""A trained model: a diffusion, how far it was trained, and the data's moments that its start is made from."""
+
+from dataclasses import dataclass, field
+
+from gaga.base.errors import InvalidInput
+from gaga.models.diffusion import Diffusion
+from gaga.noise import Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Model(Diffusion):
+    """A diffusion with what sampling needs beside it.
+
+    Attributes:
+        max_t: T*, the largest step that the network was trained on.
+        moments: second moments and histogram of sizes of its data; None for an EDM folder opened as it is.
+        dataset: name of the data set.
+    """
+
+    max_t: int = field(kw_only=True)
+    moments: Moments | None = field(kw_only=True)
+    dataset: str = field(kw_only=True, default="")
+
+    def known_moments(self) -> Moments:
+        """The moments.
+
+        Raises:
+            InvalidInput: the model was opened from an EDM folder, which does not hold them.
+        """
+        if self.moments is None:
+            raise InvalidInput(
+                "this EDM folder does not say how large its molecules are",
+                remedy="run `gaga import-edm DIR --dataset qm9 --out model.safetensors` once, then sample from that",
+            )
+        return self.moments

@@ -1,0 +1,123 @@
+"""Training recipes: one frozen configuration, and the presets that users name."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from gaga.base.errors import InvalidInput
+from gaga.data.features import EDM_FACTORS
+
+Precision = Literal["float32", "bfloat16"]
+LearningRateSchedule = Literal["constant", "cosine"]
+Clipping = Literal["adaptive", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every hyperparameter of a training run. The defaults are GAGA's published recipe for QM9 (`gaga-qm9`).
+
+    Attributes:
+        hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
+        include_charges: a column with the atomic number. centred_features: types centred in each molecule.
+        factors: what positions, types and charges are divided by.
+        max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
+        batch_size: molecules in a step. epochs: passes over the training set; steps: where given, ends there instead.
+        learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
+        weight_decay: of AdamW (with amsgrad, as EDM). clipping: EDM's adaptive clipping of the gradient norm.
+        ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
+        stratified_t: spread a batch's steps evenly over [0, T*] instead of drawing each alone.
+        padded_denominator: divide the loss by the batch's largest size, as the published code does.
+        precision: float32, or bfloat16 for the matrix products (coordinates stay float32).
+        validate_every, sample_every: steps between validation losses, and between stability samples (0: at the end).
+        stability_samples: how many molecules each stability sample draws. save_every_s: seconds between saved states.
+    """
+
+    hidden: int = 256
+    n_layers: int = 9
+    inv_sublayers: int = 1
+    include_charges: bool = False
+    centred_features: bool = True
+    factors: tuple[float, float, float] = EDM_FACTORS
+    max_t: int = 550
+    schedule: str = "polynomial_2"
+    diffusion_steps: int = 1000
+    precision_of_schedule: float = 1e-5
+    batch_size: int = 256
+    epochs: int = 1650
+    steps: int | None = None
+    learning_rate: float = 1e-4
+    lr_schedule: LearningRateSchedule = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 1e-12
+    clipping: Clipping = "adaptive"
+    ema_decay: float = 0.9999
+    ema_warmup: bool = False
+    stratified_t: bool = False
+    padded_denominator: bool = False
+    precision: Precision = "float32"
+    validate_every: int = 2000
+    sample_every: int = 20000
+    stability_samples: int = 1000
+    save_every_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        positive = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
+                    "stability_samples", "validate_every")  # fmt: skip
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
+        if self.steps is not None and self.steps < 1:
+            raise InvalidInput("steps must be at least 1", received=self.steps)
+        if self.max_t > self.diffusion_steps:
+            raise InvalidInput(
+                f"max_t must be 1 to {self.diffusion_steps}, the steps of the schedule", received=self.max_t
+            )
+        if not 0 < self.learning_rate < 1:
+            raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
+        for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative", received=getattr(self, name))
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise InvalidInput(f"{name} is one of {', '.join(get_args(allowed))}", received=getattr(self, name))
+        if len(self.factors) != 3 or min(self.factors) <= 0:
+            raise InvalidInput("factors are three positive numbers", received=self.factors)
+
+
+_CHOICES = {"lr_schedule": LearningRateSchedule, "clipping": Clipping, "precision": Precision}
+
+GAGA_QM9 = Recipe()
+# EDM's own run on QM9 (Hoogeboom et al. 2022, appendix E): all steps, charges in, types not centred.
+EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000, batch_size=64, epochs=3000,
+              padded_denominator=True)  # fmt: skip
+SMALL = replace(GAGA_QM9, hidden=128, n_layers=6, batch_size=64, epochs=40, learning_rate=8e-4, lr_schedule="cosine",
+                warmup_steps=300, ema_decay=0.999, ema_warmup=True, stratified_t=True, validate_every=1000,
+                sample_every=5000, stability_samples=100)  # fmt: skip
+TINY = replace(SMALL, hidden=32, n_layers=3, epochs=2, warmup_steps=50, validate_every=200, sample_every=0,
+               stability_samples=32)  # fmt: skip
+PRESETS: dict[str, Recipe] = {"gaga-qm9": GAGA_QM9, "edm": EDM, "small": SMALL, "tiny": TINY}
+
+
+def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
+    """A preset with changes; changes that are None leave the preset's value.
+
+    Raises:
+        InvalidInput: the preset or a hyperparameter is unknown, or a value is out of range or of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise InvalidInput("unknown preset", received=preset, remedy=f"use one of {', '.join(PRESETS)}")
+    known = {f.name for f in fields(Recipe)}
+    if unknown := sorted(set(changes) - known):
+        raise InvalidInput(
+            "unknown hyperparameters",
+            received=", ".join(unknown),
+            remedy=f"known ones are {', '.join(sorted(known))}",
+        )
+    given: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None
+    }
+    try:
+        return replace(PRESETS[preset], **given)
+    except TypeError as error:
+        raise InvalidInput(f"a hyperparameter has the wrong type: {error}", received=given) from error

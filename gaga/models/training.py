@@ -1,0 +1,355 @@
+"""Training on [0, T*]: AdamW, EMA, adaptive clipping, and a state that resumes bit for bit on the CPU.
+
+Recipe of Hoogeboom et al. 2022 (EDM), appendix E, and Qu et al. 2026 (GAGA). Everything random in step k is keyed
+by (seed, k), so that the state is the weights, their moments and a few numbers.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from gaga import __version__
+from gaga.base.errors import GagaError, InvalidInput
+from gaga.base.files import atomic_write
+from gaga.base.progress import Progress, silent
+from gaga.data.dataset import Dataset
+from gaga.data.features import FeatureSpace
+from gaga.models.batches import Columns, batches_from, batches_of_epoch
+from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gaga.models.clipping import AdaptiveClipping
+from gaga.models.diffusion import Diffusion
+from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.layout import Layout
+from gaga.models.measuring import Metrics, rows_up_to, sampled_stability
+from gaga.models.model import Model
+from gaga.models.recipes import Recipe
+from gaga.models.training_state import Counters, TrainingState, optimizer_tensors
+from gaga.noise import Moments, make_schedule
+
+MODEL_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "state.safetensors", "metrics.jsonl"
+_MAX_BAD_STEPS = 10
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One training run in a folder: `model.safetensors`, `state.safetensors` and `metrics.jsonl`.
+
+    Args:
+        dataset: molecules with their split.
+        recipe: every hyperparameter.
+        moments: second moments of the training split, kept in the checkpoint.
+        folder: where the run is kept; created where missing.
+        seed: of weights, order and noise.
+        budget_s: seconds after which a full learning-rate schedule has ended; the recipe's length where None.
+        device, kernel: where and how the network runs.
+        init_from: a checkpoint whose weights are the start.
+        provenance: what else the checkpoint should say about its origin.
+
+    Raises:
+        InvalidInput: recipe and data, or recipe and `init_from`, do not fit together.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        moments: Moments,
+        folder: Path,
+        *,
+        seed: int = 0,
+        budget_s: float | None = None,
+        device: torch.device | str = "cpu",
+        kernel: str = "auto",
+        init_from: Path | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.dataset, self.recipe, self.moments, self.folder = dataset, recipe, moments, folder
+        self.seed, self.budget_s, self.device = seed, budget_s, torch.device(device)
+        self.provenance = provenance or {}
+        self.space = FeatureSpace(
+            vocabulary=dataset.vocabulary, factors=recipe.factors, include_charges=recipe.include_charges,
+            centred_features=recipe.centred_features,
+        )  # fmt: skip
+        schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
+        self.network = self._initial_network(kernel, init_from)
+        self.diffusion = Diffusion(self.network, schedule, self.space)
+        self.ema = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, amsgrad=True
+        )
+        self.clipping = AdaptiveClipping()
+        self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
+        self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
+        self.counters = Counters()
+        self.last_metrics: Metrics | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one pass over the training set."""
+        return -(-len(self.train_set) // self.recipe.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run, where no budget ends it earlier."""
+        return self.recipe.steps or self.recipe.epochs * self.steps_per_epoch
+
+    def seconds_per_step(self, n_steps: int = 4) -> float:
+        """Measured time of a step on this machine, without training anything.
+
+        The first steps are slower; the median of `n_steps` after one warm-up is taken.
+        """
+        batches = batches_from(np.diff(self.train_set.offsets), self.recipe.batch_size, self.seed, 0)
+        times = []
+        for k in range(n_steps + 1):
+            members = next(batches)[1]
+            start = time.perf_counter()
+            self._loss(self.train_set, members, k).mean().backward()  # type: ignore[no-untyped-call]
+            times.append(time.perf_counter() - start)
+        self.optimizer.zero_grad()
+        return float(np.median(times[1:]))
+
+    def memory_bytes(self) -> int:
+        """An estimate of the memory of training: weights, EMA, three optimiser moments, gradients, activations.
+
+        Activations are counted as eight [F] rows for each edge of each edge network, kept for the backward pass.
+        """
+        sizes = np.diff(self.train_set.offsets).astype(np.float64)
+        edges = float(np.quantile(sizes**2, 0.95)) * self.recipe.batch_size
+        networks = self.recipe.n_layers * (self.recipe.inv_sublayers + 1)
+        return int(4 * (6 * self.network.n_parameters + 8 * edges * self.recipe.hidden * networks))
+
+    def run(
+        self,
+        *,
+        progress: Progress = silent,
+        on_metrics: Callable[[Metrics], None] = lambda row: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train to the end, or until `should_stop`; the state is saved either way. Returns whether it ended.
+
+        Raises:
+            GagaError: the loss or its gradient was not finite in ten steps on end.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        c = self.counters
+        batches = batches_from(np.diff(self.train_set.offsets), self.recipe.batch_size, self.seed, c.step)
+        saved = started = time.monotonic()
+        before = c.seconds
+        losses: list[float] = []
+        while not (ended := self._fraction_done() >= 1.0) and not should_stop():
+            epoch, members = next(batches)
+            loss, norm = self._train_step(members)
+            losses.append(loss)
+            c.seconds = before + time.monotonic() - started
+            progress(*self._done_of_total(), note=f"loss {np.mean(losses[-100:]):.4f}")
+            if c.step % self.recipe.validate_every == 0:
+                on_metrics(self._measure(epoch, losses, norm))
+                losses.clear()
+            if time.monotonic() - saved > self.recipe.save_every_s:
+                self.save()
+                saved = time.monotonic()
+        if ended:
+            on_metrics(self._measure(c.step // self.steps_per_epoch, losses, None, last=True))
+        self.save()
+        return ended
+
+    def _train_step(self, members: Int64[np.ndarray, " B"]) -> tuple[float, float]:
+        """One optimiser step; one whose loss or gradient is not finite is skipped and counted."""
+        c = self.counters
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        mean = self._loss(self.train_set, members, c.step).mean()
+        mean.backward()  # type: ignore[no-untyped-call]
+        loss = float(mean.detach())
+        parameters = list(self.network.parameters())
+        limit = self.clipping.limit() if self.recipe.clipping == "adaptive" else float("inf")
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        if np.isfinite(norm) and np.isfinite(loss):
+            self.clipping.add(norm)
+            self.optimizer.step()
+            self._average()
+            c.bad_steps = 0
+        else:
+            self._count_bad_step(members, loss, norm)
+        c.step += 1
+        return loss, norm
+
+    def _loss(
+        self, columns: Columns, members: Int64[np.ndarray, " B"], step: int, stream: int = 0
+    ) -> Float[Tensor, " B"]:
+        """The objective of each molecule, with steps and noise keyed by (seed, stream, step)."""
+        x, layout = columns.batch(members)
+        t, eps = self._draw(x, layout, step, stream)
+        widest = int(layout.n_atoms.max()) if self.recipe.padded_denominator else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            return self.diffusion.loss(x, eps, t, layout, widest)
+
+    def _draw(self, x: Tensor, layout: Layout, step: int, stream: int) -> tuple[Int64[Tensor, " B"], Tensor]:
+        key = np.random.SeedSequence((self.seed, stream, step)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
+        batch, n_steps = len(layout), self.recipe.max_t + 1
+        if self.recipe.stratified_t:
+            u = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
+            t = (u * n_steps).long().clamp_(max=n_steps - 1)
+        else:
+            t = torch.randint(0, n_steps, (batch,), generator=generator)
+        eps = torch.randn(x.shape, generator=generator)
+        return t.to(x.device), eps.to(x.device)
+
+    def _average(self) -> None:
+        """The exponential moving average of the weights."""
+        step = self.counters.step
+        decay = self.recipe.ema_decay
+        if self.recipe.ema_warmup:
+            decay = min(decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            current = [p.detach() for p in self.network.parameters()]
+            torch._foreach_lerp_(list(self.ema.values()), current, 1.0 - decay)
+
+    def _learning_rate(self) -> float:
+        warm = min(1.0, (self.counters.step + 1) / max(1, self.recipe.warmup_steps))
+        fade = 0.5 * (1 + np.cos(np.pi * self._fraction_done())) if self.recipe.lr_schedule == "cosine" else 1.0
+        return float(self.recipe.learning_rate * warm * fade)
+
+    def _fraction_done(self) -> float:
+        """By time where a budget is given (a full schedule in that time), else by steps."""
+        c = self.counters
+        return c.seconds / self.budget_s if self.budget_s else c.step / self.total_steps
+
+    def _done_of_total(self) -> tuple[int, int]:
+        c = self.counters
+        return (int(min(c.seconds, self.budget_s)), int(self.budget_s)) if self.budget_s else (c.step, self.total_steps)
+
+    def _count_bad_step(self, members: Int64[np.ndarray, " B"], loss: float, norm: float) -> None:
+        c = self.counters
+        c.bad_steps += 1
+        log.warning("step %d skipped: loss %s, gradient norm %s", c.step, loss, norm)
+        facts = {
+            "step": c.step,
+            "seed": self.seed,
+            "molecules": self.dataset.splits["train"][members].tolist(),
+        }
+        with atomic_write(self.folder / "skipped_step.json") as partial:
+            partial.write_text(json.dumps(facts))
+        if c.bad_steps >= _MAX_BAD_STEPS:
+            raise GagaError(
+                f"the loss or its gradient was not finite in {_MAX_BAD_STEPS} steps on end",
+                received=f"step {c.step}",
+                remedy=f"lower the learning rate; the last good state is in {self.folder}",
+            )
+
+    def model(self) -> Model:
+        """The averaged weights as a model."""
+        network = EGNN(self.network.config, self.network.kernel)
+        network.load_state_dict({name: value.clone() for name, value in self.ema.items()})
+        network = network.to(self.device).eval().requires_grad_(False)
+        return Model(network, self.diffusion.schedule, self.space, max_t=self.recipe.max_t, moments=self.moments,
+                     dataset=self.dataset.name)  # fmt: skip
+
+    def validation_loss(self, max_molecules: int = 2000) -> float:
+        """Mean objective of the averaged weights over validation molecules, always with the same noise."""
+        if len(self.valid_set) == 0:
+            return float("nan")
+        trained, self.diffusion = self.diffusion, self.model()
+        sizes = np.diff(self.valid_set.offsets)[:max_molecules]
+        with torch.no_grad():
+            losses = [self._loss(self.valid_set, members, k, stream=1)
+                      for k, members in enumerate(batches_of_epoch(sizes, self.recipe.batch_size, 0, 0))]  # fmt: skip
+        self.diffusion = trained
+        return float(torch.cat(losses).mean())
+
+    def _measure(self, epoch: int, losses: list[float], norm: float | None, *, last: bool = False) -> Metrics:
+        c, every = self.counters, self.recipe.sample_every
+        row = Metrics(
+            step=c.step, epoch=epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
+            train_loss=float(np.mean(losses)) if losses else None, gradient_norm=norm,
+            valid_loss=self.validation_loss(),
+        )  # fmt: skip
+        if last or (every and c.step % every == 0):
+            atoms, molecules = sampled_stability(self.model(), self.recipe.stability_samples, self.seed + 1)
+            row = replace(row, atom_stable=atoms, molecule_stable=molecules)
+        row.append_to(self.folder / METRICS_FILE)
+        self.last_metrics = row
+        return row
+
+    def checkpoint(self) -> Checkpoint:
+        """The averaged weights with everything that sampling needs."""
+        c = self.counters
+        return Checkpoint(
+            network=self.network.config,
+            space=self.space,
+            schedule=self.diffusion.schedule,
+            max_t=self.recipe.max_t,
+            moments=self.moments,
+            weights=self.ema,
+            dataset=self.dataset.name,
+            recipe=asdict(self.recipe),
+            metrics=self.last_metrics.plain() if self.last_metrics else {},
+            provenance={
+                **self.provenance,
+                "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
+                "molecules_seen": c.step * self.recipe.batch_size, "training_seconds": round(c.seconds),
+                "torch_version": torch.__version__, "gaga_version": __version__, "device": str(self.device),
+            },
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Write model and state; each replaces the one before only when it is whole."""
+        save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
+        self.counters.norms = self.clipping.norms()
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.items()} | optimizer_tensors(self.optimizer)
+        TrainingState(self.counters, self._identity(), tensors).save(self.folder / STATE_FILE)
+
+    def resume(self) -> None:
+        """Go on from the state in the folder; log lines from after that state are dropped.
+
+        Raises:
+            InvalidInput: there is no state, or it cannot be read.
+            Conflict: the state belongs to another recipe, seed, budget or data set.
+        """
+        path = self.folder / STATE_FILE
+        state = TrainingState.load(path, self.device)
+        state.refuse_other(self._identity(), path)
+        self.counters = state.counters
+        self.clipping = AdaptiveClipping(self.counters.norms)
+        self.network.load_state_dict(state.part("network."))
+        self.ema = {name: state.part("ema.")[name].clone() for name in self.ema}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state.optimizer_moments(), "param_groups": groups})
+        log_path = self.folder / METRICS_FILE
+        lines = rows_up_to(log_path, self.counters.step)
+        with atomic_write(log_path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def _identity(self) -> dict[str, Any]:
+        return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
+                "dataset": self.dataset.fingerprint}  # fmt: skip
+
+    def _initial_network(self, kernel: str, init_from: Path | None) -> EGNN:
+        recipe = self.recipe
+        config = EGNNConfig(features=self.space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers,
+                            inv_sublayers=recipe.inv_sublayers)  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = EGNN(config, kernel)
+        if init_from is not None:
+            start = load_checkpoint(init_from)
+            if start.network != config or start.space != self.space:
+                raise InvalidInput(
+                    f"{init_from} holds another network or other columns than this recipe",
+                    received=f"{start.network} {start.space}",
+                    remedy=f"train with {config} {self.space}",
+                )
+            network.load_state_dict(dict(start.weights))
+        return network.to(self.device)

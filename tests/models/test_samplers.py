@@ -1,0 +1,146 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from gaga.base.errors import InvalidInput
+from gaga.base.rng import STREAM_START
+from gaga.models import samplers
+from gaga.models.diffusion import PosteriorStep
+from gaga.models.samplers import SampleConfig, draw_sizes, sample_stream, step_sequence
+from gaga.noise import Schedule
+from tests.models.conftest import VARIANCES, gaussian_moments
+
+
+def final_variance(schedule: Schedule, steps: list[int], v: np.ndarray, method: str) -> np.ndarray:
+    """Variance of the sampler's output for the optimal denoiser, step by step: every step is linear in z."""
+    variance = schedule.alpha2[steps[0]] * v + schedule.sigma2[steps[0]]
+    for t, s in itertools.pairwise(steps):
+        gain = np.sqrt(schedule.sigma2[t]) / (schedule.alpha2[t] * v + schedule.sigma2[t])
+        if method == "ddpm":
+            step = PosteriorStep.between(schedule, np.array([t]), np.array([s]))
+            variance = (step.keep - step.remove * gain) ** 2 * variance + step.sigma**2
+        else:
+            x = (1 - np.sqrt(schedule.sigma2[t]) * gain) / np.sqrt(schedule.alpha2[t])
+            variance = (np.sqrt(schedule.alpha2[s]) * x + np.sqrt(schedule.sigma2[s]) * gain) ** 2 * variance
+    gain = np.sqrt(schedule.sigma2[0]) / (schedule.alpha2[0] * v + schedule.sigma2[0])
+    variance = ((1 - np.sqrt(schedule.sigma2[0]) * gain) ** 2 / schedule.alpha2[0]) * variance
+    return variance + (schedule.sigma2[0] / schedule.alpha2[0] if method == "ddpm" else 0.0)
+
+
+@pytest.mark.parametrize(("method", "stride"), [("ddpm", 1), ("ddpm", 10), ("ddim", 1), ("ddim", 25)])
+def test_output_distribution_on_gaussian_data(gaussian_model, method, stride):
+    config = SampleConfig(method=method, stride=stride, batch_size=500)
+    molecules = list(sample_stream(gaussian_model, range(500), config, seed=5))
+    x = np.concatenate([m.positions for m in molecules]).astype(np.float64)
+    expected = final_variance(gaussian_model.schedule, step_sequence(gaussian_model, config), VARIANCES[:1], method)[0]
+    if stride == 1:
+        assert abs(expected / 2.0 - 1) < 0.03, "all steps must bring back the data's variance"
+    measured = (x**2).sum() / (500 * 8 * 3)
+    assert abs(measured - expected) < 4 * expected * np.sqrt(2 / (500 * 8 * 3))
+    assert np.abs(x.reshape(500, 9, 3).mean(axis=1)).max() < 1e-6
+    fourth = (x.ravel() ** 4).mean() / (x.ravel() ** 2).mean() ** 2
+    assert abs(fourth - 3) < 4 * np.sqrt(24 / (500 * 24)), "a linear sampler keeps Gaussian data Gaussian"
+
+
+def test_the_same_molecule_whatever_the_batch(toy_model):
+    config = SampleConfig(stride=50)
+    together = list(sample_stream(toy_model, range(12), config, seed=2))
+    apart = list(sample_stream(toy_model, range(12), SampleConfig(stride=50, batch_size=5), seed=2))
+    single = [m for i in (11, 3) for m in sample_stream(toy_model, [i], config, seed=2)]
+    assert [m.index for m in together] == list(range(12)) == [m.index for m in apart]
+    for a, b in [*zip(together, apart, strict=True), (together[11], single[0]), (together[3], single[1])]:
+        np.testing.assert_array_equal(a.atomic_numbers, b.atomic_numbers)
+        np.testing.assert_allclose(a.positions, b.positions, rtol=1e-5, atol=1e-5)
+    other = list(sample_stream(toy_model, range(12), config, seed=3))
+    assert any(
+        len(a.atomic_numbers) != len(b.atomic_numbers) or not np.allclose(a.positions, b.positions)
+        for a, b in zip(together, other, strict=True)
+    )
+
+
+def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
+    """Rotated noise gives rotated molecules: the sampler adds no direction of its own."""
+    from scipy.spatial.transform import Rotation
+
+    matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
+    plain = list(sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1))
+    original = samplers.normals
+
+    def rotated(seed, molecules, sizes, columns, stream):
+        noise = original(seed, molecules, sizes, columns, stream)
+        return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
+
+    monkeypatch.setattr(samplers, "normals", rotated)
+    for a, b in zip(plain, sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1), strict=True):
+        np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
+
+
+def test_sizes_follow_the_histogram_and_the_key_alone():
+    moments = gaussian_moments(5)
+    counts = np.array([0, 0, 100, 0, 300, 600])
+    moments = type(moments)(**{**vars(moments), "counts": counts})
+    sizes = draw_sizes(np.arange(20000), moments, None, seed=1)
+    assert set(sizes) == {2, 4, 5}
+    shares = np.bincount(sizes, minlength=6) / 20000
+    np.testing.assert_allclose(shares, counts / 1000, atol=4 * np.sqrt(0.25 / 20000))
+    assert draw_sizes(np.array([17]), moments, None, seed=1)[0] == sizes[17]
+    assert set(draw_sizes(np.arange(100), moments, (7, 12), seed=1)) == {7, 12}
+
+
+@pytest.mark.parametrize("start", ["published", "scalar", "block", "size", "matched", "prior"])
+def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
+    reference = samplers.start_reference(gaussian_model.moments, SampleConfig(start=start))
+    sizes = np.full(2000, 9)
+    z = reference.transform(samplers.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
+    expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
+    positions, types = expected.get(start, [1.5, 0.505])
+    measured = (z**2).sum(axis=0) / (2000 * 8)
+    np.testing.assert_allclose(measured[:3], positions, rtol=4 * np.sqrt(2 / 16000))
+    np.testing.assert_allclose(measured[3:], types, rtol=4 * np.sqrt(2 / 16000))
+
+
+def test_trajectory_ends_in_the_molecule(toy_model):
+    (molecule,) = sample_stream(toy_model, [4], SampleConfig(stride=100, frames=4))
+    assert len(molecule.frames) == 5
+    np.testing.assert_array_equal(molecule.frames[-1][1], molecule.positions)
+
+
+def test_numbers_that_are_not_finite_are_marked(gaussian_model):
+    broken = type(gaussian_model)(lambda z, t, layout: z * float("nan"), gaussian_model.schedule, gaussian_model.space,
+                                  max_t=550, moments=gaussian_model.moments)  # fmt: skip
+    (molecule,) = sample_stream(broken, [0], SampleConfig(stride=550))
+    assert not molecule.finite
+    assert np.all(molecule.positions == 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "euler"}, "sampling method"),
+        ({"start": "best"}, "reference Gaussian"),
+        ({"stride": 0}, "stride"),
+        ({"sizes": ()}, "sizes"),
+        ({"sizes": (0,)}, "sizes"),
+        ({"dataset_var": -1.0, "start": "scalar"}, "variance"),
+        ({"dataset_var": 1.0, "start": "block"}, "scalar"),
+        ({"batch_size": 0}, "batch size"),
+    ],
+)
+def test_settings_out_of_range(changes, message):
+    with pytest.raises(InvalidInput, match=message):
+        SampleConfig(**changes)
+
+
+def test_a_start_beyond_training_is_refused(toy_model):
+    with pytest.raises(InvalidInput, match="trained on steps 0 to 550"):
+        next(sample_stream(toy_model, [0], SampleConfig(t_start=551)))
+    with pytest.raises(InvalidInput, match="seed"):
+        next(sample_stream(toy_model, [0], SampleConfig(), seed=-1))
+
+
+def test_float64_network_gives_its_type(toy_model):
+    (a,) = sample_stream(toy_model, [0], SampleConfig(stride=100))
+    assert a.positions.dtype == np.float32
+    assert next(iter(toy_model.network.parameters())).dtype == torch.float64
