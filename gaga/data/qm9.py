@@ -53,8 +53,8 @@ ARCHIVE_URL = "https://ndownloader.figshare.com/files/3195389"
 ARCHIVE_MD5 = "ad1ebd51ee7f5b3a6e32e974e5d54012"
 _CSV_PATTERN = "qm9_part*.csv"
 _WAYS = (
-    'pip install "gaga-mol[qm9]"; or name a local copy with --from '
-    f"({ARCHIVE_NAME}, or the folder of qm9pack's CSV files); or connect to the network"
+    'run pip install "gaga-mol[qm9]", or name a local copy with --from '
+    f"({ARCHIVE_NAME}, or the folder of qm9pack's CSV files), or connect to the network"
 )
 _REPORT_EVERY = 2000
 
