@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from gaga.noise import ReferenceKind
 from gaga.stats.groups import Resampling, quantile_interval, resampled_means
 
 PAIRS = ("features", "atoms")
@@ -44,7 +43,7 @@ class DependenceCurves:
     null_resampled: Float32[np.ndarray, "B S K 2 L"] = field(metadata={"unit": "nats", "dims": ("resamples", *_DIMS)})
 
 
-def null_of(reference: ReferenceKind) -> str:
+def null_of(reference: str) -> str:
     """The null that belongs to a reference Gaussian."""
     return "matched" if reference == "matched" else "independent"
 

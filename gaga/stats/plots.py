@@ -1,0 +1,114 @@
+"""The figure behind T*: the curves with their intervals, the null band, the thresholds and the step."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from gaga.base.files import atomic_write
+from gaga.stats.dependence import null_of
+from gaga.stats.gaussianity import GaussianityResult
+from gaga.stats.groups import quantile_interval
+from gaga.stats.tstar import TstarResult
+
+# Okabe and Ito's palette, told apart by colour-blind readers.
+_COLOURS = {"positions": "#0072B2", "types": "#D55E00", "charges": "#009E73"}
+_NULL = "#8c8c8c"
+_STYLES = {"features": "-", "atoms": ":"}
+
+
+def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) -> None:
+    """Write D_t and Dep_t over the steps to an image; its format is that of the suffix of `path`.
+
+    Raises:
+        NotFound: the folder of `path` does not exist.
+        Unavailable: it cannot be written to.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    distance, dependence = figure.subplots(2, 1, sharex=True)
+    _draw_distances(distance, result, gaussianity)
+    _draw_dependence(dependence, result, gaussianity)
+    for axes in (distance, dependence):
+        _draw_step(axes, result)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    dependence.set_xlabel("noise step t")
+    dependence.set_xlim(0, result.T)
+    figure.suptitle(_title(result), fontsize=11)
+    with atomic_write(Path(path)) as partial:
+        figure.savefig(partial, dpi=160, format=Path(path).suffix.lstrip(".").lower() or "png")
+
+
+def _title(result: TstarResult) -> str:
+    found = "no step passes" if result.tstar is None else f"T* = {result.tstar}"
+    return f"{found} of {result.T} steps ({result.estimator}, {result.reference} Gaussian, {result.schedule})"
+
+
+def _draw_distances(axes: Any, result: TstarResult, source: GaussianityResult) -> None:
+    """D_t of each block to the chosen reference and, fainter, to the published one."""
+    chosen = source.references.index(result.reference)
+    curves, null = source.distances, source.null_distances
+    for b, block in enumerate(source.blocks):
+        colour = _COLOURS.get(block, "black")
+        low, high = curves.low[:, b, chosen], curves.high[:, b, chosen]
+        axes.fill_between(source.timesteps, low, high, color=colour, alpha=0.2, linewidth=0)
+        label = f"{block}, {result.reference}"
+        axes.plot(source.timesteps, curves.estimate[:, b, chosen], color=colour, marker="o", markersize=3, label=label)
+        if "published" in source.references and result.reference != "published":
+            other = curves.estimate[:, b, source.references.index("published")]
+            axes.plot(source.timesteps, other, color=colour, alpha=0.55, linestyle="--", label=f"{block}, published")
+    n = source.nulls.index(null_of(result.reference))
+    _draw_null(axes, source, null.low[..., n].min(axis=1), null.high[..., n].max(axis=1))
+    _draw_threshold(axes, result.eps_distance, f"eps_DS = {result.eps_distance:g}")
+    axes.set_yscale("log")
+    # The lower ends of intervals around 0 would stretch a logarithmic axis for nothing.
+    axes.set_ylim(bottom=max(1e-5, 0.5 * float(curves.estimate[..., chosen].min())))
+    axes.set_ylabel("$D_t$: KS distance to the Gaussian")
+
+
+def _draw_dependence(axes: Any, result: TstarResult, source: GaussianityResult) -> None:
+    """Dep_t of each block, over feature pairs and atom pairs."""
+    n = source.nulls.index(null_of(result.reference))
+    curves = source.dependence
+    for b, block in enumerate(source.blocks):
+        for p, pairs in enumerate(source.pairs):
+            values = curves.estimate[:, b, p, n]
+            if not np.any(values):
+                continue
+            colour = _COLOURS.get(block, "black")
+            low, high = curves.low[:, b, p, n], curves.high[:, b, p, n]
+            axes.fill_between(source.timesteps, low, high, color=colour, alpha=0.2, linewidth=0)
+            label = f"{block}, pairs of {'columns' if pairs == 'features' else 'atoms'}"
+            style = _STYLES[pairs]
+            axes.plot(source.timesteps, values, style, color=colour, marker="o", markersize=3, label=label)
+    low, high = quantile_interval(curves.null_resampled[..., n], source.level)
+    _draw_null(axes, source, low.min(axis=(1, 2)), high.max(axis=(1, 2)))
+    _draw_threshold(axes, result.eps_dependence, f"eps_dep = {result.eps_dependence:g} nats")
+    axes.set_ylabel("$Dep_t$: mutual information\nabove the null (nats)")
+
+
+def _draw_null(
+    axes: Any, source: GaussianityResult, low: Float64[np.ndarray, " S"], high: Float64[np.ndarray, " S"]
+) -> None:
+    label = f"true Gaussians ({source.n_null:,} molecules)"
+    axes.fill_between(source.timesteps, low, high, color=_NULL, alpha=0.3, linewidth=0, label=label, zorder=0)
+
+
+def _draw_threshold(axes: Any, eps: float, label: str) -> None:
+    axes.axhline(eps, color="black", linewidth=0.9, linestyle=(0, (4, 3)), label=label)
+
+
+def _draw_step(axes: Any, result: TstarResult) -> None:
+    if result.tstar is None:
+        return
+    axes.axvline(result.tstar, color="black", linewidth=1.4)
+    chosen = {"mean": result.mean, "quantile": result.quantile, "paper": result.paper}[result.estimator].data
+    low = result.tstar if chosen.low is None else chosen.low
+    high = result.T if chosen.high is None else chosen.high
+    axes.axvspan(low, high, color="black", alpha=0.07, linewidth=0)

@@ -1,0 +1,315 @@
+"""T*: the step from which noised molecules may be replaced by a Gaussian, by three estimators.
+
+- `mean` and `quantile`: of the earliest step of each molecule from which `consecutive` steps pass the published
+  per-molecule test. A molecule that never passes counts as T in the mean, which is then a lower bound, and as
+  later than every step in the quantile.
+- `paper` (Qu et al. 2026, arXiv 2507.09043): T* = max(T_ID, T_DS), the first steps from which Dep_t <= eps_dep and
+  D_t <= eps_DS, and hold to the last step. The worst block, and the worse of feature and atom pairs, decide.
+
+A step that is not reached is None. Steps are those of the grid that was tested: T* is known to one grid spacing.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from gaga.base.errors import InvalidInput
+from gaga.noise import REFERENCE_KINDS, ReferenceKind
+from gaga.stats.gaussianity import GaussianityResult
+from gaga.stats.tstar_curves import (
+    WorstCurves,
+    first_lasting,
+    first_run,
+    steps_at,
+    worst_curves,
+    worst_null_curves,
+)
+
+ESTIMATORS = ("mean", "quantile", "paper")
+# What a table of whole steps holds where no step passes.
+NEVER = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TstarConfig:
+    """How T* is read off a Gaussianity result.
+
+    Attributes:
+        estimator: the one whose T* is the answer: mean, quantile or paper.
+        reference: the Gaussian that is to stand for q(z_T*): its D_t is what `paper` looks at.
+        consecutive: steps in a row that a molecule has to pass.
+        quantile: share of molecules that have passed at the `quantile` T*.
+        eps_dependence: nats.
+        eps_distance: a difference of probabilities.
+        table: factors on both eps for which `paper` is tabulated.
+        n_resamples: bootstrap resamples of the molecules' flags; `paper` uses those of the curves.
+
+    Raises:
+        InvalidInput: a value is out of its range.
+    """
+
+    estimator: str = "paper"
+    reference: ReferenceKind = "block"
+    consecutive: int = 2
+    quantile: float = 0.95
+    eps_dependence: float = 0.01
+    eps_distance: float = 0.01
+    table: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+    n_resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise InvalidInput(
+                "unknown estimator of T*", received=self.estimator, remedy=f"use {', '.join(ESTIMATORS)}"
+            )
+        if self.reference not in REFERENCE_KINDS:
+            known = ", ".join(REFERENCE_KINDS)
+            raise InvalidInput("unknown reference Gaussian", received=self.reference, remedy=f"use one of {known}")
+        if self.consecutive < 1:
+            raise InvalidInput("consecutive steps number one or more", received=self.consecutive)
+        if not 0 < self.quantile < 1:
+            raise InvalidInput("the quantile lies between 0 and 1", received=self.quantile)
+        if min(self.eps_dependence, self.eps_distance, *self.table) <= 0:
+            raise InvalidInput("eps and the factors of its table are positive")
+        if self.n_resamples < 2:
+            raise InvalidInput("resamples number two or more", received=self.n_resamples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEstimate:
+    """A step with its bootstrap interval; None where no step passes.
+
+    Attributes:
+        value: the step; low, high: the ends of the interval, None for "later than every step tested".
+        never: share of the resamples (of the molecules, for `mean` and `quantile`) in which no step passes.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    never: float
+
+    @property
+    def text(self) -> str:
+        """Such as "650 (600 to 700)"."""
+        if self.value is None:
+            return "no step passes"
+        low, high = ("never" if end is None else f"{end:.0f}" for end in (self.low, self.high))
+        return f"{self.value:.0f} ({low} to {high})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """An estimate of the data beside what true Gaussians of the same sizes score through the same code."""
+
+    data: StepEstimate
+    null: StepEstimate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpsTable:
+    """T* by `paper` for a range of thresholds; a step that is not reached is -1.
+
+    Attributes:
+        eps_dependence: nats, [E]; eps_distance: [E].
+        t_dependence, t_distance: T_ID and T_DS, [E]; tstar: the larger, [E].
+    """
+
+    eps_dependence: Float64[np.ndarray, " E"] = field(metadata={"unit": "nats", "dims": ("thresholds",)})
+    eps_distance: Float64[np.ndarray, " E"] = field(metadata={"dims": ("thresholds",)})
+    t_dependence: Int64[np.ndarray, " E"] = field(metadata={"dims": ("thresholds",)})
+    t_distance: Int64[np.ndarray, " E"] = field(metadata={"dims": ("thresholds",)})
+    tstar: Int64[np.ndarray, " E"] = field(metadata={"dims": ("thresholds",)})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TstarResult:
+    """T* by every estimator; `tstar` is the chosen one's, rounded up to a whole step, None where none passes.
+
+    Attributes:
+        tstar: the answer; T: number of steps of the schedule; gamma: its table.
+        estimator, reference: what the answer is by; reason: why, in a sentence.
+        resolution: spacing of the grid around T*.
+        mean, quantile, paper: the estimators, each beside its null.
+        t_dependence, t_distance: T_ID and T_DS, the two parts of `paper`.
+        table: `paper` as a function of its thresholds.
+    """
+
+    tstar: int | None
+    T: int
+    schedule: str
+    gamma: Float64[np.ndarray, " T_plus_1"] = field(metadata={"dims": ("t",)})
+    estimator: str
+    reference: str
+    reason: str
+    resolution: int
+    consecutive: int
+    quantile_level: float
+    eps_dependence: float = field(metadata={"unit": "nats"})
+    eps_distance: float
+    mean: Calibrated
+    quantile: Calibrated
+    paper: Calibrated
+    t_dependence: Calibrated
+    t_distance: Calibrated
+    table: EpsTable
+
+
+def tstar(result: GaussianityResult, config: TstarConfig, *, seed: int = 0) -> TstarResult:
+    """T* by every estimator, with intervals and nulls, from a stored Gaussianity result.
+
+    Raises:
+        InvalidInput: the reference Gaussian was not tested, or there are fewer steps than must pass in a row.
+    """
+    _check(result, config)
+    curves, null_curves = worst_curves(result, config.reference), worst_null_curves(result, config.reference)
+    estimates = _flag_estimates(result, config, np.random.default_rng(seed)) | {
+        part: Calibrated(
+            data=_first_step(curves, part, result, config), null=_first_step(null_curves, part, result, config)
+        )
+        for part in ("paper", "dependence", "distance")
+    }
+    chosen = estimates[config.estimator].data.value
+    step = None if chosen is None else int(np.ceil(chosen))
+    return TstarResult(
+        tstar=step,
+        T=len(result.gamma) - 1,
+        schedule=result.schedule,
+        gamma=result.gamma,
+        estimator=config.estimator,
+        reference=config.reference,
+        reason=_reason(config, estimates),
+        resolution=_resolution(step, result.timesteps),
+        consecutive=config.consecutive,
+        quantile_level=config.quantile,
+        eps_dependence=config.eps_dependence,
+        eps_distance=config.eps_distance,
+        mean=estimates["mean"],
+        quantile=estimates["quantile"],
+        paper=estimates["paper"],
+        t_dependence=estimates["dependence"],
+        t_distance=estimates["distance"],
+        table=_eps_table(curves, result.timesteps, config),
+    )
+
+
+def _check(result: GaussianityResult, config: TstarConfig) -> None:
+    if config.reference not in result.references:
+        raise InvalidInput(
+            "the Gaussianity result has no such reference Gaussian",
+            received=config.reference,
+            remedy=f"use one of {', '.join(result.references)}",
+        )
+    if config.consecutive > len(result.timesteps):
+        raise InvalidInput(
+            f"the Gaussianity result has {len(result.timesteps)} steps, fewer than must pass in a row",
+            received=config.consecutive,
+        )
+
+
+def _first_step(curves: WorstCurves, part: str, result: GaussianityResult, config: TstarConfig) -> StepEstimate:
+    """T_ID ("dependence"), T_DS ("distance") or the later of both ("paper"), from curves and their resamples."""
+    both = {
+        "dependence": (
+            curves.dependence <= config.eps_dependence,
+            curves.dependence_resampled <= config.eps_dependence,
+        ),
+        "distance": (curves.distance <= config.eps_distance, curves.distance_resampled <= config.eps_distance),
+    }
+    used = [both[name] for name in both if part in (name, "paper")]
+    point, resampled = (np.logical_and.reduce(passes) for passes in zip(*used, strict=True))
+    steps = steps_at(first_lasting(resampled), result.timesteps)
+    value = float(steps_at(first_lasting(point), result.timesteps))
+    return _estimate(value, steps, result.level, never=float(np.isinf(steps).mean()))
+
+
+def _flag_estimates(result: GaussianityResult, config: TstarConfig, rng: np.random.Generator) -> dict[str, Calibrated]:
+    """`mean` and `quantile`, of the data and of the null."""
+    data = _mean_and_quantile(result.reference.passes, result, config, rng)
+    null = _mean_and_quantile(result.reference.null_passes, result, config, rng)
+    return {name: Calibrated(data=data[name], null=null[name]) for name in data}
+
+
+def _mean_and_quantile(
+    passes: Bool[np.ndarray, "M S K 3"], result: GaussianityResult, config: TstarConfig, rng: np.random.Generator
+) -> dict[str, StepEstimate]:
+    """A bootstrap over molecules needs only how many first pass at each step, or (last) never."""
+    first = first_run(np.logical_and.reduce(passes, axis=(2, 3)), config.consecutive)
+    counts = np.bincount(first, minlength=len(result.timesteps) + 1)
+    resampled = rng.multinomial(len(first), counts / len(first), size=config.n_resamples)
+    never = float(counts[-1] / len(first))
+    points = _mean_step(counts, result), _quantile_step(counts, result.timesteps, config.quantile)
+    draws = _mean_step(resampled, result), _quantile_step(resampled, result.timesteps, config.quantile)
+    return {
+        name: _estimate(float(point), draw, result.level, never)
+        for name, point, draw in zip(("mean", "quantile"), points, draws, strict=True)
+    }
+
+
+def _mean_step(counts: Int64[np.ndarray, "*rest S_plus_1"], result: GaussianityResult) -> Float64[np.ndarray, "*rest"]:
+    """Mean first step, T for molecules that never pass."""
+    steps = np.append(result.timesteps, len(result.gamma) - 1).astype(np.float64)
+    return np.asarray(counts @ steps / counts.sum(axis=-1))
+
+
+def _quantile_step(
+    counts: Int64[np.ndarray, "*rest S_plus_1"], timesteps: Int64[np.ndarray, " S"], level: float
+) -> Float64[np.ndarray, "*rest"]:
+    """First step by which this share of molecules has passed; infinity where that is none."""
+    passed = np.cumsum(counts[..., :-1], axis=-1) >= level * counts.sum(axis=-1, keepdims=True)
+    return steps_at(passed.shape[-1] - passed.sum(axis=-1), timesteps)
+
+
+def _estimate(value: float, steps: Float64[np.ndarray, " B"], level: float, never: float) -> StepEstimate:
+    low, high = np.quantile(steps, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return StepEstimate(value=_finite(value), low=_finite(low), high=_finite(high), never=never)
+
+
+def _finite(step: float) -> float | None:
+    return None if np.isinf(step) else float(step)
+
+
+def _resolution(step: int | None, timesteps: Int64[np.ndarray, " S"]) -> int:
+    """The gap of the grid below this step; the widest where there is no step, or none below it."""
+    edges = np.concatenate([[0], timesteps])
+    gaps = np.diff(edges)
+    if step is None:
+        return int(gaps.max())
+    return int(gaps[min(int(np.searchsorted(timesteps, step)), len(gaps) - 1)])
+
+
+def _eps_table(curves: WorstCurves, timesteps: Int64[np.ndarray, " S"], config: TstarConfig) -> EpsTable:
+    factors = np.array(config.table)
+    eps_dependence, eps_distance = factors * config.eps_dependence, factors * config.eps_distance
+    dependence = curves.dependence <= eps_dependence[:, None]
+    distance = curves.distance <= eps_distance[:, None]
+    steps = np.append(timesteps, NEVER)
+    return EpsTable(
+        eps_dependence=eps_dependence,
+        eps_distance=eps_distance,
+        t_dependence=steps[first_lasting(dependence)],
+        t_distance=steps[first_lasting(distance)],
+        tstar=steps[first_lasting(dependence & distance)],
+    )
+
+
+def _reason(config: TstarConfig, estimates: dict[str, Calibrated]) -> str:
+    """Why the chosen estimator, and what decided its step."""
+    mean, null_mean = estimates["mean"].data, estimates["mean"].null
+    if config.estimator != "paper":
+        return (
+            f"{config.estimator} was asked for: {mean.never:.1%} of the molecules never pass, and neither do "
+            f"{null_mean.never:.1%} of true Gaussians of the same sizes, whose mean step is {null_mean.value:.0f}."
+        )
+    dependence, distance = estimates["dependence"].data, estimates["distance"].data
+    return (
+        f"paper is the default because a true Gaussian passes its test and often fails the per-molecule one "
+        f"(mean first pass {mean.text}, of true Gaussians {null_mean.text}): in every block Dep_t stays at or below "
+        f"{config.eps_dependence:g} nats {_since(dependence)}, and D_t to the {config.reference} Gaussian at or below "
+        f"{config.eps_distance:g} {_since(distance)}."
+    )
+
+
+def _since(step: StepEstimate) -> str:
+    return "at no step tested" if step.value is None else f"from t = {step.value:.0f}"
