@@ -47,8 +47,7 @@ def test_a_corrupt_cache_is_prepared_again_with_the_reason_logged(tmp_path, fing
 
 def test_an_unwritable_cache_is_done_without(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
-    small = prepare("qm9", out=tmp_path / "qm9.h5", lean=True)
-    data = load_dataset(small)
+    data = load_dataset("qm9")
     monkeypatch.setattr(loading_module, "read_qm9", lambda *_: data)
     with caplog.at_level(logging.WARNING, logger="gaga.data"):
         assert load_dataset("qm9", cache_dir=tmp_path / "file" / "cache") is data
