@@ -50,11 +50,11 @@ class PackedMolecules:
         return np.diff(self.offsets)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> "PackedMolecules":
-        """The molecules at these indices, in that order."""
+        """The molecules at these indices, in that order; negative ones count from the end."""
         indices = np.asarray(indices, dtype=np.int64)
         sizes = self.n_atoms[indices]
         offsets = offsets_of(sizes)
-        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[indices] - offsets[:-1], sizes)
+        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][indices] - offsets[:-1], sizes)
         return PackedMolecules(self.positions[atoms], self.atomic_numbers[atoms], offsets)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,12 @@ def bootstrap_weights(
     n_molecules: int, n_resamples: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, "n_resamples n_molecules"]:
     """How often each molecule is drawn in each resample (Efron 1979), divided by n_molecules."""
+    return _draw_counts(n_molecules, n_resamples, rng) / n_molecules
+
+
+def _draw_counts(n_molecules: int, n_resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     shares = np.full(n_molecules, 1.0 / n_molecules)
-    return rng.multinomial(n_molecules, shares, size=n_resamples) / n_molecules
+    return rng.multinomial(n_molecules, shares, size=n_resamples).astype(np.float64)
 
 
 def bootstrap_mean(
@@ -38,7 +43,8 @@ def bootstrap_mean(
     chunk = max(1, 4_000_000 // max(1, len(flat)))
     for start in range(0, n_resamples, chunk):
         stop = min(start + chunk, n_resamples)
-        means[start:stop] = bootstrap_weights(len(flat), stop - start, rng) @ flat
+        # Divided last: where every molecule has the same value, its bounds are that value exactly.
+        means[start:stop] = _draw_counts(len(flat), stop - start, rng) @ flat / len(flat)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     shape = values.shape[1:]
     return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)

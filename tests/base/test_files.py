@@ -1,0 +1,150 @@
+"""A file is the old one or the new one, and one writer at a time."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gaga.base.errors import Conflict, NotFound, Unavailable
+from gaga.base.files import atomic_write, locked, refuse_to_overwrite
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_publishes_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "mols.sdf.gz"
+    with atomic_write(path) as partial:
+        assert partial.parent == tmp_path
+        assert partial.name.endswith(".sdf.gz")
+        partial.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["mols.sdf.gz"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_and_fail() -> None:
+        with atomic_write(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_and_fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_os_error_is_unavailable(tmp_path: Path) -> None:
+    def write_on_a_full_disk() -> None:
+        with atomic_write(tmp_path / "a.txt"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(Unavailable, match="No space left on device"):
+        write_on_a_full_disk()
+    assert names(tmp_path) == []
+
+
+@posix
+def test_permissions_are_those_of_a_new_file_or_of_the_old_one(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    with atomic_write(tmp_path / "a.txt") as partial:
+        partial.write_text("1")
+    assert (tmp_path / "a.txt").stat().st_mode == plain.stat().st_mode
+    (tmp_path / "a.txt").chmod(0o600)
+    with atomic_write(tmp_path / "a.txt") as partial:
+        partial.write_text("2")
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o600
+
+
+@posix
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(tmp_path / "disk" / "real.txt")
+    with atomic_write(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / "real.txt").read_text() == "new"
+
+
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no file"), atomic_write(tmp_path):
+        pass
+    with pytest.raises(Unavailable, match="no file"), atomic_write(Path(os.devnull)):
+        pass
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("function", [atomic_write, locked])
+def test_the_folder_must_exist(tmp_path: Path, function) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "no" / "a.txt", tmp_path / "file" / "a.txt"):
+        with pytest.raises(NotFound, match="no such folder"), function(path):
+            pass
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that not even root writes to")
+@pytest.mark.parametrize("function", [atomic_write, locked])
+def test_an_unwritable_folder_fails_at_once(function) -> None:
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match="cannot write"), function(Path("/proc/a.txt")):
+        pass
+    assert time.monotonic() - start < 10
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from gaga.base.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_is_exclusive_and_freed_by_death(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    command = [sys.executable, "-c", _HOLD, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Conflict, match="another gaga process"), locked(path, timeout=0.2):
+            pass
+        holder.kill()
+        holder.wait()
+    with locked(path, timeout=5.0):
+        pass
+
+
+@posix
+def test_a_link_shares_the_lock_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with (
+        locked(tmp_path / "real"),
+        pytest.raises(Conflict, match="another gaga process"),
+        locked(tmp_path / "link", timeout=0.2),
+    ):
+        pass
+
+
+def test_overwriting_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "mols.sdf"
+    refuse_to_overwrite(path, overwrite=False)
+    path.write_text("")
+    refuse_to_overwrite(path, overwrite=True)
+    with pytest.raises(Conflict, match="--overwrite"):
+        refuse_to_overwrite(path, overwrite=False)
