@@ -44,7 +44,7 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
 def _pass_rates(result: "GaussianityResult") -> Iterator[dict[str, Any]]:
     """One record for each step, block and test, and for all tests of a block together."""
     test = result.reference
-    for s, t in enumerate(result.timesteps):
+    for s, t in enumerate(result.timesteps.tolist()):
         for b, block in enumerate(result.blocks):
             data, null = test.passes[:, s, b], test.null_passes[:, s, b]
             for i, name in enumerate(result.tests):

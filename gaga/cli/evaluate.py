@@ -18,14 +18,14 @@ from gaga.cli.render import MISSING, Output, Table, stored, stored_line
 from gaga.cli.results import Key, compute_once, open_store, slug
 
 if TYPE_CHECKING:
-    from gaga.evaluation import Evaluation, Protocol
+    from gaga.evaluation import Evaluation
     from gaga.evaluation.distances import Distances
     from gaga.evaluation.rates import Rate, Rates
     from gaga.evaluation.reference import ReferenceRow
 
 app = new_app()
 
-PROTOCOLS: "tuple[Protocol, ...]" = ("edm", "strict")
+PROTOCOLS = ("edm", "strict")
 NO_REFERENCE = "none"
 
 
@@ -99,11 +99,10 @@ def evaluate(
     )
 
 
-def _check_protocol(typed: str) -> "Protocol":
-    for protocol in PROTOCOLS:
-        if typed.lower() == protocol:
-            return protocol
-    raise usage_error(f"invalid value for --protocol: {typed!r}; choose from {', '.join(PROTOCOLS)}")
+def _check_protocol(typed: str) -> str:
+    if typed.lower() not in PROTOCOLS:
+        raise usage_error(f"invalid value for --protocol: {typed!r}; choose from {', '.join(PROTOCOLS)}")
+    return typed.lower()
 
 
 def _digest(file: Path) -> str:

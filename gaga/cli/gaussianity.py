@@ -86,7 +86,7 @@ MiThreshold = Annotated[
     typer.Option(
         "--mi-threshold",
         metavar="NATS",
-        callback=options.between(0, 100),
+        callback=options.positive,
         rich_help_panel=_TEST,
         help="Mean pairwise mutual information below which a molecule passes.  [default: 0.1]",
     ),

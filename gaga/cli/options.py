@@ -26,6 +26,13 @@ def between(low: float, high: float) -> Callable[[float | None], float | None]:
     return check
 
 
+def positive(value: float | None) -> float | None:
+    """A callback that lets numbers above 0 through, and none at all."""
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{value:g} is not a number above 0.")
+    return value
+
+
 Dataset = Annotated[
     str,
     typer.Option(

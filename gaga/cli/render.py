@@ -21,7 +21,7 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under headings; numbers are aligned to the right, and shown with so many significant digits."""
+    """Rows under headings, which may all be empty; numbers to the right, with so many significant digits."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -79,8 +79,9 @@ def format_table(table: Table) -> str:
     widths = [max(map(len, column)) for column in zip(table.columns, *cells, strict=True)]
     right = [all(_is_number(row[i]) for row in table.rows) for i in range(len(widths))]
     lines = [_bold(table.title)] if table.title else []
-    lines.append(_align(table.columns, widths, right))
-    lines.append("  ".join("─" * width for width in widths))
+    if any(table.columns):
+        lines.append(_align(table.columns, widths, right))
+        lines.append("  ".join("─" * width for width in widths))
     lines.extend(_align(row, widths, right) for row in cells)
     return "\n".join(line.rstrip() for line in lines) + "\n\n"
 
@@ -116,6 +117,12 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def header(entry: "Entry") -> dict[str, object]:
+    """A stored result's header, the same keys in every command."""
+    names = ("kind", "name", "shipped", "created", "gaga_version", "format_version", "seed", "nbytes", "digest")
+    return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
 
 
 def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:

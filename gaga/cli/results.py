@@ -105,7 +105,7 @@ def _near(store: "Store", wanted: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(wanted, [entry.name for entry in store.entries()], cutoff=0.5)
-    return f"did you mean {' or '.join(near)}? gaga store list shows all" if near else "gaga store list shows all"
+    return f"did you mean {' or '.join(near)}?" if near else "see gaga store list"
 
 
 def open_store(path: Path) -> "Store":

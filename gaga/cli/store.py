@@ -7,23 +7,26 @@ Example:
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gaga.base.errors import Conflict, InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import Output, Table, human_bytes, plain
+from gaga.cli.render import Output, Table, header, human_bytes, plain, text
 from gaga.cli.results import locate, open_store
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from gaga.store import Entry
 
 app = new_app(group=True)
 
 Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result's name, or kind/name.")]
 FORMATS = ("csv", "json")
+SHOWN_ELEMENTS = 6
 
 
 @app.callback(epilog=examples("gaga store list", "gaga store show identity_to_gaussian_qm9"))
@@ -53,7 +56,7 @@ def list_results(
     ]
     table = Table(columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}")
     Output(json=json).show(
-        {"store": str(store), "results": [_header(entry) for entry in entries]},
+        {"store": str(store), "results": [header(entry) for entry in entries]},
         table if rows else f"No results in {store} yet: gaga variance --dataset qm9 makes the first.",
     )
 
@@ -76,10 +79,10 @@ def show(
         {"name": field, "shape": list(getattr(value, "shape", ())), "value": _single(value)}
         for field, value in arrays.items()
     ]
-    rows = [(field, _shape(value), _single(value)) for field, value in arrays.items()]
-    header = Table(columns=("", ""), rows=_provenance(entry), title=f"{entry.kind}/{entry.name}")
+    rows = [(field, _shape(value), _short(value)) for field, value in arrays.items()]
+    made = Table(columns=("", ""), rows=_provenance(entry), title=f"{entry.kind}/{entry.name}")
     Output(json=json).show(
-        {**_header(entry), "values": values}, header, Table(columns=("value", "shape", "is"), rows=rows)
+        {**header(entry), "values": values}, made, Table(columns=("value", "shape", "is"), rows=rows)
     )
 
 
@@ -148,21 +151,6 @@ def delete(
     )
 
 
-def _header(entry: "Entry") -> dict[str, object]:
-    names = (
-        "kind",
-        "name",
-        "shipped",
-        "created",
-        "gaga_version",
-        "format_version",
-        "seed",
-        "nbytes",
-        "digest",
-    )
-    return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
-
-
 def _provenance(entry: "Entry") -> list[tuple[str, object]]:
     made = f"{entry.created} by gaga {entry.gaga_version}" + (", shipped" if entry.shipped else "")
     rows: list[tuple[str, object]] = [("made", made), ("seed", entry.seed)]
@@ -178,6 +166,16 @@ def _brief(value: object) -> object:
 
 def _single(value: Any) -> object:
     return None if getattr(value, "ndim", 0) else plain(value)
+
+
+def _short(value: Any) -> str:
+    """A single value or an array of a few, as a cell."""
+    few = getattr(value, "size", 1) <= SHOWN_ELEMENTS
+    return " ".join(text(element) for element in _flat(value)) if few else ""
+
+
+def _flat(value: Any) -> list[Any]:
+    return plain(value.ravel()) if hasattr(value, "ravel") else [value]
 
 
 def _shape(value: Any) -> str:
@@ -210,12 +208,12 @@ def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *
         _write(file, form, entry, arrays)
 
 
-def _write(file: TextIO, form: str, entry: "Entry", arrays: dict[str, Any]) -> None:
+def _write(file: "SupportsWrite[str]", form: str, entry: "Entry", arrays: dict[str, Any]) -> None:
     import csv
     import json
 
     if form == "json":
-        payload = {**_header(entry), "values": {name: plain(value) for name, value in arrays.items()}}
+        payload = {**header(entry), "values": {name: plain(value) for name, value in arrays.items()}}
         json.dump(plain(payload), file, indent=2, allow_nan=False, ensure_ascii=False)
         file.write("\n")
         return

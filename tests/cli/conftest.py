@@ -22,6 +22,7 @@ class Ran:
     @property
     def json(self) -> Any:
         """The one JSON object of stdout; fails where there is more, or a number that JSON does not have."""
+        assert self.code == 0, self.err
         return json.loads(self.out, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))
 
 

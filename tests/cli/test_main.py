@@ -56,9 +56,7 @@ def test_version(gaga):
     assert gaga("--version").out.startswith("gaga 0.")
 
 
-@pytest.mark.parametrize(
-    "words", [("varance",), ("data", "lst"), ("--nonsense",), ("variance", "--nonsense")]
-)
+@pytest.mark.parametrize("words", [("varance",), ("data", "lst"), ("--nonsense",), ("variance", "--nonsense")])
 def test_wrong_words_exit_with_2_in_two_lines(gaga, words):
     ran = gaga(*words)
     assert (ran.code, ran.out) == (2, "")
@@ -104,9 +102,7 @@ def test_torch_out_of_memory_is_no_bug():
     class OutOfMemoryError(RuntimeError):
         """As torch calls it."""
 
-    assert explain(OutOfMemoryError("CUDA out of memory\nTried to allocate"))[1].startswith(
-        "the device is out of"
-    )
+    assert explain(OutOfMemoryError("CUDA out of memory\nTried to allocate"))[1].startswith("the device is out of")
 
 
 def test_a_bug_is_called_one_and_shows_its_place_on_demand(gaga, failing, monkeypatch):

@@ -55,9 +55,7 @@ def test_cells(value, shown):
     assert text(value) == shown
 
 
-@pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (3 * 10**9, "3.0 GB")]
-)
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (3 * 10**9, "3.0 GB")])
 def test_bytes(count, shown):
     assert human_bytes(count) == shown
 

@@ -22,12 +22,7 @@ def store(tmp_path):
 
 
 def key(**changes):
-    return Key(
-        **(
-            {"kind": "variance", "name": "v", "config": {"k": 2}, "inputs": {"qm9": "ab"}, "seed": 0}
-            | changes
-        )
-    )
+    return Key(**({"kind": "variance", "name": "v", "config": {"k": 2}, "inputs": {"qm9": "ab"}, "seed": 0} | changes))
 
 
 def never():

@@ -1,0 +1,247 @@
+"""`gaga tstar`: the step from which noised molecules are Gaussian enough, from stored Gaussianity results.
+
+Example:
+    gaga tstar identity_to_gaussian_qm9 --plot tstar.png
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gaga.cli import gaussianity, options
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
+from gaga.cli.results import Key, Outcome, compute_once, open_store
+
+if TYPE_CHECKING:
+    from gaga.stats.tstar import Calibrated, StepEstimate, TstarResult
+    from gaga.store import Entry, Store
+
+app = new_app()
+
+PREFIX = "tstar_"
+ESTIMATES = ("paper", "t_dependence", "t_distance", "mean", "quantile")
+
+Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result of gaga gaussianity.")]
+Estimator = Annotated[
+    str | None,
+    typer.Option("--estimator", metavar="paper|mean|quantile", help="The one that T* is read from.  [default: paper]"),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option("--reference", metavar="KIND", help="The Gaussian that shall stand for q(z_T*).  [default: block]"),
+]
+Consecutive = Annotated[
+    int | None,
+    typer.Option(
+        "--consecutive",
+        metavar="N",
+        min=1,
+        help="Steps in a row that a molecule must pass, for mean and quantile.  [default: 2]",
+    ),
+]
+Quantile = Annotated[
+    float | None,
+    typer.Option(
+        "--quantile",
+        metavar="SHARE",
+        callback=options.between(0, 1),
+        help="Share of molecules that have passed, for quantile.  [default: 0.95]",
+    ),
+]
+EpsDep = Annotated[
+    float | None,
+    typer.Option(
+        "--eps-dep",
+        metavar="NATS",
+        callback=options.positive,
+        help="Dep_t at most, for paper.  [default: 0.01]",
+    ),
+]
+EpsDs = Annotated[
+    float | None,
+    typer.Option("--eps-ds", metavar="EPS", callback=options.positive, help="D_t at most, for paper.  [default: 0.01]"),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE.png", help="Draw the curves, the null and T* (.png, .pdf, .svg)."),
+]
+
+
+@app.command(
+    cls=Command,
+    epilog=examples(
+        "gaga tstar identity_to_gaussian_qm9",
+        "gaga tstar identity_to_gaussian_qm9 --plot tstar.png",
+        "gaga tstar identity_to_gaussian_qm9 --eps-dep 0.02 --eps-ds 0.02 --name tstar_loose",
+    ),
+)
+def tstar(
+    source: Wanted,
+    estimator: Estimator = None,
+    reference: Reference = None,
+    consecutive: Consecutive = None,
+    quantile: Quantile = None,
+    eps_dep: EpsDep = None,
+    eps_ds: EpsDs = None,
+    plot: Plot = None,
+    overwrite: options.Overwrite = False,
+    store: options.StorePath = options.DEFAULT_STORE,
+    name: options.Name = None,
+    replace: options.Replace = False,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """T* by three estimators, each with an interval and beside what true Gaussians score.
+
+    Results of QM9 ship with gaga. Where NAME is not stored, but names a data set that gaga knows, its Gaussianity
+    is computed first.
+    """
+    options.use_threads(threads)
+    if plot is not None:
+        _check_plot(plot, overwrite=overwrite)
+    output = Output(json=json)
+    results = open_store(store)
+    entry = _source(results, source, gaussianity.Request(seed=seed, threads=threads, cache=cache), output)
+    changes = {
+        "estimator": estimator and estimator.lower(),
+        "reference": reference and reference.lower(),
+        "consecutive": consecutive,
+        "quantile": quantile,
+        "eps_dependence": eps_dep,
+        "eps_distance": eps_ds,
+    }
+    outcome = _compute(results, entry, changes, name=name, replace=replace, seed=seed)
+    if plot is not None:
+        _draw(results, entry, outcome.result, plot, output)
+    output.show(
+        {
+            "stored": stored(outcome.entry, store, found=outcome.found),
+            "gaussianity": header(entry),
+            **_payload(outcome.result),
+            "plot": plot,
+        },
+        *_tables(outcome.result),
+        stored_line(outcome.entry, store, found=outcome.found),
+    )
+
+
+def _source(results: "Store", name: str, request: gaussianity.Request, output: Output) -> "Entry":
+    """The Gaussianity result of that name, computed where it is not there and its name says of which data set."""
+    from dataclasses import replace
+
+    from gaga.data.loading import NAMES
+
+    entry = results.find(gaussianity.KIND, name)
+    dataset = name.casefold().removeprefix(gaussianity.PREFIX)
+    if entry is None and dataset in NAMES and dataset != name.casefold():
+        output.note(f"No gaussianity result {name} yet: computing it, as gaga gaussianity --dataset {dataset} does.")
+        entry = gaussianity.run(replace(request, dataset=dataset, name=name), results.path, output).entry
+    entry = entry or results.require(gaussianity.KIND, name)
+    if entry.shipped:
+        output.note(f"Read gaussianity/{entry.name} from the results that ship with gaga.")
+    return entry
+
+
+def _compute(
+    results: "Store", entry: "Entry", changes: dict[str, Any], *, name: str | None, replace: bool, seed: int
+) -> "Outcome[TstarResult]":
+    from gaga.stats.gaussianity import GaussianityResult
+    from gaga.stats.tstar import TstarConfig, TstarResult
+    from gaga.stats.tstar import tstar as compute
+
+    config = TstarConfig(**{option: value for option, value in changes.items() if value is not None})
+    key = Key(
+        kind="tstar",
+        name=name or f"{PREFIX}{entry.name.removeprefix(gaussianity.PREFIX)}",
+        config=asdict(config),
+        inputs={f"{entry.kind}/{entry.name}": entry.digest},
+        seed=seed,
+    )
+
+    def work() -> TstarResult:
+        return compute(results.get(entry.kind, entry.name, GaussianityResult), config, seed=seed)
+
+    return compute_once(results, key, TstarResult, work, replace=replace)
+
+
+def _check_plot(path: Path, *, overwrite: bool) -> None:
+    """Refuse before the work a plot that could not be written after it."""
+    from gaga.base.errors import InvalidInput, NotFound
+    from gaga.base.files import refuse_to_overwrite
+
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InvalidInput("a plot is a .png, .pdf or .svg", received=path)
+    if not path.absolute().parent.is_dir():
+        raise NotFound("the folder of the plot does not exist", received=path.parent, remedy="create it first")
+    refuse_to_overwrite(path, overwrite=overwrite)
+
+
+def _draw(results: "Store", entry: "Entry", result: "TstarResult", path: Path, output: Output) -> None:
+    from gaga.stats.gaussianity import GaussianityResult
+    from gaga.stats.plots import plot_tstar
+
+    curves: GaussianityResult = results.get(entry.kind, entry.name, GaussianityResult)
+    plot_tstar(result, curves, path)
+    output.note(f"Drew {path}.")
+
+
+def _payload(result: "TstarResult") -> dict[str, Any]:
+    names = (
+        "tstar",
+        "T",
+        "schedule",
+        "estimator",
+        "reference",
+        "reason",
+        "resolution",
+        "consecutive",
+        "quantile_level",
+        "eps_dependence",
+        "eps_distance",
+    )
+    return {
+        **{name: getattr(result, name) for name in names},
+        "estimates": {name: asdict(getattr(result, name)) for name in ESTIMATES},
+        "table": list(_eps_rows(result)),
+    }
+
+
+def _eps_rows(result: "TstarResult") -> Iterator[dict[str, Any]]:
+    """T* by thresholds; None where no step passes."""
+    table = asdict(result.table)
+    for i in range(len(result.table.tstar)):
+        row = {name: column[i].item() for name, column in table.items()}
+        yield {name: None if value < 0 else value for name, value in row.items()}
+
+
+def _tables(result: "TstarResult") -> Iterator[Table | str]:
+    yield Table(
+        title="T*, each estimator beside what true Gaussians of the same sizes score (null)",
+        columns=("estimator", "T*", "interval", "never pass", "null", "null's interval", "null never pass"),
+        rows=[_estimate_row(name, getattr(result, name)) for name in ESTIMATES],
+    )
+    rows = [tuple(row.values()) for row in _eps_rows(result)]
+    yield Table(
+        title=f"paper by its thresholds, reference {result.reference}",
+        columns=("eps_dep, nats", "eps_DS", "T_ID", "T_DS", "T*"),
+        rows=rows,
+    )
+    answer = "no step passes" if result.tstar is None else f"{result.tstar} of {result.T}"
+    yield f"T* = {answer}, to {result.resolution} steps, by {result.estimator}: {result.reason}"
+
+
+def _estimate_row(name: str, estimate: "Calibrated") -> tuple[object, ...]:
+    label = {"t_dependence": "  T_ID", "t_distance": "  T_DS"}.get(name, name)
+    return (label, *_cells(estimate.data), *_cells(estimate.null))
+
+
+def _cells(step: "StepEstimate") -> tuple[object, ...]:
+    low, high = ("later" if end is None else f"{end:.0f}" for end in (step.low, step.high))
+    value = MISSING if step.value is None else f"{step.value:.0f}"
+    return value, f"{low} – {high}", f"{100 * step.never:.1f} %"
