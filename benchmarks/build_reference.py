@@ -21,7 +21,7 @@ from gaga.chem.bonds import perceive
 from gaga.chem.strict import Valence, atom_valences
 from gaga.data import Dataset, load_dataset
 from gaga.evaluation.distances import quantiles_of
-from gaga.evaluation.evaluate import summarise
+from gaga.evaluation.evaluation import summarise
 from gaga.evaluation.judging import PROTOCOLS, judge
 from gaga.evaluation.reference import Reference, ReferenceRow, hash_smiles, row_to_json, save_reference
 

@@ -1,6 +1,6 @@
 """Molecules -> metrics with denominators and intervals, beside the real data's own row."""
 
-from gaga.evaluation.evaluate import Evaluation, evaluate
+from gaga.evaluation.evaluation import Evaluation, evaluate
 from gaga.evaluation.judging import PROTOCOLS, Verdicts
 from gaga.evaluation.rates import Rate, Rates
 from gaga.evaluation.reference import ReferenceRow, load_row

@@ -4,9 +4,10 @@ import pytest
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.molecules import pack
 from gaga.data import load_dataset
-from gaga.evaluation import Verdicts, evaluate
-from gaga.evaluation.evaluate import rates_of
+from gaga.evaluation import Evaluation, Verdicts, evaluate
+from gaga.evaluation.evaluation import rates_of
 from gaga.evaluation.reference import hash_smiles, load_reference
+from gaga.store import Store
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 
@@ -173,3 +174,15 @@ def test_wrong_input_is_one_clear_error(tmp_path):
         evaluate(pack([methane()]), reference="zinc")
     with pytest.raises(InvalidInput, match="unknown protocol"):
         evaluate(pack([methane()]), protocol="loose")
+
+
+def test_store_gives_back_what_it_took(by_hand, tmp_path):
+    store = Store(tmp_path / "results.h5", shipped=False)
+    store.put("evaluation", "by_hand", by_hand, config={"protocol": "edm"}, seed=0)
+    back = store.get("evaluation", "by_hand", Evaluation)
+    assert back.rates == by_hand.rates
+    assert back.verdicts.smiles == by_hand.verdicts.smiles
+    np.testing.assert_array_equal(back.verdicts.valid, by_hand.verdicts.valid)
+    assert back.bond_lengths.kinds == by_hand.bond_lengths.kinds
+    np.testing.assert_array_equal(back.bond_lengths.distances, by_hand.bond_lengths.distances)
+    assert back.real_data == by_hand.real_data
