@@ -139,6 +139,15 @@ def test_chains_with_many_assignments_take_no_time(element):
     assert _seconds(np.full(n, element, np.uint8), zigzag) < 1.0
 
 
+def test_a_molecule_that_hung_rdkit_takes_no_time():
+    # rdkit issue 9227: four sulfates and an azide have too many assignments to try them all.
+    sulfates = "[N-]=[N+]=NCC1OC(OS(=O)(=O)[O-])C(OS(=O)(=O)[O-])C(OS(=O)(=O)[O-])C1OS(=O)(=O)[O-]"
+    molecule = Chem.AddHs(Chem.MolFromSmiles(sulfates))
+    assert AllChem.EmbedMolecule(molecule, randomSeed=1) == 0
+    numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], np.uint8)
+    assert _seconds(numbers, molecule.GetConformer().GetPositions()) < 1.0
+
+
 def _seconds(numbers, positions):
     start = time.process_time()
     strict_verdict(numbers, positions)
