@@ -1,0 +1,153 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.special import digamma
+from scipy.stats import kstest
+from sklearn.feature_selection import mutual_info_regression
+
+from gaga.noise import make_schedule
+from gaga.stats.groups import deal
+from gaga.stats.reference import TestPlan as Plan
+from gaga.stats.reference import run_test, score
+from gaga.stats.states import data_states
+
+SCHEDULE = make_schedule()
+VARIANCES = np.array([1.380, 0.086])
+THRESHOLD, ALPHA = 0.1, 0.05
+
+
+def plan_at(timesteps, blocks=(slice(0, 3), slice(3, 8)), expected=None):
+    steps = np.array(timesteps)
+    if expected is None:
+        expected = SCHEDULE.alpha2[steps, None] * VARIANCES + SCHEDULE.sigma2[steps, None]
+    return Plan(
+        timesteps=steps,
+        blocks=blocks,
+        variances=VARIANCES[: len(blocks)],
+        expected=expected,
+        neighbours=(2, 3)[: len(blocks)],
+        alpha=ALPHA,
+        mi_threshold=THRESHOLD,
+    )
+
+
+def textbook_information(x, y, k):
+    """Kraskov's first estimator, one sample at a time."""
+    n = len(x)
+    dx, dy = np.abs(x[:, None] - x) / x.std(), np.abs(y[:, None] - y) / y.std()
+    total = 0.0
+    for i in range(n):
+        others = np.arange(n) != i
+        radius = np.sort(np.maximum(dx[i], dy[i])[others])[k - 1]
+        total += digamma((dx[i, others] < radius).sum() + 1) + digamma((dy[i, others] < radius).sum() + 1)
+    return max(0.0, digamma(n) + digamma(k) - total / n)
+
+
+def slow_score(block, k):
+    """(p-value, mean information over columns by scikit-learn, over atoms) of one block [N, c]."""
+    columns = [
+        mutual_info_regression(block[:, i + 1 :], block[:, i], n_neighbors=k, random_state=0)
+        for i in range(block.shape[1] - 1)
+    ]
+    # Three samples with k = 2 say 0 of any pair of atoms; scikit-learn agrees where asked, in test_information.
+    atoms = [0.0]
+    if block.shape[1] > k + 1:
+        atoms = [textbook_information(a, b, k) for a, b in combinations(block, 2)]
+    return kstest(block.reshape(-1), "norm").pvalue, np.mean(np.concatenate(columns)), np.mean(atoms)
+
+
+def test_the_flags_of_300_molecules_are_the_slow_twins(qm9, space, qm9_moments):
+    rng = np.random.default_rng(7)
+    chosen = qm9.take(np.sort(rng.permutation(len(qm9))[:300]))
+    states = data_states(chosen, space, SCHEDULE, qm9_moments.centred, seed=11)
+    timesteps = np.array([200, 400, 800])
+    plan = plan_at(timesteps)
+    flags, _ = run_test(states, plan, deal(300, 2, rng), lambda _: None, threads=1)
+    at = rng.integers(len(timesteps), size=300)  # one step a molecule: the twin is slow
+    agreed = 0
+    for i in range(300):
+        z = states.draw(np.array([i]), timesteps[at[i] : at[i] + 1])[0]
+        for b, (columns, k) in enumerate(zip(plan.blocks, plan.neighbours, strict=True)):
+            p, features, atoms = slow_score(z[:, columns] / np.sqrt(plan.expected[at[i], b]), k)
+            assert flags[i, at[i], b].tolist() == [p >= ALPHA, features < THRESHOLD, atoms < THRESHOLD]
+            agreed += 1
+    assert agreed == 600
+    assert 0.3 < flags.all(axis=(2, 3)).mean() < 0.8
+
+
+def test_atoms_by_scikit_learn_too(qm9, space, qm9_moments):
+    states = data_states(qm9.take([1000]), space, SCHEDULE, qm9_moments.centred, seed=0)
+    types = states.draw(np.array([0]), np.array([500]))[0][:, 3:]
+    expected = [
+        mutual_info_regression(a[:, None], b, n_neighbors=3, random_state=0)[0] for a, b in combinations(types, 2)
+    ]
+    found = [textbook_information(a, b, 3) for a, b in combinations(types, 2)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_atoms", [2, 3, 9, 29, 31, 181])
+def test_awkward_sizes_against_the_slow_twin(n_atoms):
+    z = np.random.default_rng(n_atoms).standard_normal((2, 1, n_atoms, 8))
+    plan = plan_at([10, 20], expected=np.ones((2, 2)))
+    distances, information = score(z, plan)
+    for s in range(2):
+        for b, (columns, k) in enumerate(zip(plan.blocks, plan.neighbours, strict=True)):
+            block = z[s, 0, :, columns]
+            assert distances[0, s, b] == pytest.approx(kstest(block.reshape(-1), "norm").statistic, abs=1e-14)
+            if k < n_atoms <= 31:
+                _, features, atoms = slow_score(block, k)
+                assert information[0, s, b] == pytest.approx([features, atoms], abs=1e-9)
+            elif n_atoms <= k:
+                assert information[0, s, b, 0] == 0
+
+
+def test_groups_add_up_to_the_molecules(qm9, space, qm9_moments):
+    chosen = qm9.take(np.arange(300, 330))
+    states = data_states(chosen, space, SCHEDULE, qm9_moments.centred, seed=0)
+    plan = plan_at([300])
+    resampling = deal(30, 2, np.random.default_rng(0))
+    flags, sums = run_test(states, plan, resampling, lambda _: None, threads=2)
+    one, single = run_test(states, plan, resampling, lambda _: None, threads=1)
+    np.testing.assert_array_equal(flags, one)
+    np.testing.assert_array_equal(sums, single)
+    for i in (0, 17):
+        z = states.draw(np.array([i]), plan.timesteps)
+        _, information = score(z[:, None], plan)
+        np.testing.assert_allclose(sums[resampling.group[i]], information[0], rtol=1e-12)
+
+
+def ks_passes(z):
+    plan = plan_at([1], blocks=(slice(0, 3),), expected=np.ones((1, 1)))
+    distances, _ = score(z[None], plan)
+    from gaga.stats.ks import critical_distance
+
+    return distances[:, 0, 0] <= critical_distance(z.shape[1] * 3, ALPHA)
+
+
+def test_level_of_the_ks_part_on_true_gaussians():
+    passed = ks_passes(np.random.default_rng(0).standard_normal((4000, 18, 3)))
+    assert abs(passed.mean() - (1 - ALPHA)) < 4 * np.sqrt(ALPHA * (1 - ALPHA) / 4000)
+
+
+@pytest.mark.parametrize(
+    ("other", "at_most"),
+    [
+        (lambda rng, shape: 2.0 * rng.standard_normal(shape), 0.15),
+        (lambda rng, shape: rng.choice([-1.0, 1.0], size=shape), 0.0),
+        (lambda rng, shape: rng.standard_normal(shape) + 0.5, 0.2),
+    ],
+)
+def test_power_of_the_ks_part(other, at_most):
+    assert ks_passes(other(np.random.default_rng(1), (500, 18, 3))).mean() <= at_most
+
+
+def test_power_of_the_information_part():
+    """Columns that are one another's noisy copies are found dependent; independent ones are not, on average."""
+    rng = np.random.default_rng(2)
+    plan = plan_at([1], blocks=(slice(0, 3),), expected=np.ones((1, 1)))
+    z = rng.standard_normal((500, 18, 3))
+    _, free = score(z[None], plan)
+    _, bound = score((z[:, :, :1] + 0.3 * z)[None], plan)
+    assert (free[:, 0, 0, 0] < THRESHOLD).mean() > 0.7
+    assert (bound[:, 0, 0, 0] < THRESHOLD).mean() < 0.01
