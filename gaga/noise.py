@@ -35,17 +35,18 @@ class Schedule:
     @property
     def alpha2(self) -> Float64[np.ndarray, " T_plus_1"]:
         """alpha_t^2 = sigmoid(-gamma_t)."""
-        return 1.0 / (1.0 + np.exp(self.gamma))
+        return _sigmoid(-self.gamma)
 
     @property
     def sigma2(self) -> Float64[np.ndarray, " T_plus_1"]:
         """sigma_t^2 = sigmoid(gamma_t)."""
-        return 1.0 / (1.0 + np.exp(-self.gamma))
+        return _sigmoid(self.gamma)
 
     @property
     def snr(self) -> Float64[np.ndarray, " T_plus_1"]:
         """Signal-to-noise ratio alpha_t^2 / sigma_t^2."""
-        return np.exp(-self.gamma)
+        snr: NDArray[np.float64] = np.exp(-self.gamma)
+        return snr
 
     def matches(self, other: "Schedule") -> bool:
         """Whether both tables are the same but for float32 rounding."""
@@ -62,6 +63,10 @@ class Schedule:
         return t
 
 
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
 def make_schedule(name: str = "polynomial_2", T: int = 1000, precision: float = 1e-5) -> Schedule:
     """EDM's schedules by name.
 
@@ -73,11 +78,11 @@ def make_schedule(name: str = "polynomial_2", T: int = 1000, precision: float = 
     """
     if T < 1:
         raise InvalidInput("a schedule has at least one step", received=T)
-    if not 0 <= precision < 0.5:
-        raise InvalidInput("a schedule's precision is in [0, 0.5)", received=precision)
+    if not 0 < precision < 0.5:
+        raise InvalidInput("a schedule's precision is between 0 and 0.5", received=precision)
     steps = np.arange(T + 1) / T
     kind, _, power = name.partition("_")
-    if kind == "polynomial" and power.replace(".", "", 1).isdigit():
+    if kind == "polynomial" and power.replace(".", "", 1).isdigit() and float(power) > 0:
         alpha2 = _clip_ratios((1 - steps ** float(power)) ** 2)
         alpha2 = (1 - 2 * precision) * alpha2 + precision
     elif name == "cosine":
@@ -136,8 +141,8 @@ class Moments:
         return {name: slice(a, b) for name, (a, b) in zip(self.blocks, edges, strict=True)}
 
     def extrapolates(self, n_atoms: int) -> bool:
-        """Whether no molecule near this size was in the data, so that its covariance is extrapolated."""
-        return n_atoms >= len(self.counts) or self.counts[n_atoms] == 0
+        """Whether the data had no molecule of this size, so that its covariance comes from other sizes."""
+        return n_atoms >= len(self.counts) or not self.counts[n_atoms]
 
     def of_size(self, n_atoms: int) -> tuple[Float64[np.ndarray, "C C"], Float64[np.ndarray, "C C"]]:
         """(within, between) at this number of atoms.
@@ -171,9 +176,7 @@ class ReferenceGaussian:
     kind: ReferenceKind
     moments: Moments
 
-    def covariances(
-        self, n_atoms: int, alpha2: float
-    ) -> tuple[Float64[np.ndarray, "C C"], Float64[np.ndarray, "C C"]]:
+    def covariances(self, n_atoms: int, alpha2: float) -> tuple[Float64[np.ndarray, "C C"], Float64[np.ndarray, "C C"]]:
         """(within, between) covariance of z_t at this number of atoms, with sigma_t^2 = 1 - alpha_t^2."""
         m = self.moments
         eye = np.eye(m.columns)
@@ -201,13 +204,14 @@ class ReferenceGaussian:
     ) -> Float64[np.ndarray, "A C"]:
         """z_t from standard normal noise of packed molecules of these sizes."""
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])
-        z = np.empty_like(noise)
+        z: NDArray[np.float64] = np.empty_like(noise)
         factors = {int(n): tuple(_factor(c) for c in self.covariances(int(n), alpha2)) for n in np.unique(n_atoms)}
         for n, start, stop in zip(n_atoms, offsets, offsets[1:], strict=False):
             within, between = factors[int(n)]
             average = noise[start:stop].mean(axis=0)
             z[start:stop] = (noise[start:stop] - average) @ within.T + average @ between.T
-        return z + self.mean(alpha2)
+        z += self.mean(alpha2)
+        return z
 
     def _column_variances(self, n_atoms: int) -> Float64[np.ndarray, " C"]:
         m = self.moments
@@ -224,7 +228,8 @@ class ReferenceGaussian:
 def _factor(covariance: Float64[np.ndarray, "C C"]) -> Float64[np.ndarray, "C C"]:
     """The symmetric square root of a covariance, which may be singular; it turns with the positions."""
     values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+    root: NDArray[np.float64] = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+    return root
 
 
 def expected_variance(v: float, alpha2: float) -> float:

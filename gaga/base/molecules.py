@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -34,8 +35,9 @@ class PackedMolecules:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, i: int) -> tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]]:
+    def __getitem__(self, i: SupportsIndex) -> tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]]:
         """Molecule i as (atomic_numbers [N], positions [N, 3])."""
+        i = index(i)
         if not -len(self) <= i < len(self):
             raise IndexError(i)
         start, stop = self.offsets[i % len(self)], self.offsets[i % len(self) + 1]

@@ -1,7 +1,8 @@
 """Second moments of a data set: what the reference Gaussians are made from."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
@@ -27,14 +28,14 @@ def estimate_moments(molecules: PackedMolecules, space: FeatureSpace, published:
     values = space.encode(molecules)
     centred = np.zeros(space.columns, dtype=bool)
     centred[: space.columns if space.centred_features else 3] = True
-    means = molecule_means(values, molecules.offsets)
+    means = np.where(centred, 0.0, molecule_means(values, molecules.offsets))
     mean = np.where(centred, 0.0, values.mean(axis=0))
     within_sums, between_sums = _sums_by_size(values, means, mean, molecules)
     counts = np.bincount(sizes)
     within, between = _smooth(within_sums, counts), _smooth(between_sums, counts)
     starts = np.array([s.start for s in space.blocks.values()] + [space.columns], dtype=np.int64)
-    # Per-molecule variance on the subspace, averaged over molecules, as SCIENCE's table has it: / (N - 1) per
-    # centred column; a column that is not centred has all N degrees of freedom around the data set's mean.
+    # Per-molecule variance on the subspace, averaged over molecules: / (N - 1) per centred column; a column that
+    # is not centred has all N degrees of freedom around the data set's mean.
     per_column = _variance_by_column(within_sums, between_sums, counts, centred)
     deviation = np.sqrt(_entry_variance(values, molecules))
     return Moments(
@@ -96,7 +97,7 @@ def _variance_by_column(
     within: Float64[np.ndarray, "S C C"],
     between: Float64[np.ndarray, "S C C"],
     counts: Int64[np.ndarray, " S"],
-    centred: np.ndarray,
+    centred: Bool[np.ndarray, " C"],
 ) -> Float64[np.ndarray, " C"]:
     """Mean over molecules of each column's variance on its own subspace."""
     sizes = np.arange(len(counts))
@@ -105,11 +106,13 @@ def _variance_by_column(
     b = np.diagonal(between, axis1=1, axis2=2)
     free = (w * np.maximum(sizes - 1, 0)[:, None] + b) / np.maximum(sizes, 1)[:, None]
     subspace = np.where(centred, w, free)
-    return subspace[usable > 0].sum(axis=0) / usable.sum()
+    average: NDArray[np.float64] = subspace[usable > 0].sum(axis=0) / usable.sum()
+    return average
 
 
 def _entry_variance(values: Float64[np.ndarray, "A C"], molecules: PackedMolecules) -> Float64[np.ndarray, " M"]:
     """Variance over all N C entries of each molecule, about their mean."""
     mean = molecule_means(values, molecules.offsets).mean(axis=1)
     second = molecule_means(values**2, molecules.offsets).mean(axis=1)
-    return np.maximum(second - mean**2, 0.0)
+    variance: NDArray[np.float64] = np.maximum(second - mean**2, 0.0)
+    return variance

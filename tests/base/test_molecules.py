@@ -41,8 +41,8 @@ def test_take_is_indexing(pairs, indices) -> None:
     taken = packed.take(indices)
     assert len(taken) == len(indices)
     for i, (z, x) in zip(indices, taken, strict=True):
-        np.testing.assert_array_equal(z, packed[int(i)][0])
-        np.testing.assert_array_equal(x, packed[int(i)][1])
+        np.testing.assert_array_equal(z, packed[i][0])
+        np.testing.assert_array_equal(x, packed[i][1])
 
 
 def test_nothing_packs_to_nothing() -> None:
