@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -52,7 +53,7 @@ class GaussianityConfig:
     k_positions: int = 2
     k_types: int = 3
     test_variances: tuple[float, ...] | None = None
-    references: tuple[ReferenceKind, ...] = REFERENCE_KINDS
+    references: tuple[str, ...] = REFERENCE_KINDS
     n_null: int = 10_000
     n_resamples: int = 200
     level: float = 0.95
@@ -212,13 +213,13 @@ class _Bench:
         null_sums = [null for _, null in runs]
         return reference, dependence_curves(sums, data.resampling, null_sums, nulls[0].resampling, self.level)
 
-    def distances(self, sample: _Sample, kinds: tuple[ReferenceKind, ...]) -> DistanceCurves:
+    def distances(self, sample: _Sample, kinds: tuple[str, ...]) -> DistanceCurves:
         """Pooled distances of a sample to these reference Gaussians."""
         plan = DistancePlan(
             schedule=self.schedule,
             timesteps=self.plan.timesteps,
             blocks=self.plan.blocks,
-            references=tuple(ReferenceGaussian(kind, self.moments) for kind in kinds),
+            references=tuple(ReferenceGaussian(cast(ReferenceKind, kind), self.moments) for kind in kinds),
             resampling=sample.resampling,
             level=self.level,
         )

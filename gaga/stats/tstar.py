@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from gaga.base.errors import InvalidInput
-from gaga.noise import REFERENCE_KINDS, ReferenceKind
+from gaga.noise import REFERENCE_KINDS
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.tstar_curves import (
     WorstCurves,
@@ -50,7 +50,7 @@ class TstarConfig:
     """
 
     estimator: str = "paper"
-    reference: ReferenceKind = "block"
+    reference: str = "block"
     consecutive: int = 2
     quantile: float = 0.95
     eps_dependence: float = 0.01
@@ -210,18 +210,11 @@ def _check(result: GaussianityResult, config: TstarConfig) -> None:
 
 def _first_step(curves: WorstCurves, part: str, result: GaussianityResult, config: TstarConfig) -> StepEstimate:
     """T_ID ("dependence"), T_DS ("distance") or the later of both ("paper"), from curves and their resamples."""
-    both = {
-        "dependence": (
-            curves.dependence <= config.eps_dependence,
-            curves.dependence_resampled <= config.eps_dependence,
-        ),
-        "distance": (curves.distance <= config.eps_distance, curves.distance_resampled <= config.eps_distance),
-    }
-    used = [both[name] for name in both if part in (name, "paper")]
-    point, resampled = (np.logical_and.reduce(passes) for passes in zip(*used, strict=True))
-    steps = steps_at(first_lasting(resampled), result.timesteps)
-    value = float(steps_at(first_lasting(point), result.timesteps))
-    return _estimate(value, steps, result.level, never=float(np.isinf(steps).mean()))
+    dependence = np.vstack([curves.dependence, curves.dependence_resampled]) <= config.eps_dependence
+    distance = np.vstack([curves.distance, curves.distance_resampled]) <= config.eps_distance
+    passes = {"dependence": dependence, "distance": distance, "paper": dependence & distance}[part]
+    steps = steps_at(first_lasting(passes), result.timesteps)
+    return _estimate(steps, result.level, never=float(np.isinf(steps[1:]).mean()))
 
 
 def _flag_estimates(result: GaussianityResult, config: TstarConfig, rng: np.random.Generator) -> dict[str, Calibrated]:
@@ -237,33 +230,19 @@ def _mean_and_quantile(
     """A bootstrap over molecules needs only how many first pass at each step, or (last) never."""
     first = first_run(np.logical_and.reduce(passes, axis=(2, 3)), config.consecutive)
     counts = np.bincount(first, minlength=len(result.timesteps) + 1)
-    resampled = rng.multinomial(len(first), counts / len(first), size=config.n_resamples)
+    draws = np.vstack([counts, rng.multinomial(len(first), counts / len(first), size=config.n_resamples)])
     never = float(counts[-1] / len(first))
-    points = _mean_step(counts, result), _quantile_step(counts, result.timesteps, config.quantile)
-    draws = _mean_step(resampled, result), _quantile_step(resampled, result.timesteps, config.quantile)
-    return {
-        name: _estimate(float(point), draw, result.level, never)
-        for name, point, draw in zip(("mean", "quantile"), points, draws, strict=True)
-    }
+    # A molecule that never passes counts as T, which it is at least.
+    mean = draws @ np.append(result.timesteps, len(result.gamma) - 1) / len(first)
+    too_few = np.cumsum(draws[:, :-1], axis=1) < config.quantile * len(first)
+    quantile = steps_at(too_few.sum(axis=1), result.timesteps)
+    return {"mean": _estimate(mean, result.level, never), "quantile": _estimate(quantile, result.level, never)}
 
 
-def _mean_step(counts: Int64[np.ndarray, "*rest S_plus_1"], result: GaussianityResult) -> Float64[np.ndarray, "*rest"]:
-    """Mean first step, T for molecules that never pass."""
-    steps = np.append(result.timesteps, len(result.gamma) - 1).astype(np.float64)
-    return np.asarray(counts @ steps / counts.sum(axis=-1))
-
-
-def _quantile_step(
-    counts: Int64[np.ndarray, "*rest S_plus_1"], timesteps: Int64[np.ndarray, " S"], level: float
-) -> Float64[np.ndarray, "*rest"]:
-    """First step by which this share of molecules has passed; infinity where that is none."""
-    passed = np.cumsum(counts[..., :-1], axis=-1) >= level * counts.sum(axis=-1, keepdims=True)
-    return steps_at(passed.shape[-1] - passed.sum(axis=-1), timesteps)
-
-
-def _estimate(value: float, steps: Float64[np.ndarray, " B"], level: float, never: float) -> StepEstimate:
-    low, high = np.quantile(steps, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return StepEstimate(value=_finite(value), low=_finite(low), high=_finite(high), never=never)
+def _estimate(steps: Float64[np.ndarray, " B_plus_1"], level: float, never: float) -> StepEstimate:
+    """The first of these steps, with the interval that holds the middle `level` of the others, its resamples."""
+    low, high = np.quantile(steps[1:], [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return StepEstimate(value=_finite(steps[0]), low=_finite(low), high=_finite(high), never=never)
 
 
 def _finite(step: float) -> float | None:

@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Float64, Int64
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gaga.noise import ReferenceKind
 from gaga.stats.dependence import null_of
 from gaga.stats.gaussianity import GaussianityResult
 
@@ -22,7 +21,7 @@ class WorstCurves:
     distance_resampled: Float[np.ndarray, "B S"]
 
 
-def worst_curves(result: GaussianityResult, reference: ReferenceKind) -> WorstCurves:
+def worst_curves(result: GaussianityResult, reference: str) -> WorstCurves:
     """The data's curves against this reference Gaussian."""
     r = result.references.index(reference)
     null = result.nulls.index(null_of(reference))
@@ -34,7 +33,7 @@ def worst_curves(result: GaussianityResult, reference: ReferenceKind) -> WorstCu
     )
 
 
-def worst_null_curves(result: GaussianityResult, reference: ReferenceKind) -> WorstCurves:
+def worst_null_curves(result: GaussianityResult, reference: str) -> WorstCurves:
     """The same of the Gaussian that the reference is, whose Dep_t is 0 but for sampling."""
     null = result.nulls.index(null_of(reference))
     return WorstCurves(
