@@ -176,11 +176,12 @@ class Shipped:
 
 
 SHIPPED = (
-    Shipped(name="shipped results", file="results.h5", without="gaga tstar needs gaga gaussianity first"),
+    Shipped(name="shipped results", file="results.h5", without="gaga tstar computes gaga gaussianity first"),
+    Shipped(name="shipped model", file="qm9_small.safetensors", without="sampling needs --checkpoint"),
+    Shipped(name="shipped row of real data", file="reference_qm9.json", without="evaluation needs --reference none"),
+    Shipped(name="shipped data for edm", file="reference_qm9_edm.npz", without="evaluation needs --reference none"),
     Shipped(
-        name="shipped real data's row",
-        file="reference_qm9.json",
-        without="gaga evaluate shows no real data beside",
+        name="shipped data for strict", file="reference_qm9_strict.npz", without="evaluation needs --reference none"
     ),
 )
 

@@ -1,24 +1,34 @@
 """`gaga import-edm`: a model of EDM's or GAGA's published code becomes a gaga checkpoint.
 
 Example:
-    gaga import-edm outputs/edm_qm9 --out edm.safetensors --dataset qm9
+    gaga import-edm outputs/edm_qm9 --dataset qm9 --out edm.safetensors
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.data import read_dataset
 from gaga.cli.render import Output, Table, human_bytes
+
+if TYPE_CHECKING:
+    from gaga.data.features import FeatureSpace
+    from gaga.models.checkpoint import Checkpoint
+    from gaga.noise import Moments
 
 app = new_app()
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Holds args.pickle and generative_model_ema.npy.", show_default=False)
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The checkpoint, .safetensors.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="The checkpoint; by default the folder's name .safetensors."),
+]
 OfSizes = Annotated[
     str | None,
     typer.Option(
@@ -39,7 +49,7 @@ OfSizes = Annotated[
 )
 def import_edm(
     folder: Folder,
-    out: Out,
+    out: Out = None,
     dataset: OfSizes = None,
     overwrite: options.Overwrite = False,
     cache: options.Cache = None,
@@ -47,13 +57,16 @@ def import_edm(
 ) -> None:
     """Turn a folder of EDM's code into a gaga checkpoint; nothing in the folder is executed."""
     from gaga.base.files import refuse_to_overwrite
-    from gaga.cli.data import read_dataset
+    from gaga.models.checkpoint import save_checkpoint
     from gaga.models.edm import import_edm as run
 
+    out = out or Path(f"{folder.resolve().name}.safetensors")
     refuse_to_overwrite(out, overwrite=overwrite)
     output = Output(json=json)
-    data = None if dataset is None else read_dataset(dataset, output, cache=cache)
-    checkpoint = run(folder, data, out)
+    checkpoint = run(folder, None)
+    if dataset is not None:
+        checkpoint = _with_moments(checkpoint, dataset, output, cache=cache)
+    save_checkpoint(checkpoint, out)
     size = out.stat().st_size
     output.show(
         {
@@ -73,7 +86,28 @@ def import_edm(
                 ("size", human_bytes(size)),
                 ("trained on", checkpoint.dataset),
                 ("steps", str(checkpoint.schedule.T)),
-                ("sizes of molecules", f"those of {dataset}" if data else "not known: sampling will ask for --dataset"),
+                (
+                    "sizes of molecules",
+                    f"those of {dataset}" if dataset else "not known, so it cannot sample: --dataset",
+                ),
             ],
         ),
     )
+
+
+def _with_moments(checkpoint: "Checkpoint", dataset: str, output: Output, *, cache: Path | None) -> "Checkpoint":
+    """The checkpoint with the sizes and second moments of a data set's training split."""
+    moments, inputs = moments_of(dataset, checkpoint.space, output, cache=cache)
+    return replace(checkpoint, moments=moments, provenance={**checkpoint.provenance, "moments_from": inputs})
+
+
+def moments_of(
+    dataset: str, space: "FeatureSpace", output: Output, *, cache: Path | None
+) -> "tuple[Moments, dict[str, str]]":
+    """Second moments and sizes of a data set's training split in these columns, and the data set's fingerprint."""
+    from gaga.noise import PUBLISHED_VARIANCE
+    from gaga.stats.moments import estimate_moments
+
+    data = read_dataset(dataset, output, cache=cache)
+    moments = estimate_moments(data.subset("train").molecules, space, PUBLISHED_VARIANCE.get(data.name))
+    return moments, {data.name: data.fingerprint}

@@ -1,0 +1,56 @@
+"""gaga doctor: what is there, what is missing, each with its remedy."""
+
+import importlib.metadata
+import os
+import shutil
+
+import pytest
+
+from gaga.cli import doctor
+
+
+def checks(ran):
+    return {check["name"]: check for check in ran.json["checks"]}
+
+
+def test_a_sound_machine(gaga):
+    found = checks(gaga("doctor", "--json"))
+    for name in ("gaga", "python", "torch", "rdkit", "store", "cache", "qm9"):
+        assert found[name]["state"] == "ok", found[name]
+    assert "threads" in found["device"]["found"]
+    assert "not made yet" in found["store"]["found"]
+
+
+def test_everything_that_is_not_in_order_has_a_remedy(gaga, tmp_path, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    monkeypatch.setattr(doctor, "SHIPPED", [doctor.Shipped(name="s", file="none.h5", without="nothing works")])
+    monkeypatch.setattr("gaga.data.qm9.installed_qm9pack", lambda: None)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    (tmp_path / "gaga.h5").write_text("not HDF5")
+    ran = gaga("doctor", "--cache", tmp_path / "cache")
+    assert ran.code == 1
+    found = {check.name: check for check in doctor.run_checks(tmp_path / "gaga.h5", tmp_path / "cache")}
+    for name in ("numpy", "torch", "store"):
+        assert found[name].state == "broken"
+    for name in ("rdkit", "qm9", "s"):
+        assert found[name].state == "missing"
+    for check in found.values():
+        assert bool(check.remedy) == (check.state != "ok")
+        assert check.remedy in ran.out
+
+
+def test_folders_that_cannot_be_written(gaga, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    found = checks(gaga("doctor", "--json"))
+    assert found["store"]["state"] == found["cache"]["state"] == "missing"
+    assert "GAGA_STORE" in found["store"]["remedy"]
+    assert "GAGA_CACHE" in found["cache"]["remedy"]
+
+
+@pytest.mark.parametrize("shipped", doctor.SHIPPED, ids=lambda shipped: shipped.file)
+def test_shipped_files_are_looked_for_where_they_are(shipped):
+    check = doctor.check_shipped(shipped)
+    assert (check.state == "ok") == (doctor.Path(doctor.__file__).parents[1] / "shipped" / shipped.file).is_file()

@@ -1,0 +1,109 @@
+"""gaga gaussianity on a small file; the numbers themselves are tested with gaga.stats."""
+
+import re
+
+import pytest
+
+from gaga.cli import commands
+from gaga.stats.gaussianity import GaussianityConfig
+
+QUICK = ("--timesteps", "200:1000:400", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
+
+
+def test_records_and_tables(gaga, xyz):
+    payload = gaga("gaussianity", "--dataset", xyz, *QUICK, "--json").json
+    assert payload["stored"]["name"] == "identity_to_gaussian_tiny"
+    assert payload["timesteps"] == [200, 600, 1000]
+    assert len(payload["distances"]) == 3 * 2 * len(payload["references"])
+    assert len(payload["reference_test"]["pass_rates"]) == 3 * 2 * 4
+    for row in payload["distances"] + payload["dependence"] + payload["null_distances"]:
+        assert row["low"] <= row["estimate"] <= row["high"]
+    tables = gaga("gaussianity", "--dataset", xyz, *QUICK).out
+    assert "D_t of positions" in tables
+    assert "Found gaussianity/identity_to_gaussian_tiny" in tables
+    assert "Next: gaga tstar identity_to_gaussian_tiny" in tables
+
+
+def test_options_reach_the_configuration(gaga, xyz):
+    words = (
+        *("--alpha", 0.1, "--mi-threshold", 0.2, "--k-positions", 1, "--k-types", 2, "--level", 0.9),
+        *("--test-variances", "2.0,0.01", "--references", "block, Prior", "--schedule", "cosine"),
+    )
+    ran = gaga("gaussianity", "--dataset", xyz, *QUICK, *words, "--split", "train", "--fraction", 0.5, "--json")
+    config = ran.json["stored"]["config"]
+    expected = {
+        "timesteps": [200, 600, 1000],
+        "alpha": 0.1,
+        "mi_threshold": 0.2,
+        "k_positions": 1,
+        "k_types": 2,
+        "level": 0.9,
+        "test_variances": [2.0, 0.01],
+        "references": ["block", "prior"],
+        "n_null": 20,
+        "n_resamples": 10,
+        "schedule": "cosine",
+        "T": 1000,
+        "dataset": "tiny",
+        "split": "train",
+        "fraction": 0.5,
+    }
+    assert {name: config[name] for name in expected} == expected
+    assert ran.json["reference_test"]["variances"] == [2.0, 0.01]
+    assert ran.json["molecules"] == 24
+
+
+def test_another_configuration_is_refused_before_the_work(gaga, xyz, monkeypatch):
+    assert gaga("gaussianity", "--dataset", xyz, *QUICK).code == 0
+    monkeypatch.setattr("gaga.stats.gaussianity.gaussianity", lambda *a, **k: pytest.fail("computed"))
+    refused = gaga("gaussianity", "--dataset", xyz, *QUICK, "--alpha", 0.1)
+    assert refused.code == 1
+    assert "alpha 0.05 (asked for 0.1)" in refused.err
+
+
+def test_a_checkpoint_gives_schedule_and_features(gaga, pytestconfig):
+    folder = pytestconfig.rootpath / "tests" / "golden" / "edm_tiny"
+    words = ("--dataset", "qm9", "--split", "test", "--fraction", 0.002, "--checkpoint", folder)
+    payload = gaga("gaussianity", *words, *QUICK, "--json").json
+    assert payload["blocks"] == ["positions", "types", "charges"]
+    assert payload["schedule"] == "polynomial_2"
+    assert "edm_tiny" in payload["stored"]["inputs"]
+    assert payload["stored"]["config"]["centred_features"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("--timesteps", "0:100:50"), 2, "step 0 is not in 1 to 1000"),
+        (("--timesteps", "500,1200"), 2, "step 1200 is not in 1 to 1000"),
+        (("--timesteps", "a:b"), 2, "write 50:1000:50"),
+        (("--alpha", "1"), 2, "'--alpha': 1 is not between 0 and 1"),
+        (("--mi-threshold", "0"), 2, "'--mi-threshold': 0 is not a number above 0"),
+        (("--k-types", "0"), 2, "'--k-types'"),
+        (("--test-variances", "x"), 2, "--test-variances"),
+        (("--references", "best"), 1, "unknown reference Gaussian"),
+        (("--schedule", "linear"), 1, "unknown noise schedule (received linear)"),
+        (("--checkpoint", "none.safetensors"), 1, "none.safetensors"),
+        (("--checkpoint", "tiny.xyz"), 1, "tiny.xyz"),
+    ],
+)
+def test_what_cannot_be_is_a_line(gaga, xyz, words, code, line):
+    ran = gaga("gaussianity", "--dataset", xyz, *words)
+    assert (ran.code, ran.out) == (code, "")
+    assert line in ran.err
+    assert len(ran.err.splitlines()) == code
+
+
+def test_help_names_the_defaults_of_the_library():
+    shown = defaults("gaussianity")
+    config = GaussianityConfig()
+    for field in ("alpha", "mi_threshold", "k_positions", "k_types", "n_null", "n_resamples", "level"):
+        assert shown[field] == str(getattr(config, field)), field
+    first, last, stride = (int(part) for part in shown["timesteps"].split(":"))
+    assert config.timesteps == tuple(range(first, last + 1, stride))
+
+
+def defaults(name):
+    """The default that the help of each option names."""
+    found = {p.name: re.search(r"\[default: (.*)\]", p.help or "") for p in commands.load(name).params}
+    return {option: match[1] for option, match in found.items() if match}

@@ -1,0 +1,140 @@
+"""gaga tstar: from stored, shipped or yet missing Gaussianity results."""
+
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from gaga.cli import commands, gaussianity
+from gaga.cli.main import main
+from gaga.stats.tstar import TstarConfig
+
+QUICK = ("--timesteps", "200:1000:200", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A store with a Gaussianity result of waters, computed once."""
+    folder = tmp_path_factory.mktemp("results")
+    frames = [f"3\n\nO 0 0 {0.1 + i / 1000}\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n" for i in range(60)]
+    (folder / "tiny.xyz").write_text("".join(frames))
+    words = ("gaussianity", "--dataset", folder / "tiny.xyz", *QUICK, "--store", folder / "gaga.h5", "--json")
+    assert main([str(word) for word in words]) == 0
+    return folder / "gaga.h5"
+
+
+@pytest.fixture
+def noised(gaga, results, tmp_path):
+    """`gaga` beside a copy of that store."""
+    shutil.copy(results, tmp_path / "gaga.h5")
+    return gaga
+
+
+def test_every_estimator_beside_its_null(noised):
+    payload = noised("tstar", "IDENTITY_to_gaussian_tiny", "--json").json
+    assert payload["stored"]["name"] == "tstar_tiny"
+    assert payload["gaussianity"]["name"] == "identity_to_gaussian_tiny"
+    assert set(payload["estimates"]) == {"paper", "t_dependence", "t_distance", "mean", "quantile"}
+    assert payload["plot"] is None
+    out = noised("tstar", "identity_to_gaussian_tiny").out
+    assert "T* = " in out
+    assert payload["reason"] in out
+    assert "Found tstar/tstar_tiny" in out
+
+
+def test_options_reach_the_configuration(noised):
+    words = ("--estimator", "Mean", "--reference", "size", "--consecutive", 1, "--quantile", 0.5)
+    ran = noised("tstar", "identity_to_gaussian_tiny", *words, "--eps-dep", 0.3, "--eps-ds", 0.4, "--json")
+    config = ran.json["stored"]["config"]
+    expected = {
+        "estimator": "mean",
+        "reference": "size",
+        "consecutive": 1,
+        "quantile": 0.5,
+        "eps_dependence": 0.3,
+        "eps_distance": 0.4,
+    }
+    assert {name: config[name] for name in expected} == expected
+    assert ran.json["tstar"] == pytest.approx(ran.json["estimates"]["mean"]["data"]["value"], abs=1)
+    refused = noised("tstar", "identity_to_gaussian_tiny")
+    assert refused.code == 1
+    assert "--replace" in refused.err
+
+
+def test_a_step_that_is_never_reached_is_said_and_null(noised):
+    ran = noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6, "--json")
+    assert ran.json["tstar"] is None
+    assert ran.json["estimates"]["paper"]["data"] == {"value": None, "low": None, "high": None, "never": 1.0}
+    assert "no step passes" in noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6).out
+
+
+def test_plot_is_drawn_and_not_written_over(noised, tmp_path):
+    ran = noised("tstar", "identity_to_gaussian_tiny", "--plot", "t.png", "--json")
+    assert ran.json["plot"] == "t.png"
+    assert ran.err == "Drew t.png.\n"
+    drawn = (tmp_path / "t.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    refused = noised("tstar", "identity_to_gaussian_tiny", "--plot", "t.png")
+    assert (refused.code, refused.out) == (1, "")
+    assert "--overwrite" in refused.err
+    (tmp_path / "t.png").write_bytes(b"")
+    assert noised("tstar", "identity_to_gaussian_tiny", "--plot", "t.png", "--overwrite").code == 0
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_shipped_results_are_read_and_said_to_be(noised, tmp_path, monkeypatch):
+    (tmp_path / "gaga.h5").rename(tmp_path / "shipped.h5")
+    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "shipped.h5")
+    ran = noised("tstar", "identity_to_gaussian_tiny", "--json")
+    assert "Read gaussianity/identity_to_gaussian_tiny from the results that ship with gaga." in ran.err
+    assert ran.json["gaussianity"]["shipped"] is True
+    assert ran.json["stored"]["shipped"] is False
+
+
+def test_what_is_lacking_is_computed_where_the_name_says_of_what(gaga, tmp_path, monkeypatch):
+    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "none.h5")
+    changes = {"n_null": 20, "n_resamples": 10}
+    run = gaussianity.run
+
+    def smaller(request, store, output):
+        assert request.dataset == "qm9"
+        return run(replace(request, fraction=0.0005, timesteps="300,900", changes=changes), store, output)
+
+    monkeypatch.setattr(gaussianity, "run", smaller)
+    ran = gaga("tstar", "identity_to_gaussian_QM9", "--threads", 1, "--json")
+    assert ran.code == 0, ran.err
+    assert "No gaussianity result identity_to_gaussian_QM9 yet" in ran.err
+    assert ran.json["gaussianity"]["config"]["dataset"] == "qm9"
+    assert gaga("tstar", "identity_to_gaussian_qm9").err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("nothing",), 1, "no gaussianity result 'nothing'"),
+        (("identity_to_gaussian_tinny",), 1, "identity_to_gaussian_tiny"),
+        (("identity_to_gaussian_tiny", "--estimator", "median"), 1, "unknown estimator"),
+        (("identity_to_gaussian_tiny", "--reference", "best"), 1, "unknown reference Gaussian"),
+        (("identity_to_gaussian_tiny", "--consecutive", "9"), 1, "fewer than must pass in a row"),
+        (("identity_to_gaussian_tiny", "--consecutive", "0"), 2, "'--consecutive'"),
+        (("identity_to_gaussian_tiny", "--quantile", "1.5"), 2, "1.5 is not between 0 and 1"),
+        (("identity_to_gaussian_tiny", "--eps-ds", "0"), 2, "'--eps-ds': 0 is not a number above 0"),
+        (("identity_to_gaussian_tiny", "--plot", "t.gif"), 1, ".png, .pdf or .svg"),
+        (("identity_to_gaussian_tiny", "--plot", "no/t.png"), 1, "folder"),
+        ((), 2, "NAME"),
+    ],
+)
+def test_what_cannot_be_is_a_line(noised, words, code, line):
+    ran = noised("tstar", *words)
+    assert (ran.code, ran.out) == (code, "")
+    assert line in ran.err
+
+
+def test_help_names_the_defaults_of_the_library():
+    found = {p.name: re.search(r"\[default: (.*)\]", p.help or "") for p in commands.load("tstar").params}
+    shown = {option: match[1] for option, match in found.items() if match}
+    config = TstarConfig()
+    names = {"eps_dep": "eps_dependence", "eps_ds": "eps_distance"}
+    assert shown == {option: str(getattr(config, names.get(option, option))) for option in shown}
+    assert len(shown) == 6
