@@ -1,11 +1,13 @@
 """The figure behind T*: the curves with their intervals, the null band, the thresholds and the step."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write
 from gaga.stats.dependence import null_of
 from gaga.stats.gaussianity import GaussianityResult
@@ -22,6 +24,7 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
     """Write D_t and Dep_t over the steps to an image; its format is that of the suffix of `path`.
 
     Raises:
+        InvalidInput: the suffix is of no image format.
         NotFound: the folder of `path` does not exist.
         Unavailable: it cannot be written to.
     """
@@ -29,7 +32,7 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.2, 6.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    image_format = _format_of(path, FigureCanvasAgg(figure).get_supported_filetypes())
     distance, dependence = figure.subplots(2, 1, sharex=True)
     _draw_distances(distance, result, gaussianity)
     _draw_dependence(dependence, result, gaussianity)
@@ -41,8 +44,17 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
     dependence.set_xlabel("noise step t")
     dependence.set_xlim(0, result.T)
     figure.suptitle(_title(result), fontsize=11)
-    with atomic_write(Path(path)) as partial:
-        figure.savefig(partial, dpi=160, format=Path(path).suffix.lstrip(".").lower() or "png")
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=160, format=image_format)
+
+
+def _format_of(path: Path, known: Collection[str]) -> str:
+    found = path.suffix.lstrip(".").lower() or "png"
+    if found not in known:
+        raise InvalidInput(
+            "a plot cannot be drawn as this", received=path.suffix, remedy="end its name in .png or .pdf"
+        )
+    return found
 
 
 def _title(result: TstarResult) -> str:
