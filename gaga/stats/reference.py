@@ -6,6 +6,8 @@ the standardised entries against N(0, 1); the mean mutual information of the col
 samples; and that of the atom pairs, columns being the samples. All pairs are taken, not a random draw of
 them.
 
+With k = 2 the atom pairs of positions, of three samples each, score 0 whatever the data: that part cannot fail.
+
 Entries are divided by sqrt(alpha_t^2 v + sigma_t^2), where v is by default what the script has: the mean over
 molecules of the block's *standard deviation* (1.380 and 0.086 on QM9). It also leaves out that a molecule
 with zero mean has a variance smaller by (N - 1) / N. A true Gaussian therefore does not always pass: compare
