@@ -20,9 +20,15 @@ class Entry:
     panel: str
 
 
-PIPELINE, RESULTS, SETUP = "Find T*", "Molecules and results", "Data and this machine"
+START, PIPELINE, MODEL = "Start here", "Find T*", "Train and sample"
+RESULTS, SETUP = "Molecules and results", "Data and this machine"
 
 COMMANDS: dict[str, Entry] = {
+    "quickstart": Entry(
+        module="gaga.cli.quickstart",
+        help="The whole way on the real QM9 in minutes: statistics, T*, molecules, their quality.",
+        panel=START,
+    ),
     "variance": Entry(
         module="gaga.cli.variance",
         help="Variance of the data in every convention, by block and by number of atoms.",
@@ -37,6 +43,16 @@ COMMANDS: dict[str, Entry] = {
         module="gaga.cli.tstar",
         help="T*, the step from which noised molecules are Gaussian enough.",
         panel=PIPELINE,
+    ),
+    "train": Entry(
+        module="gaga.cli.train",
+        help="Train the network on steps 0 to T*; interruptible, resumable.",
+        panel=MODEL,
+    ),
+    "sample": Entry(
+        module="gaga.cli.sample",
+        help="Draw molecules from a model into an SDF, XYZ or SMILES file.",
+        panel=MODEL,
     ),
     "evaluate": Entry(
         module="gaga.cli.evaluate",

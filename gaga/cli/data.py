@@ -11,7 +11,7 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, human_bytes
+from gaga.cli.render import Output, Table, counted, human_bytes
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
@@ -108,7 +108,7 @@ def prepare_dataset(
     size = path.stat().st_size
     output.show(
         {"path": str(path), "size": size, **summary(dataset)},
-        f"{len(dataset):,} molecules of {dataset.name} are prepared in {path} ({human_bytes(size)}).",
+        f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
         *_skipped_lines(dataset),
     )
 
@@ -160,7 +160,7 @@ def _skipped_lines(dataset: "Dataset") -> list[str]:
     if not dataset.skipped:
         return []
     reasons = ", ".join(f"{n} {reason}" for reason, n in dataset.skipped.items())
-    return [f"Skipped {sum(dataset.skipped.values())} molecules: {reasons}."]
+    return [f"Skipped {counted(sum(dataset.skipped.values()), 'molecule')}: {reasons}."]
 
 
 def _tables(payload: dict[str, Any]) -> list[Table | str]:

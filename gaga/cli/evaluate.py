@@ -14,7 +14,7 @@ import typer
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import MISSING, Output, Table, stored, stored_line
+from gaga.cli.render import MISSING, Output, Table, counted, stored, stored_line
 from gaga.cli.results import Key, compute_once, open_store, slug
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _tables(result: "Evaluation", file: Path) -> Iterator[Table | str]:
     yield Table(
         columns=("%", file.name, "95 % interval", "counted", f"{result.reference or 'real data'} itself"),
         rows=rows,
-        title=f"{result.n_molecules:,} molecules by protocol {result.protocol}",
+        title=f"{counted(result.n_molecules, 'molecule')} by protocol {result.protocol}",
     )
     if data:
         yield Table(
@@ -186,7 +186,7 @@ def _tables(result: "Evaluation", file: Path) -> Iterator[Table | str]:
         )
         yield f"{result.reference} itself: {data.description}. Distances are Wasserstein-1 of frequent kinds."
     if result.n_unreadable:
-        yield f"{result.n_unreadable} records could not be read; they count as failures."
+        yield f"Not readable, counted as failures: {counted(result.n_unreadable, 'record')}."
 
 
 def _percent(rate: "Rate | None") -> str:

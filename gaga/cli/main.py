@@ -5,6 +5,7 @@ any more; 143 terminated.
 """
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -56,12 +57,18 @@ def root(
 
 
 class Terminated(SystemExit):
-    """SIGTERM arrived: unwinds like any exit, so that files and locks are left in order."""
+    """SIGTERM arrived: unwinds like any exit, so that files and locks are left in order.
+
+    Its arguments are the exit code and, perhaps, what was saved.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `gaga` with these words (the command line's by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # OpenMP threads that wait by spinning slow everything down, themselves most, where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _tolerate_narrow_encodings()
     with _sigterm_raises():
         try:
             _invoke(arguments)
@@ -79,6 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _tolerate_narrow_encodings() -> None:
+    """Let a terminal that cannot show Å or a dash show something in its place, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _invoke(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
     with command.make_context("gaga", arguments) as context:
@@ -94,7 +108,10 @@ def explain(error: BaseException) -> tuple[int, str]:
                 f"interrupted; {error.args[0] if error.args else 'whatever was stored before is as it was'}",
             )
         case Terminated():
-            return 143, "terminated; whatever was stored before is as it was"
+            return (
+                143,
+                f"terminated; {error.args[1] if len(error.args) > 1 else 'whatever was stored before is as it was'}",
+            )
         case GagaError():
             return 1, error.line
         case MemoryError():

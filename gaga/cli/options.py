@@ -138,6 +138,17 @@ Checkpoint = Annotated[
     typer.Option("--checkpoint", metavar="FILE", help="A gaga checkpoint, or a folder of EDM's code."),
 ]
 
+Kernel = Annotated[
+    str,
+    typer.Option(
+        "--kernel",
+        metavar="auto|naive|torch",
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="How the network runs; the results are the same.",
+    ),
+]
+
 SPLITS = ("train", "valid", "test", "all")
 
 

@@ -50,7 +50,7 @@ class Output:
     def show(self, payload: Mapping[str, object], *parts: Table | str) -> None:
         """The payload as JSON, or else the tables and sentences."""
         if self.json:
-            sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
             return
         for part in parts:
             sys.stdout.write(format_table(part) if isinstance(part, Table) else f"{part}\n")
@@ -109,6 +109,11 @@ def _bold(line: str) -> str:
     return f"\033[1m{line}\033[0m" if sys.stdout.isatty() else line
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 molecule, 2,000 molecules."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def human_bytes(count: int) -> str:
     """A number of bytes in the unit that suits it."""
     size = float(count)
@@ -123,6 +128,14 @@ def header(entry: "Entry") -> dict[str, object]:
     """A stored result's header, the same keys in every command."""
     names = ("kind", "name", "shipped", "created", "gaga_version", "format_version", "seed", "nbytes", "digest")
     return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
+
+
+def human_time(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{max(seconds, 0.0):.0f} seconds"
 
 
 def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:

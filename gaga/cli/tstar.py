@@ -14,7 +14,7 @@ import typer
 from gaga.cli import gaussianity, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
-from gaga.cli.results import Key, Outcome, compute_once, open_store
+from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 
 if TYPE_CHECKING:
     from gaga.stats.tstar import Calibrated, StepEstimate, TstarResult
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-PREFIX = "tstar_"
+KIND, PREFIX = "tstar", "tstar_"
 ESTIMATES = ("paper", "t_dependence", "t_distance", "mean", "quantile")
 
 Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result of gaga gaussianity.")]
@@ -131,6 +131,31 @@ def tstar(
     )
 
 
+def stored_tstar(results: "Store", name: str) -> "tuple[Entry, TstarResult]":
+    """The stored T* of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from gaga.stats.tstar import TstarResult
+
+    entry = results.require(KIND, name)
+    return entry, results.get(KIND, name, TstarResult)
+
+
+def default_tstar(
+    results: "Store", dataset: str, *, seed: int, cache: Path | None, output: Output
+) -> "tuple[Entry, TstarResult]":
+    """T* of a data set by default settings; what it lacks is computed and stored first."""
+    from gaga.cli.data import read_dataset
+
+    request = gaussianity.Request(dataset=dataset, seed=seed, cache=cache)
+    name = f"{gaussianity.PREFIX}{slug(read_dataset(dataset, output, cache=cache).name)}"
+    source = results.find(gaussianity.KIND, name) or gaussianity.run(request, results.path, output).entry
+    outcome = _compute(results, source, {}, name=None, replace=False, seed=seed)
+    return outcome.entry, outcome.result
+
+
 def _source(results: "Store", name: str, request: gaussianity.Request, output: Output) -> "Entry":
     """The Gaussianity result of that name, computed where it is not there and its name says of which data set."""
     from dataclasses import replace
@@ -157,7 +182,7 @@ def _compute(
 
     config = TstarConfig(**{option: value for option, value in changes.items() if value is not None})
     key = Key(
-        kind="tstar",
+        kind=KIND,
         name=name or f"{PREFIX}{entry.name.removeprefix(gaussianity.PREFIX)}",
         config=asdict(config),
         inputs={f"{entry.kind}/{entry.name}": entry.digest},
@@ -232,8 +257,8 @@ def _tables(result: "TstarResult") -> Iterator[Table | str]:
         columns=("eps_dep, nats", "eps_DS", "T_ID", "T_DS", "T*"),
         rows=rows,
     )
-    answer = "no step passes" if result.tstar is None else f"{result.tstar} of {result.T}"
-    yield f"T* = {answer}, to {result.resolution} steps, by {result.estimator}: {result.reason}"
+    found = f"T* = {result.tstar} of {result.T}, to {result.resolution} steps" if result.tstar else "No step passes"
+    yield f"{found}, by {result.estimator}: {result.reason}"
 
 
 def _estimate_row(name: str, estimate: "Calibrated") -> tuple[object, ...]:

@@ -11,7 +11,7 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, stored, stored_line
+from gaga.cli.render import Output, Table, counted, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 from gaga.cli.selection import select
 
@@ -134,7 +134,7 @@ def _tables(result: "VarianceResult", *, by_size: bool) -> list[Table]:
         for s in [getattr(result, name)]
     ]
     columns = ("per molecule", "block", "mean", "spread", "minimum", "maximum")
-    title = f"Over {result.n_molecules:,} molecules"
+    title = f"Over {counted(result.n_molecules, 'molecule')}"
     tables = [Table(columns=columns, rows=rows, title=title, digits=5)]
     if by_size:
         means = result.variance_subspace.mean_by_size

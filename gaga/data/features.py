@@ -67,16 +67,20 @@ class FeatureSpace:
     def decode_types(self, values: Float64[np.ndarray, "A columns"]) -> UInt8[np.ndarray, " A"]:
         """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest)."""
         index = np.argmax(values[:, 3 : 3 + self.n_types], axis=1)
-        return np.asarray(self.vocabulary, dtype=np.uint8)[index]
+        elements: UInt8[np.ndarray, " A"] = np.asarray(self.vocabulary, dtype=np.uint8)[index]
+        return elements
 
     def _type_index(self, atomic_numbers: UInt8[np.ndarray, " A"]) -> Integer[np.ndarray, " A"]:
         lookup = np.full(256, -1, dtype=np.int64)
         lookup[list(self.vocabulary)] = np.arange(self.n_types)
-        index = lookup[atomic_numbers]
+        index = np.asarray(lookup[atomic_numbers])
         if np.any(index < 0):
             unknown = sorted({int(z) for z in atomic_numbers[index < 0]})
-            raise InvalidInput("atomic numbers outside the vocabulary", received=unknown,
-                               remedy=f"the vocabulary is {list(self.vocabulary)}")
+            raise InvalidInput(
+                "atomic numbers outside the vocabulary",
+                received=unknown,
+                remedy=f"the vocabulary is {list(self.vocabulary)}",
+            )
         return index
 
 
@@ -84,4 +88,5 @@ def molecule_means(
     values: Float64[np.ndarray, "A columns"], offsets: Integer[np.ndarray, " M_plus_1"]
 ) -> Float64[np.ndarray, "M columns"]:
     """Mean over the atoms of each molecule (none may be empty)."""
-    return np.add.reduceat(values, offsets[:-1], axis=0) / np.diff(offsets)[:, None]
+    sums = np.add.reduceat(values, offsets[:-1], axis=0)
+    return np.asarray(sums / np.diff(offsets)[:, None])

@@ -18,9 +18,10 @@ from torch import Tensor
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY
 from gaga.data.features import FeatureSpace
+from gaga.models.checkpoint import Checkpoint, file_digest
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.noise import Schedule, make_schedule
+from gaga.noise import Moments, Schedule, make_schedule
 
 WEIGHTS, ARGUMENTS = "generative_model_ema.npy", "args.pickle"
 _VOCABULARIES = {"qm9": QM9_VOCABULARY, "qm9_second_half": QM9_VOCABULARY, "geom": GEOM_VOCABULARY}
@@ -77,6 +78,31 @@ def load_edm(
         raise InvalidInput(f"the weights in {folder} do not fit their arguments: {_first_line(error)}") from error
     network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
     return Diffusion(network, _schedule(arguments, state), space), arguments
+
+
+def import_edm(folder: Path, moments: Moments | None) -> Checkpoint:
+    """The checkpoint of an EDM folder.
+
+    Args:
+        folder: what EDM's training wrote.
+        moments: of the data set that it was trained on, in the model's own columns (`load_edm` tells them);
+            without them the checkpoint predicts, but cannot sample.
+    """
+    diffusion, arguments = load_edm(folder, dtype=torch.float32)
+    network = diffusion.network
+    if not isinstance(network, EGNN):  # load_edm builds nothing else
+        raise TypeError(type(network).__name__)
+    return Checkpoint(
+        network=network.config,
+        space=diffusion.space,
+        schedule=diffusion.schedule,
+        max_t=diffusion.schedule.T,
+        moments=moments,
+        weights=network.state_dict(),
+        dataset=str(arguments["dataset"]),
+        recipe={name: value for name, value in arguments.items() if isinstance(value, bool | int | float | str | list)},
+        provenance={"imported_from": folder.name, "weights_sha256": file_digest(folder / WEIGHTS)},
+    )
 
 
 def read_arguments(path: Path) -> dict[str, Any]:

@@ -56,6 +56,12 @@ def rows_up_to(path: Path, step: int) -> list[str]:
     return kept
 
 
+def read_rows(path: Path) -> list[Metrics]:
+    """The log as rows; none where the file is missing."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [Metrics(**json.loads(line)) for line in lines]
+
+
 def sampled_stability(model: Model, n_molecules: int, seed: int) -> tuple[float, float]:
     """Fractions of stable atoms and of stable molecules among freshly sampled ones (EDM's rule)."""
     drawn = sample_stream(model, range(n_molecules), SampleConfig(), seed=seed)

@@ -4,6 +4,7 @@ Ho et al. 2020 (arXiv 2006.11239) in EDM's form (Hoogeboom et al. 2022, algorith
 (arXiv 2010.02502). The start is a reference Gaussian for q(z_T*) (Qu et al. 2026), not the prior at T.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
@@ -115,8 +116,7 @@ def sample_stream(
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     steps = step_sequence(model, config)
     reference = start_reference(model.known_moments(), config)
-    device = next(iter(model.network.parameters())).device if isinstance(model.network, torch.nn.Module) else "cpu"
-    batch_size = config.batch_size or (64 if torch.device(device).type == "cpu" else 1024)
+    batch_size = config.batch_size or (64 if _parameters_of(model).device.type == "cpu" else 1024)
     keys = iter(indices)
     total = len(indices) * (len(steps) - 1) if isinstance(indices, Sequence) else 0
     count = _Counter(progress, total)
@@ -156,6 +156,11 @@ def draw_sizes(
         return np.asarray(sizes, dtype=np.int64)[(u * len(sizes)).astype(np.int64)]
     cumulative = np.cumsum(moments.counts) / moments.counts.sum()
     return np.searchsorted(cumulative, u, side="left").astype(np.int64)
+
+
+def _parameters_of(model: Model) -> Tensor:
+    """A tensor of the network's device and type; a network without parameters runs in float32 on the CPU."""
+    return next(iter(model.network.parameters())) if isinstance(model.network, torch.nn.Module) else torch.zeros(1)
 
 
 class _Counter:
@@ -204,7 +209,7 @@ def _sample_batch(
     seed: int,
     count: _Counter,
 ) -> list[Sampled]:
-    like = next(iter(model.network.parameters())) if isinstance(model.network, torch.nn.Module) else torch.zeros(1)
+    like = _parameters_of(model)
     layout = Layout.of(sizes, like.device)
     columns = model.space.columns
 
@@ -275,3 +280,20 @@ def _unpack(
         history = tuple(frame[i] for frame in histories) + (((numbers, places),) if histories else ())
         sampled.append(Sampled(int(indices[i]), numbers, places if finite else np.zeros_like(places), finite, history))
     return sampled
+
+
+def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 64) -> float:
+    """Measured on this machine: the time of one step of a batch, times the steps."""
+    like = _parameters_of(model)
+    moments = model.known_moments()
+    batch = min(n_molecules, config.batch_size or 64)
+    sizes = np.sort(draw_sizes(np.arange(batch, dtype=np.int64), moments, config.sizes, 0))
+    layout = Layout.of(sizes, like.device)
+    z = like.new_zeros((int(sizes.sum()), model.space.columns))
+    times = []
+    with torch.no_grad():
+        for _ in range(3):
+            began = time.perf_counter()
+            model.noise(z, z.new_zeros(batch), layout)
+            times.append(time.perf_counter() - began)
+    return min(times) * (len(step_sequence(model, config)) - 1) / batch

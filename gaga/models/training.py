@@ -29,7 +29,7 @@ from gaga.models.clipping import AdaptiveClipping
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.layout import Layout
-from gaga.models.measuring import Metrics, rows_up_to, sampled_stability
+from gaga.models.measuring import Metrics, read_rows, rows_up_to, sampled_stability
 from gaga.models.model import Model
 from gaga.models.recipes import Recipe
 from gaga.models.training_state import Counters, TrainingState, optimizer_tensors
@@ -93,6 +93,15 @@ class Trainer:
         self.last_metrics: Metrics | None = None
 
     @property
+    def model_path(self) -> Path:
+        """Where the averaged weights are kept."""
+        return self.folder / MODEL_FILE
+
+    def rows(self) -> list[Metrics]:
+        """The log so far."""
+        return read_rows(self.folder / METRICS_FILE)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the training set."""
         return -(-len(self.train_set) // self.recipe.batch_size)
@@ -151,7 +160,7 @@ class Trainer:
             losses.append(loss)
             c.seconds = before + time.monotonic() - started
             progress(*self._done_of_total(), note=f"loss {np.mean(losses[-100:]):.4f}")
-            if c.step % self.recipe.validate_every == 0:
+            if c.step % self.recipe.validate_every == 0 and self._fraction_done() < 1.0:
                 on_metrics(self._measure(epoch, losses, norm))
                 losses.clear()
             if time.monotonic() - saved > self.recipe.save_every_s:
@@ -331,6 +340,8 @@ class Trainer:
         lines = rows_up_to(log_path, self.counters.step)
         with atomic_write(log_path) as partial:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        rows = self.rows()
+        self.last_metrics = rows[-1] if rows else None
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),

@@ -93,8 +93,9 @@ def test_training_learns_a_shape(tmp_path):
     )
     rows = []
     trainer(data, tmp_path, recipe).run(on_metrics=rows.append)
-    # Nothing predicted: 1/2 (N - 1)/N = 1/3. The positions alone have 9 - 6 = 3 shape dimensions of 6.
-    assert rows[-1].valid_loss < 0.15
+    # Nothing predicted: 1/2 * 10 dimensions / 15 entries = 0.33. Noise along the three rotations cannot be told
+    # from the data's own orientation: 1/2 * 3 / 15 = 0.1 is the best there is.
+    assert 0.09 < rows[-1].valid_loss < 0.2
 
 
 def test_resume_refuses_another_recipe_and_a_missing_state(dataset, tmp_path):

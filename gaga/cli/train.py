@@ -1,0 +1,372 @@
+"""`gaga train`: train the network on [0, T*].
+
+Example:
+    gaga train --max-t 550 --budget 2h
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gaga.base.errors import Conflict, InvalidInput
+from gaga.cli import hyperparameters as hyper
+from gaga.cli import options
+from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.render import Output, Table, stored, stored_line
+from gaga.cli.results import open_store, slug
+
+if TYPE_CHECKING:
+    from gaga.data import Dataset
+    from gaga.models.measuring import Metrics
+    from gaga.models.recipes import Recipe
+    from gaga.models.training import Trainer
+    from gaga.models.training_record import TrainingRecord
+    from gaga.store import Entry, Store
+
+app = new_app()
+KIND = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A training run: its name, where it is kept, what it is made of."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    seed: int
+
+
+@app.command(
+    cls=Command,
+    epilog=examples(
+        "gaga train --max-t 550 --budget 2h              a small model, done in two hours",
+        "gaga train --max-t 550 --preset gaga-qm9        the published recipe; wants a GPU",
+        "gaga train --dataset mine.sdf --max-t auto      T* of your own molecules",
+        "gaga train --max-t 550 --resume                 go on where it was interrupted",
+        "gaga train --max-t 550 --dry-run                parameters, steps, memory, time",
+    ),
+)
+def train(
+    dataset: options.Dataset = "qm9",
+    max_t: Annotated[
+        str | None,
+        typer.Option("--max-t", metavar="STEP|auto", help="T*; auto takes the data set's.  [default: the preset's]"),
+    ] = None,
+    tstar: Annotated[
+        str | None, typer.Option("--tstar", metavar="NAME", help="Take T* from this result of gaga tstar.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="gaga-qm9|edm|small|tiny", help="A whole recipe.  [default: small]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Hyperparameters, changed by options.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="90s|30m|2h", help="End a full learning-rate schedule in that time."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option("--init-from", metavar="FILE", help="Start from the weights of this checkpoint.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print parameters, steps, memory and time, and train nothing.")
+    ] = False,
+    runs: Annotated[
+        Path, typer.Option("--runs", metavar="FOLDER", show_default=True, help="Runs are kept here, a folder each.")
+    ] = Path("runs"),
+    hidden: hyper.Hidden = None,
+    n_layers: hyper.Layers = None,
+    inv_sublayers: hyper.InvSublayers = None,
+    include_charges: hyper.Charges = None,
+    centred_features: hyper.Centred = None,
+    factors: hyper.Factors = None,
+    schedule: hyper.ScheduleName = None,
+    diffusion_steps: hyper.DiffusionSteps = None,
+    batch_size: hyper.BatchSize = None,
+    epochs: hyper.Epochs = None,
+    steps: hyper.Steps = None,
+    learning_rate: hyper.LearningRate = None,
+    lr_schedule: hyper.LrSchedule = None,
+    warmup_steps: hyper.Warmup = None,
+    weight_decay: hyper.WeightDecay = None,
+    clipping: hyper.ClippingName = None,
+    ema_decay: hyper.EmaDecay = None,
+    ema_warmup: hyper.EmaWarmup = None,
+    stratified_t: hyper.Stratified = None,
+    padded_denominator: hyper.PaddedLoss = None,
+    precision: hyper.PrecisionName = None,
+    validate_every: hyper.ValidateEvery = None,
+    sample_every: hyper.SampleEvery = None,
+    stability_samples: hyper.StabilitySamples = None,
+    save_every_s: hyper.SaveEvery = None,
+    kernel: options.Kernel = "auto",
+    device: options.Device = "auto",
+    store: options.StorePath = options.DEFAULT_STORE,
+    name: options.Name = None,
+    replace: options.Replace = False,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """Train EDM's network on steps 0 to T* of the diffusion; the schedule stays as it is.
+
+    The run's folder holds model.safetensors (the averaged weights, all that sampling needs), state.safetensors (what
+    --resume needs) and metrics.jsonl. Interrupt it at any time: the step is finished and saved.
+    """
+    given = {key: value for key, value in locals().items() if key in _recipe_names()}
+    options.use_threads(threads)
+    budget_s = hyper.parse_duration(budget)
+    given["factors"] = hyper.parse_factors(factors)
+    output, results = Output(json=json), open_store(store)
+    recipe = hyper.recipe_of(preset, config, given)
+    recipe, source = _with_max_t(recipe, results, dataset, max_t, tstar, seed=seed, cache=cache, output=output)
+    data = _dataset(dataset, output, cache)
+    run = _run(data, recipe, source, budget_s, init_from, preset, name, runs, seed)
+    found = _finished(results, run, replace=replace, resume=resume, dry_run=dry_run)
+    if found is not None:
+        return _show_found(results, found, store, output)
+    trainer = _trainer(data, recipe, run, budget_s=budget_s, device=device, kernel=kernel, init_from=init_from)
+    if resume:
+        trainer.resume()
+        output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
+    estimate = _estimate(trainer)
+    output.note(_estimate_line(trainer, estimate))
+    if dry_run:
+        output.show({"dry_run": True, "recipe": recipe, **estimate}, _dry_run_table(recipe, estimate))
+        return None
+    return _train(trainer, run, results, store, output)
+
+
+def _recipe_names() -> set[str]:
+    from dataclasses import fields
+
+    from gaga.models.recipes import Recipe
+
+    return {f.name for f in fields(Recipe)} - {"max_t"}
+
+
+def _with_max_t(
+    recipe: "Recipe",
+    results: "Store",
+    dataset: str,
+    max_t: str | None,
+    tstar: str | None,
+    *,
+    seed: int,
+    cache: Path | None,
+    output: Output,
+) -> tuple["Recipe", dict[str, str]]:
+    """The recipe with its T*, and the stored result that T* came from."""
+    from dataclasses import replace
+
+    if tstar is not None and max_t is not None:
+        raise usage_error("--max-t and --tstar both say where to stop; give one of them")
+    if tstar is None and max_t is None:
+        return recipe, {}
+    if max_t is not None and max_t.lower() != "auto":
+        if not max_t.isdecimal():
+            raise usage_error(f"invalid value for --max-t: {max_t!r}; write a step such as 550, or auto")
+        return replace(recipe, max_t=int(max_t)), {}
+    from gaga.cli.tstar import default_tstar, stored_tstar
+
+    if tstar is None:
+        entry, result = default_tstar(results, dataset, seed=seed, cache=cache, output=output)
+    else:
+        entry, result = stored_tstar(results, tstar)
+    if result.tstar is None:
+        raise InvalidInput(f"{entry.kind}/{entry.name} found no step that passes", remedy="name a step with --max-t")
+    if (result.schedule, result.T) != (recipe.schedule, recipe.diffusion_steps):
+        raise InvalidInput(
+            f"T* of {entry.name} belongs to the schedule {result.schedule} of {result.T} steps, "
+            f"this recipe has {recipe.schedule} of {recipe.diffusion_steps}",
+            remedy=f"add --schedule {result.schedule} --diffusion-steps {result.T}, or name a step with --max-t",
+        )
+    output.note(f"T* = {result.tstar}, from {entry.kind}/{entry.name}.")
+    return replace(recipe, max_t=result.tstar), {f"{entry.kind}/{entry.name}": entry.digest}
+
+
+def _dataset(name: str, output: Output, cache: Path | None) -> "Dataset":
+    from gaga.cli.data import read_dataset
+
+    data = read_dataset(name, output, cache=cache)
+    if len(data.splits["train"]) == 0:
+        raise InvalidInput("the data set has no training molecules", received=f"{len(data)} molecules in all")
+    return data
+
+
+def _run(
+    data: "Dataset",
+    recipe: "Recipe",
+    source: dict[str, str],
+    budget_s: float | None,
+    init_from: Path | None,
+    preset: str | None,
+    name: str | None,
+    runs: Path,
+    seed: int,
+) -> _Run:
+    from gaga.models.checkpoint import file_digest, load_checkpoint
+
+    if init_from is not None:
+        load_checkpoint(init_from)
+        source = source | {f"checkpoint {init_from.name}": file_digest(init_from)}
+    chosen = name or f"{slug(data.name)}_{preset or 'small'}_t{recipe.max_t}"
+    return _Run(
+        name=chosen,
+        folder=runs / slug(chosen),
+        config={"dataset": data.name, "budget_s": budget_s, **asdict(recipe)},
+        inputs={data.name: data.fingerprint, **source},
+        seed=seed,
+    )
+
+
+def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_run: bool) -> "Entry | None":
+    """The finished run of this very configuration; what is there otherwise is refused, resumed or replaced."""
+    from gaga.models.training_record import TrainingRecord
+
+    if dry_run:
+        return None
+    same = results.same(KIND, run.name, config=run.config, inputs=run.inputs, seed=run.seed)
+    if same is not None and not replace and results.get(KIND, run.name, TrainingRecord).finished:
+        return same
+    if (run.folder / "state.safetensors").exists() and not (resume or replace):
+        raise Conflict(
+            f"an unfinished or different run is kept in {run.folder}",
+            remedy="go on with --resume, start over with --replace, or give this run another --name",
+        )
+    return None
+
+
+def _show_found(results: "Store", entry: "Entry", store: Path, output: Output) -> None:
+    from gaga.models.training_record import TrainingRecord
+
+    record = results.get(KIND, entry.name, TrainingRecord)
+    output.show(
+        {"stored": stored(entry, store, found=True), **_payload(record)},
+        stored_line(entry, store, found=True),
+        f"Sample from it: gaga sample --n 100 --checkpoint {record.checkpoint} --out mols.sdf",
+    )
+
+
+def _trainer(
+    data: "Dataset",
+    recipe: "Recipe",
+    run: _Run,
+    *,
+    budget_s: float | None,
+    device: str,
+    kernel: str,
+    init_from: Path | None,
+) -> "Trainer":
+    from gaga.cli.devices import torch_device
+    from gaga.data.features import FeatureSpace
+    from gaga.models.training import Trainer
+    from gaga.noise import PUBLISHED_VARIANCE
+    from gaga.stats.moments import estimate_moments
+
+    where = torch_device(device)
+    space = FeatureSpace(
+        vocabulary=data.vocabulary, factors=recipe.factors, include_charges=recipe.include_charges,
+        centred_features=recipe.centred_features,
+    )  # fmt: skip
+    published = PUBLISHED_VARIANCE.get(data.name)
+    moments = estimate_moments(data.molecules.take(data.splits["train"]), space, published)
+    return Trainer(
+        data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=where, kernel=kernel,
+        init_from=init_from, provenance={"name": run.name, "inputs": run.inputs},
+    )  # fmt: skip
+
+
+def _estimate(trainer: "Trainer") -> dict[str, Any]:
+    per_step = trainer.seconds_per_step()
+    left = trainer.total_steps - trainer.counters.step
+    by_budget = None if trainer.budget_s is None else max(0.0, trainer.budget_s - trainer.counters.seconds)
+    seconds = left * per_step if by_budget is None else by_budget
+    return {
+        "parameters": trainer.network.n_parameters,
+        "training_molecules": len(trainer.train_set),
+        "steps": left if by_budget is None else int(seconds / per_step),
+        "steps_per_epoch": trainer.steps_per_epoch,
+        "seconds_per_step": per_step,
+        "seconds": seconds,
+        "memory_bytes": trainer.memory_bytes(),
+        "device": str(trainer.device),
+    }
+
+
+def _estimate_line(trainer: "Trainer", estimate: dict[str, Any]) -> str:
+    from gaga.cli.render import human_bytes, human_time
+
+    epochs = estimate["steps"] / estimate["steps_per_epoch"]
+    return (
+        f"Training {estimate['parameters']:,} parameters on {estimate['training_molecules']:,} molecules, steps 0 to "
+        f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {estimate['device']}: "
+        f"{estimate['steps']:,} steps ({epochs:.3g} epochs) in about {human_time(estimate['seconds'])}, "
+        f"with about {human_bytes(estimate['memory_bytes'])} of memory."
+    )
+
+
+def _dry_run_table(recipe: "Recipe", estimate: dict[str, Any]) -> Table:
+    rows = [*asdict(recipe).items(), *((name.replace("_", " "), value) for name, value in estimate.items())]
+    return Table(columns=("setting", "value"), rows=[(k, str(v)) for k, v in rows], title="What would be trained")
+
+
+def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output: Output) -> None:
+    from gaga.cli.signals import stop_requests
+    from gaga.models.training_record import record_of
+
+    def keep(finished: bool) -> "tuple[Entry, TrainingRecord]":
+        record = record_of(trainer, finished=finished)
+        entry = results.put(KIND, run.name, record, config=run.config, inputs=run.inputs, seed=run.seed, replace=True)
+        return entry, record
+
+    def on_metrics(row: "Metrics") -> None:
+        output.note(_metrics_line(row))
+        keep(finished=False)
+
+    with stop_requests() as stop, output.progress("training") as progress:
+        finished = trainer.run(progress=progress, on_metrics=on_metrics, should_stop=stop)
+        entry, record = keep(finished=finished)
+    stop.raise_if_asked(f"saved step {trainer.counters.step:,} in {run.folder}; the same command with --resume goes on")
+    checkpoint = run.folder / "model.safetensors"
+    output.show(
+        {"stored": stored(entry, store, found=False), **_payload(record)},
+        _summary(record),
+        f"Wrote {checkpoint}. Sample from it: gaga sample --n 100 --checkpoint {checkpoint} --out mols.sdf",
+        stored_line(entry, store, found=False),
+    )
+
+
+def _metrics_line(row: "Metrics") -> str:
+    stable = (
+        ""
+        if row.atom_stable is None
+        else f", atoms {row.atom_stable:.1%} and molecules {row.molecule_stable:.1%} stable"
+    )
+    train = "–" if row.train_loss is None else f"{row.train_loss:.4f}"
+    valid = "–" if row.valid_loss is None else f"{row.valid_loss:.4f}"
+    return f"step {row.step:,}, epoch {row.epoch}: loss {train}, validation {valid}{stable}"
+
+
+def _payload(record: "TrainingRecord") -> dict[str, Any]:
+    return {
+        "finished": record.finished,
+        "checkpoint": record.checkpoint,
+        "checkpoint_sha256": record.checkpoint_sha256,
+        "max_t": record.max_t,
+        "steps": record.steps,
+        "seconds": record.seconds,
+        "metrics": {f: getattr(record.metrics, f) for f in record.metrics.__dataclass_fields__},
+    }
+
+
+def _summary(record: "TrainingRecord") -> Table:
+    last = {name: column[-1] for name, column in vars(record.metrics).items() if len(column)}
+    return Table(columns=("at the end", "value"), rows=list(last.items()), title=f"{record.steps:,} steps")
