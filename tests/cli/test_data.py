@@ -31,7 +31,7 @@ def test_info_counts_and_names_what_was_skipped(gaga, with_skipped):
     ran = gaga("data", "info", with_skipped)
     assert ran.code == 0
     assert "H 180, C 30, O 30" in " ".join(ran.out.split())
-    assert ran.err.startswith("Skipped 1 molecules: 1 ")
+    assert ran.err.startswith("Skipped 1 molecule: 1 ")
     payload = gaga("data", "info", with_skipped, "--json").json
     assert (payload["molecules"], payload["skipped"][0]["molecules"]) == (60, 1)
     assert sum(payload["splits"].values()) == 60
@@ -39,8 +39,8 @@ def test_info_counts_and_names_what_was_skipped(gaga, with_skipped):
 
 def test_prepare_and_use(gaga, with_skipped, tmp_path):
     ran = gaga("data", "prepare", with_skipped, "--out", "mine.h5")
-    assert ran.out.startswith("60 molecules of tiny are prepared in mine.h5")
-    assert "Skipped 1 molecules" in ran.out
+    assert ran.out.startswith("Prepared 60 molecules of tiny in mine.h5")
+    assert "Skipped 1 molecule:" in ran.out
     prepared = load_dataset(tmp_path / "mine.h5")
     assert prepared.fingerprint == load_dataset(with_skipped).fingerprint
     assert gaga("variance", "--dataset", "mine.h5").code == 0

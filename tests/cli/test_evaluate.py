@@ -45,7 +45,7 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
     ran = gaga("evaluate", xyz, "--threads", 1)
     assert ran.code == 0, ran.err
     assert "61 molecules" in ran.out
-    assert "1 records could not be read" in ran.out
+    assert "Not readable, counted as failures: 1 record." in ran.out
 
 
 @pytest.mark.parametrize(

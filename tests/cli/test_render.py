@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.cli.render import Output, Table, format_table, human_bytes, plain, text
+from gaga.cli.render import Output, Table, counted, format_table, human_bytes, plain, text
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ def test_cells(value, shown):
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (3 * 10**9, "3.0 GB")])
 def test_bytes(count, shown):
     assert human_bytes(count) == shown
+
+
+def test_counted():
+    assert [counted(n, "record") for n in (0, 1, 2000)] == ["0 records", "1 record", "2,000 records"]
 
 
 def test_json_is_alone_on_stdout(capsys):

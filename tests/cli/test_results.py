@@ -63,7 +63,7 @@ def test_results_are_located_by_name_or_by_kind_and_name(store):
     assert locate(store, "tstar/V").kind == "tstar"
     with pytest.raises(Conflict, match="tstar/v or variance/v"):
         locate(store, "v")
-    with pytest.raises(NotFound, match="(?i)did you mean Only"):
+    with pytest.raises(NotFound, match=r"(?i)did you mean Only"):
         locate(store, "onlyy")
     with pytest.raises(NotFound):
         locate(store, "variance/none")

@@ -38,7 +38,6 @@ def test_every_estimator_beside_its_null(noised):
     assert set(payload["estimates"]) == {"paper", "t_dependence", "t_distance", "mean", "quantile"}
     assert payload["plot"] is None
     out = noised("tstar", "identity_to_gaussian_tiny").out
-    assert "T* = " in out
     assert payload["reason"] in out
     assert "Found tstar/tstar_tiny" in out
 
@@ -66,7 +65,12 @@ def test_a_step_that_is_never_reached_is_said_and_null(noised):
     ran = noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6, "--json")
     assert ran.json["tstar"] is None
     assert ran.json["estimates"]["paper"]["data"] == {"value": None, "low": None, "high": None, "never": 1.0}
-    assert "no step passes" in noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6).out
+    assert "No step passes, by paper" in noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6).out
+
+
+def test_a_step_that_is_reached_is_said_with_its_resolution(noised):
+    ran = noised("tstar", "identity_to_gaussian_tiny", "--eps-dep", 9, "--eps-ds", 0.9)
+    assert "T* = 200 of 1000, to 200 steps, by paper: " in ran.out
 
 
 def test_plot_is_drawn_and_not_written_over(noised, tmp_path):
