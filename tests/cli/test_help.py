@@ -26,7 +26,11 @@ def option_lines() -> list[str]:
     lines = []
     for words, command in leaves():
         for parameter in command.params:
-            spelled = "/".join(parameter.opts) if parameter.param_type_name == "option" else parameter.metavar
+            spelled = (
+                "/".join([*parameter.opts, *parameter.secondary_opts])
+                if parameter.param_type_name == "option"
+                else parameter.metavar
+            )
             default = "" if parameter.default is None or parameter.default is False else f" = {parameter.default}"
             variable = f" [{parameter.envvar}]" if parameter.envvar else ""
             lines.append(f"{words}: {spelled}{default}{variable}")

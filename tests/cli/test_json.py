@@ -120,6 +120,13 @@ def test_keys_of_tstar(gaga, xyz):
     check("gaga tstar", gaga("tstar", "g", "--json").json)
 
 
+def test_keys_of_sample(gaga, pytestconfig):
+    folder = pytestconfig.rootpath / "tests" / "golden" / "gaga_tiny"
+    assert gaga("import-edm", folder, "--dataset", "qm9", "--out", "m.safetensors").code == 0
+    words = ("--checkpoint", "m.safetensors", "--n", 2, "--stride", 250, "--out", "m.xyz", "--device", "cpu")
+    check("gaga sample", gaga("sample", *words, "--json").json)
+
+
 def test_keys_of_evaluate_without_a_reference(gaga, xyz):
     payload = gaga("evaluate", xyz, "--threads", "1", "--reference", "none", "--json").json
     assert payload["real_data"] is None
