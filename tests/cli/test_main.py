@@ -14,7 +14,7 @@ from gaga.base.errors import NotFound
 from gaga.cli import commands
 from gaga.cli.main import Terminated, explain, main
 
-HEAVY = ("torch", "rdkit", "scipy", "numpy", "h5py", "matplotlib", "rich")
+HEAVY = ("torch", "rdkit", "scipy", "numpy", "h5py", "matplotlib")
 
 
 @pytest.fixture
