@@ -18,6 +18,7 @@ import typer
 
 from gaga.base.errors import GagaError
 from gaga.cli.commands import LazyGroup, UsageError, examples
+from gaga.cli.signals import Terminated
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -53,13 +54,6 @@ def root(
     """Find where diffusion noise turns molecules Gaussian; train and sample 3D molecules only up to there.
 
     Each command explains itself: gaga COMMAND --help.
-    """
-
-
-class Terminated(SystemExit):
-    """SIGTERM arrived: unwinds like any exit, so that files and locks are left in order.
-
-    Its arguments are the exit code and, perhaps, what was saved.
     """
 
 

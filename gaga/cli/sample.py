@@ -14,8 +14,9 @@ import typer
 from gaga.base.errors import Conflict, InvalidInput
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import Output, Table, human_time, stored, stored_line
+from gaga.cli.render import Output, human_time, stored, stored_line
 from gaga.cli.results import open_store, slug
+from gaga.cli.sample_report import payload, summary
 
 if TYPE_CHECKING:
     from gaga.data.spool import Spool, Spooled
@@ -211,7 +212,9 @@ def run(
 ) -> "tuple[Entry, SampleRecord]":
     """Draw what is missing, write all molecules to the file and to the store."""
     from gaga.data.spool import Spool, spool_path
+    from gaga.models.samplers import step_sequence
 
+    step_sequence(model, config)  # refuses a first step beyond the model's before anything is written
     spool_file = spool_path(job.out)
     settings = {**asdict(config), "t_start": config.t_start or model.max_t}
     identity = {"n": job.n, "seed": job.seed, "repeats": job.repeats, "checkpoint": source.digest, **settings}
@@ -341,30 +344,3 @@ def _write_trajectory(out: Path, drawn: "Sampled") -> None:
     with open_writer(path, overwrite=True) as writer:
         for k, (numbers, positions) in enumerate(drawn.frames):
             writer.write(Record(numbers, positions, f"frame {k}"))
-
-
-def payload(record: "SampleRecord") -> dict[str, Any]:
-    """The record's counts and rates as JSON has them."""
-    rates = {name: {"value": r.estimate, "low": r.low, "high": r.high} for name, r in record.rates().items()}
-    return {
-        "molecules": len(record.seeds),
-        "written": record.written,
-        "not_finite": int((~record.finite).sum()),
-        "rates": rates,
-        "by_seed": [{"seed": seed, **values} for seed, values in record.by_seed().items()],
-    }
-
-
-def summary(record: "SampleRecord", out: Path) -> Iterator[Table | str]:
-    """A small table of rates, and what to do next."""
-    rows = [(name.replace("_", " "), f"{100 * r.estimate:.1f}", f"{100 * r.low:.1f} – {100 * r.high:.1f}")
-            for name, r in record.rates().items()]  # fmt: skip
-    yield Table(columns=("%", out.name, "95 % interval"), rows=rows, title=f"{len(record.seeds):,} molecules drawn")
-    seeds = record.by_seed()
-    if len(seeds) > 1:
-        names = list(next(iter(seeds.values())))
-        by_seed = [(str(seed), *(f"{100 * values[name]:.1f}" for name in names)) for seed, values in seeds.items()]
-        yield Table(columns=("seed", *(name.replace("_", " ") for name in names)), rows=by_seed, title="By seed, %")
-    if not record.finite.all():
-        yield f"{int((~record.finite).sum())} molecules were not finite; they count as failures."
-    yield f"Wrote {record.written:,} molecules to {out}. Judge them: gaga evaluate {out}"

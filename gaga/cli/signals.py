@@ -6,6 +6,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Terminated(SystemExit):
+    """SIGTERM arrived: unwinds like any exit, so that files and locks are left in order.
+
+    Its arguments are the exit code and, perhaps, what was saved.
+    """
+
+
 class StopRequest:
     """Whether somebody asked to stop, and by which signal."""
 
@@ -17,8 +24,6 @@ class StopRequest:
 
     def raise_if_asked(self, message: str) -> None:
         """End the command with the signal's exit code and this message."""
-        from gaga.cli.main import Terminated
-
         if self.number == signal.SIGTERM:
             raise Terminated(143, message)
         if self.number is not None:

@@ -14,8 +14,9 @@ from gaga.base.errors import Conflict, InvalidInput
 from gaga.cli import hyperparameters as hyper
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import Output, Table, stored, stored_line
+from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, slug
+from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
@@ -136,10 +137,10 @@ def train(
     if resume:
         trainer.resume()
         output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
-    estimate = _estimate(trainer)
-    output.note(_estimate_line(trainer, estimate))
+    expected = estimate(trainer)
+    output.note(estimate_line(trainer, expected))
     if dry_run:
-        output.show({"dry_run": True, "recipe": recipe, **estimate}, _dry_run_table(recipe, estimate))
+        output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
         return None
     return _train(trainer, run, results, store, output)
 
@@ -249,7 +250,7 @@ def _show_found(results: "Store", entry: "Entry", store: Path, output: Output) -
 
     record = results.get(KIND, entry.name, TrainingRecord)
     output.show(
-        {"stored": stored(entry, store, found=True), **_payload(record)},
+        {"stored": stored(entry, store, found=True), **payload(record)},
         stored_line(entry, store, found=True),
         f"Sample from it: gaga sample --n 100 --checkpoint {record.checkpoint} --out mols.sdf",
     )
@@ -284,40 +285,6 @@ def _trainer(
     )  # fmt: skip
 
 
-def _estimate(trainer: "Trainer") -> dict[str, Any]:
-    per_step = trainer.seconds_per_step()
-    left = trainer.total_steps - trainer.counters.step
-    by_budget = None if trainer.budget_s is None else max(0.0, trainer.budget_s - trainer.counters.seconds)
-    seconds = left * per_step if by_budget is None else by_budget
-    return {
-        "parameters": trainer.network.n_parameters,
-        "training_molecules": len(trainer.train_set),
-        "steps": left if by_budget is None else int(seconds / per_step),
-        "steps_per_epoch": trainer.steps_per_epoch,
-        "seconds_per_step": per_step,
-        "seconds": seconds,
-        "memory_bytes": trainer.memory_bytes(),
-        "device": str(trainer.device),
-    }
-
-
-def _estimate_line(trainer: "Trainer", estimate: dict[str, Any]) -> str:
-    from gaga.cli.render import human_bytes, human_time
-
-    epochs = estimate["steps"] / estimate["steps_per_epoch"]
-    return (
-        f"Training {estimate['parameters']:,} parameters on {estimate['training_molecules']:,} molecules, steps 0 to "
-        f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {estimate['device']}: "
-        f"{estimate['steps']:,} steps ({epochs:.3g} epochs) in about {human_time(estimate['seconds'])}, "
-        f"with about {human_bytes(estimate['memory_bytes'])} of memory."
-    )
-
-
-def _dry_run_table(recipe: "Recipe", estimate: dict[str, Any]) -> Table:
-    rows = [*asdict(recipe).items(), *((name.replace("_", " "), value) for name, value in estimate.items())]
-    return Table(columns=("setting", "value"), rows=[(k, str(v)) for k, v in rows], title="What would be trained")
-
-
 def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output: Output) -> None:
     from gaga.cli.signals import stop_requests
     from gaga.models.training_record import record_of
@@ -328,7 +295,7 @@ def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output:
         return entry, record
 
     def on_metrics(row: "Metrics") -> None:
-        output.note(_metrics_line(row))
+        output.note(metrics_line(row))
         keep(finished=False)
 
     with stop_requests() as stop, output.progress("training") as progress:
@@ -337,36 +304,8 @@ def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output:
     stop.raise_if_asked(f"saved step {trainer.counters.step:,} in {run.folder}; the same command with --resume goes on")
     checkpoint = run.folder / "model.safetensors"
     output.show(
-        {"stored": stored(entry, store, found=False), **_payload(record)},
-        _summary(record),
+        {"stored": stored(entry, store, found=False), **payload(record)},
+        summary(record),
         f"Wrote {checkpoint}. Sample from it: gaga sample --n 100 --checkpoint {checkpoint} --out mols.sdf",
         stored_line(entry, store, found=False),
     )
-
-
-def _metrics_line(row: "Metrics") -> str:
-    stable = (
-        ""
-        if row.atom_stable is None
-        else f", atoms {row.atom_stable:.1%} and molecules {row.molecule_stable:.1%} stable"
-    )
-    train = "–" if row.train_loss is None else f"{row.train_loss:.4f}"
-    valid = "–" if row.valid_loss is None else f"{row.valid_loss:.4f}"
-    return f"step {row.step:,}, epoch {row.epoch}: loss {train}, validation {valid}{stable}"
-
-
-def _payload(record: "TrainingRecord") -> dict[str, Any]:
-    return {
-        "finished": record.finished,
-        "checkpoint": record.checkpoint,
-        "checkpoint_sha256": record.checkpoint_sha256,
-        "max_t": record.max_t,
-        "steps": record.steps,
-        "seconds": record.seconds,
-        "metrics": {f: getattr(record.metrics, f) for f in record.metrics.__dataclass_fields__},
-    }
-
-
-def _summary(record: "TrainingRecord") -> Table:
-    last = {name: column[-1] for name, column in vars(record.metrics).items() if len(column)}
-    return Table(columns=("at the end", "value"), rows=list(last.items()), title=f"{record.steps:,} steps")

@@ -59,8 +59,9 @@ class Spool:
         self.molecules: list[Spooled] = []
         try:
             if path.exists():
+                _check_run(path, line)
                 self._file: BinaryIO = path.open("rb+")
-                _check_run(path, self._file.readline(), line)
+                self._file.readline()
                 self._file.truncate(_read_whole(self._file, self.molecules))
                 self._file.seek(0, 2)
             else:
@@ -94,9 +95,10 @@ class Spool:
         self._file.close()
 
 
-def _check_run(path: Path, found: bytes, wanted: bytes) -> None:
+def _check_run(path: Path, wanted: bytes) -> None:
     try:
-        there, here = json.loads(found), json.loads(wanted)
+        with path.open("rb") as file:
+            there, here = json.loads(file.readline()), json.loads(wanted)
     except ValueError as error:
         raise InvalidInput(f"{path} is not an unfinished run of gaga sample", remedy="delete it") from error
     differing = [key for key in here if there.get(key) != here[key]]

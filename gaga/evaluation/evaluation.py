@@ -81,7 +81,7 @@ def evaluate(
         Unavailable: the worker processes died.
     """
     packed = _packed(molecules)
-    if not len(packed):
+    if not packed.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
     data = load_reference(reference, protocol) if reference else None
     judged = judge(packed, protocol, workers=workers, progress=progress)

@@ -36,9 +36,7 @@ def test_a_corrupt_cache_is_prepared_again_with_the_reason_logged(tmp_path, fing
     cached.write_bytes(b"no HDF5")
     told = []
     with caplog.at_level(logging.WARNING, logger="gaga.data"):
-        data = load_dataset(
-            "qm9", cache_dir=tmp_path, progress=lambda done, total, note="": told.append((done, total))
-        )
+        data = load_dataset("qm9", cache_dir=tmp_path, progress=lambda done, total, note="": told.append((done, total)))
     assert data.fingerprint == fingerprint
     assert "cannot be read as a prepared data set" in caplog.text
     assert told[-1] == (130_831, 130_831)

@@ -68,11 +68,7 @@ def test_the_split_does_not_depend_on_the_file(hundred, tmp_path):
 def test_what_was_skipped_is_counted_by_reason(tmp_path):
     file = tmp_path / "mine.xyz"
     file.write_text(
-        WATER
-        + "0\nnothing\n"
-        + WATER.replace("O", "Xx")
-        + WATER.replace("0.1", "nan")
-        + "2\nflat\nC 1 1 1\nC 1 1 1\n"
+        WATER + "0\nnothing\n" + WATER.replace("O", "Xx") + WATER.replace("0.1", "nan") + "2\nflat\nC 1 1 1\nC 1 1 1\n"
         "2\nshort\nC 0 0 0\n"
     )
     data = read_own(file)

@@ -118,9 +118,7 @@ def test_a_damaged_archive_is_refused(tmp_path):
         qm9.read_qm9(cut, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "5\n", METHANE.replace("13.21", "?"), METHANE.replace("H\t 0.002150416", "H")]
-)
+@pytest.mark.parametrize("text", ["", "5\n", METHANE.replace("13.21", "?"), METHANE.replace("H\t 0.002150416", "H")])
 def test_a_damaged_molecule_is_refused(tmp_path, text):
     source = archive(tmp_path / "x.tar.bz2", {"a.xyz": text})
     with pytest.raises(InvalidInput, match="not a whole copy"):

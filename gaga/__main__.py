@@ -1,0 +1,7 @@
+"""`python -m gaga` is `gaga`."""
+
+import sys
+
+from gaga.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,78 @@
+"""How a training run is shown: what to expect of it, how it goes, how it ended."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gaga.cli.render import Table, human_bytes, human_time
+
+if TYPE_CHECKING:
+    from gaga.models.measuring import Metrics
+    from gaga.models.recipes import Recipe
+    from gaga.models.training import Trainer
+    from gaga.models.training_record import TrainingRecord
+
+
+def estimate(trainer: "Trainer") -> dict[str, Any]:
+    """What is left of a run: parameters, steps, time as measured here, memory."""
+    per_step = trainer.seconds_per_step()
+    left = trainer.total_steps - trainer.counters.step
+    by_budget = None if trainer.budget_s is None else max(0.0, trainer.budget_s - trainer.counters.seconds)
+    seconds = left * per_step if by_budget is None else by_budget
+    return {
+        "parameters": trainer.network.n_parameters,
+        "training_molecules": len(trainer.train_set),
+        "steps": left if by_budget is None else int(seconds / per_step),
+        "steps_per_epoch": trainer.steps_per_epoch,
+        "seconds_per_step": per_step,
+        "seconds": seconds,
+        "memory_bytes": trainer.memory_bytes(),
+        "device": str(trainer.device),
+    }
+
+
+def estimate_line(trainer: "Trainer", expected: dict[str, Any]) -> str:
+    """The estimate as a sentence."""
+    epochs = expected["steps"] / expected["steps_per_epoch"]
+    return (
+        f"Training {expected['parameters']:,} parameters on {expected['training_molecules']:,} molecules, steps 0 to "
+        f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {expected['device']}: "
+        f"{expected['steps']:,} steps ({epochs:.3g} epochs) in about {human_time(expected['seconds'])}, "
+        f"with about {human_bytes(expected['memory_bytes'])} of memory."
+    )
+
+
+def dry_run_table(recipe: "Recipe", expected: dict[str, Any]) -> Table:
+    """Every setting, and the estimate."""
+    rows = [*asdict(recipe).items(), *((name.replace("_", " "), value) for name, value in expected.items())]
+    return Table(columns=("setting", "value"), rows=[(k, str(v)) for k, v in rows], title="What would be trained")
+
+
+def metrics_line(row: "Metrics") -> str:
+    """One measurement as a line."""
+    stable = (
+        ""
+        if row.atom_stable is None
+        else f", atoms {row.atom_stable:.1%} and molecules {row.molecule_stable:.1%} stable"
+    )
+    train = "–" if row.train_loss is None else f"{row.train_loss:.4f}"
+    valid = "–" if row.valid_loss is None else f"{row.valid_loss:.4f}"
+    return f"step {row.step:,}, epoch {row.epoch}: loss {train}, validation {valid}{stable}"
+
+
+def payload(record: "TrainingRecord") -> dict[str, Any]:
+    """The record as JSON has it."""
+    return {
+        "finished": record.finished,
+        "checkpoint": record.checkpoint,
+        "checkpoint_sha256": record.checkpoint_sha256,
+        "max_t": record.max_t,
+        "steps": record.steps,
+        "seconds": record.seconds,
+        "metrics": {f: getattr(record.metrics, f) for f in record.metrics.__dataclass_fields__},
+    }
+
+
+def summary(record: "TrainingRecord") -> Table:
+    """The last measurement."""
+    last = {name: column[-1] for name, column in vars(record.metrics).items() if len(column)}
+    return Table(columns=("at the end", "value"), rows=list(last.items()), title=f"{record.steps:,} steps")

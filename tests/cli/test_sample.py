@@ -1,0 +1,132 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+FAST = ("--stride", "50", "--threads", "1")
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def records(path):
+    from rdkit import Chem
+
+    return list(Chem.SDMolSupplier(str(path), sanitize=False, removeHs=False))
+
+
+def test_the_shipped_model_writes_an_sdf_that_rdkit_reads(gaga, tmp_path):
+    ran = gaga("sample", "--n", "5", "--out", "mols.sdf", *FAST, "--json")
+    assert ran.json["molecules"] == ran.json["written"] == 5
+    molecules = records(tmp_path / "mols.sdf")
+    assert len(molecules) == 5
+    for i, molecule in enumerate(molecules):
+        assert molecule.GetConformer().Is3D()
+        assert molecule.GetProp("gaga_seed") == "0"
+        assert molecule.GetProp("gaga_index") == str(i)
+        for name in ("stable_edm", "stable_atoms_edm", "valid", "bonds", "checkpoint"):
+            assert molecule.HasProp(name)
+    with h5py.File(tmp_path / "gaga.h5") as file:
+        assert "sample/mols" in file
+
+
+def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
+    assert gaga("sample", "--n", "4", "--out", "a.xyz", *FAST).code == 0
+    assert gaga("sample", "--n", "4", "--out", "b.xyz", *FAST, "--batch-size", "1").code == 0
+    a, b = ((tmp_path / f"{name}.xyz").read_text().split() for name in "ab")
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        try:
+            assert float(x) == pytest.approx(float(y), abs=2e-3)
+        except ValueError:
+            assert x == y
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--stride", "10", "--batch-size", "1",
+               "--threads", "1", "--store", "s.h5"]  # fmt: skip
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    assert subprocess.run([*command, "--out", "a.sdf"], cwd=tmp_path, env=env, capture_output=True).returncode == 0
+    spool = tmp_path / ".b.sdf.unfinished"
+    process = subprocess.Popen([*command, "--out", "b.sdf"], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while (not spool.exists() or spool.stat().st_size < 2000) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    refused = subprocess.run([*command, "--out", "b.sdf"], cwd=tmp_path, env=env, capture_output=True)
+    assert refused.returncode == 1
+    assert b"--resume" in refused.stderr
+    resumed = subprocess.run([*command, "--out", "b.sdf", "--resume"], cwd=tmp_path, env=env, capture_output=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert b"Going on after" in resumed.stderr
+    assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
+    assert not spool.exists()
+
+
+def test_repeats_keep_and_trajectories(gaga, tmp_path):
+    ran = gaga("sample", "--n", "3", "--repeats", "2", "--seed", "5", "--out", "m.sdf", "--keep", "valid",
+               "--trajectory", "2", "--frames", "4", *FAST, "--json").json  # fmt: skip
+    assert ran["molecules"] == 6
+    assert [row["seed"] for row in ran["by_seed"]] == [5, 6]
+    assert ran["written"] == (tmp_path / "m.sdf").read_text().count("$$$$") == round(6 * ran["rates"]["valid"]["value"])
+    for i in range(2):
+        frames = (tmp_path / f"m_trajectory_{i}.xyz").read_text().splitlines()
+        n_atoms = int(frames[0])
+        assert len(frames) == 5 * (n_atoms + 2)
+
+
+def test_sizes_and_start(gaga, tmp_path):
+    ran = gaga(
+        "sample", "--n", "6", "--sizes", "7,9", "--out", "m.xyz", "--start", "published", "--t-start", "300", *FAST
+    )
+    assert ran.code == 0
+    lines = (tmp_path / "m.xyz").read_text().splitlines()
+    assert {int(lines[0])} <= {7, 9}
+
+
+def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
+    folder = shutil.copytree(GOLDEN / "gaga_tiny", tmp_path / "edm")
+    ran = gaga("sample", "--n", "1", "--checkpoint", folder, "--out", "m.xyz")
+    assert ran.code == 1
+    assert "gaga import-edm" in ran.err
+    assert gaga("import-edm", folder, "--dataset", xyz, "--out", "m.safetensors").code == 0
+    assert gaga("sample", "--n", "1", "--checkpoint", "m.safetensors", "--out", "m.xyz", "--stride", "200").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--n", "0"), 2, "--n"),
+        (("--out", "m.pdb"), 1, ".sdf"),
+        (("--out", "no/m.sdf"), 1, "folder does not exist"),
+        (("--checkpoint", "none.safetensors"), 1, "no checkpoint there"),
+        (("--checkpoint", "tiny.xyz"), 1, "not a readable checkpoint"),
+        (("--device", "cuda:9"), 1, "no such CUDA device"),
+        (("--t-start", "900"), 1, "trained on steps 0 to 550"),
+        (("--start", "best"), 1, "unknown reference Gaussian"),
+        (("--method", "euler"), 1, "unknown sampling method"),
+        (("--keep", "some"), 2, "--keep"),
+        (("--sizes", "x"), 2, "--sizes"),
+        (("--overwrite", "--resume"), 2, "one of them"),
+        (("--store", "tiny.xyz"), 1, "tiny.xyz"),
+    ],
+)
+def test_wrong_words_get_one_line_and_leave_nothing(gaga, xyz, tmp_path, words, code, message):
+    ran = gaga("sample", "--n", "1", *words)
+    assert ran.code == code, ran.err
+    assert message in ran.err
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.xyz"]
+
+
+def test_an_output_that_is_there_is_kept(gaga, tmp_path):
+    (tmp_path / "mols.sdf").write_text("mine")
+    ran = gaga("sample", "--n", "1", *FAST)
+    assert ran.code == 1
+    assert "--overwrite" in ran.err
+    assert (tmp_path / "mols.sdf").read_text() == "mine"
+    assert gaga("sample", "--n", "1", "--overwrite", *FAST).code == 0

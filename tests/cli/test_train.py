@@ -1,0 +1,129 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+SMALL = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--batch-size", "8", "--stability-samples", "2",
+         "--validate-every", "5", "--threads", "1")  # fmt: skip
+
+
+@pytest.fixture
+def train(gaga, xyz):
+    return lambda *words: gaga("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "12", *words)
+
+
+def test_a_run_is_stored_found_again_and_sampled_from(train, gaga, tmp_path):
+    first = train("--json").json
+    assert first["finished"]
+    assert (first["max_t"], first["steps"]) == (60, 12)
+    assert first["metrics"]["step"] == [5, 10, 12]
+    again = train("--json").json
+    assert again["stored"]["found"]
+    assert again["checkpoint_sha256"] == first["checkpoint_sha256"]
+    sampled = gaga("sample", "--n", "3", "--out", "m.xyz")
+    assert sampled.code == 0
+    assert "the newest finished run, train/tiny_tiny_t60" in sampled.err
+    assert "seconds" in sampled.err
+
+
+def test_another_run_under_the_same_name_is_refused_or_replaced(train):
+    assert train().code == 0
+    other = train("--lr", "0.001")
+    assert other.code == 1
+    assert "--resume" in other.err
+    assert "--replace" in other.err
+    assert train("--lr", "0.001", "--replace").code == 0
+    assert train("--lr", "0.002", "--name", "b").code == 0
+
+
+def test_a_dry_run_prints_and_leaves_nothing(train, tmp_path):
+    ran = train("--dry-run", "--json").json
+    assert ran["dry_run"]
+    assert ran["steps"] == 12
+    assert ran["recipe"]["max_t"] == 60
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "gaga.h5").exists()
+
+
+def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path):
+    """SIGTERM in the middle: exit 143, and the resumed run ends bit for bit like one that ran through."""
+    command = [sys.executable, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL,
+               "--steps", "400", "--validate-every", "1000"]  # fmt: skip
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    assert subprocess.run([*command, "--name", "whole"], cwd=tmp_path, env=env, capture_output=True).returncode == 0
+    process = subprocess.Popen([*command, "--name", "parts", "--save-every-s", "0"], cwd=tmp_path, env=env,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    state = tmp_path / "runs" / "parts" / "state.safetensors"
+    deadline = time.monotonic() + 60
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 143, err
+    assert "--resume" in err
+    resumed = subprocess.run([*command, "--name", "parts", "--save-every-s", "0", "--resume"], cwd=tmp_path, env=env,
+                             capture_output=True)  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert b"Resuming" in resumed.stderr
+    a, b = (load_file(tmp_path / "runs" / run / "state.safetensors") for run in ("whole", "parts"))
+    assert all((a[name] == b[name]).all() for name in a)
+    log = [
+        json.loads(line)["step"] for line in (tmp_path / "runs" / "parts" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert log == [400]
+
+
+def test_tstar_comes_from_a_stored_result_and_its_schedule_must_fit(train, gaga, xyz):
+    ran = gaga("gaussianity", "--dataset", xyz, "--timesteps", "100:1000:100", "--n-null", "60", "--n-resamples", "20")
+    assert ran.code == 0, ran.err
+    # The published Gaussian of sixty rigid molecules is far off until late: thresholds that pass somewhere.
+    found = gaga("tstar", "identity_to_gaussian_tiny", "--eps-dep", "1", "--eps-ds", "0.3", "--json").json
+    assert found["tstar"]
+    name = found["stored"]["name"]
+    ran = gaga("train", "--dataset", xyz, "--tstar", name, *SMALL, "--dry-run", "--json")
+    assert ran.json["recipe"]["max_t"] == found["tstar"]
+    refused = gaga("train", "--dataset", xyz, "--tstar", name, *SMALL, "--schedule", "cosine", "--dry-run")
+    assert refused.code == 1
+    assert "belongs to the schedule polynomial_2" in refused.err
+
+
+def test_a_toml_file_is_changed_by_options(train, gaga, xyz, tmp_path):
+    (tmp_path / "r.toml").write_text('preset = "tiny"\nhidden = 12\nlearning_rate = 0.002\nmax_t = 30\n')
+    recipe = gaga("train", "--dataset", xyz, "--config", "r.toml", "--lr", "0.001", "--dry-run", "--json").json[
+        "recipe"
+    ]
+    assert (recipe["hidden"], recipe["learning_rate"], recipe["max_t"], recipe["n_layers"]) == (12, 0.001, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--max-t", "2000"), 1, "max_t must be 1 to 1000"),
+        (("--max-t", "soon"), 2, "--max-t"),
+        (("--max-t", "60", "--tstar", "x"), 2, "give one of them"),
+        (("--tstar", "nothing"), 1, "nothing"),
+        (("--preset", "huge"), 1, "unknown preset"),
+        (("--budget", "2 weeks"), 2, "--budget"),
+        (("--config", "no.toml"), 1, "no such configuration file"),
+        (("--device", "cuda:7"), 1, "--device cpu"),
+        (("--device", "abacus"), 2, "--device"),
+        (("--kernel", "triton"), 1, "kernel"),
+        (("--kernel", "fast"), 1, "unknown kernel"),
+        (("--init-from", "none.safetensors"), 1, "no checkpoint there"),
+        (("--resume",), 1, "no training state"),
+        (("--lr", "-1"), 1, "learning rate"),
+        (("--factors", "a,b"), 2, "--factors"),
+        (("--dataset", "nowhere.sdf"), 1, "nowhere.sdf"),
+    ],
+)
+def test_wrong_words_get_one_line(gaga, xyz, words, code, message):
+    ran = gaga("train", "--dataset", xyz, *words)
+    assert ran.code == code, ran.err
+    assert message in ran.err
+    assert len(ran.err.strip().splitlines()) <= 2
+    assert ran.out == ""
