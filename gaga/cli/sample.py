@@ -142,13 +142,13 @@ def sample(
     source = find_checkpoint(results, checkpoint)
     output.note(f"Sampling from {source.path}: {source.why}.")
     model = open_model(source, device=device, kernel=kernel, dataset=dataset, cache=cache, output=output)
-    entry, record = run(
-        job, config, model, source, results, output, overwrite=overwrite, name=name, replace=replace
-    )  # fmt: skip
+    entry, record, found = run(
+        job, config, model, source, results, output, overwrite=overwrite, resume=resume, name=name, replace=replace
+    )
     output.show(
-        {"stored": stored(entry, store, found=False), "out": out, "checkpoint": source.path, **payload(record)},
+        {"stored": stored(entry, store, found=found), "out": out, "checkpoint": source.path, **payload(record)},
         *summary(record, out),
-        stored_line(entry, store, found=False),
+        stored_line(entry, store, found=found),
     )
 
 
@@ -207,10 +207,11 @@ def run(
     output: Output,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     name: str | None = None,
     replace: bool = False,
-) -> "tuple[Entry, SampleRecord]":
-    """Draw what is missing, write all molecules to the file and to the store."""
+) -> "tuple[Entry, SampleRecord, bool]":
+    """Draw what is missing, write all molecules to the file and to the store; last, whether nothing was missing."""
     from gaga.data.spool import Spool, spool_path
     from gaga.models.samplers import step_sequence
 
@@ -219,7 +220,10 @@ def run(
     settings = {**asdict(config), "t_start": config.t_start or model.max_t}
     identity = {"n": job.n, "seed": job.seed, "repeats": job.repeats, "checkpoint": source.digest, **settings}
     key = {"kind": KIND, "name": name or slug(job.out.name.partition(".")[0])}
-    _refuse_other(results, key["name"], identity, source, replace=replace or overwrite)
+    inputs = {"checkpoint": source.digest}
+    if resume and job.out.exists() and not spool_file.exists():
+        return *_finished(results, key["name"], identity, inputs, job), True
+    _refuse_other(results, key["name"], identity, inputs, replace=replace or overwrite)
     if overwrite:
         spool_file.unlink(missing_ok=True)
     with Spool(spool_file, identity) as spool:
@@ -229,11 +233,23 @@ def run(
         _note_time(model, job, config, done, output)
         molecules = _draw(job, config, model, spool, output)
         record = _write(job, model, molecules, source, spool)
-        entry = results.put(
-            **key, result=record, config=identity, inputs={"checkpoint": source.digest}, seed=job.seed, replace=True
-        )
+        entry = results.put(**key, result=record, config=identity, inputs=inputs, seed=job.seed, replace=True)
         spool.remove()
-    return entry, record
+    return entry, record, False
+
+
+def _finished(
+    results: "Store", name: str, identity: dict[str, Any], inputs: dict[str, str], job: Job
+) -> "tuple[Entry, SampleRecord]":
+    """The run that made this output, where it is this very one."""
+    from gaga.models.sample_record import SampleRecord
+
+    entry = results.same(KIND, name, config=identity, inputs=inputs, seed=job.seed)
+    if entry is None:
+        raise Conflict(
+            f"{job.out} is there, and was not made by this command", remedy="choose another name or add --overwrite"
+        )
+    return entry, results.get(KIND, name, SampleRecord)
 
 
 def _check_output(job: Job, *, overwrite: bool, resume: bool) -> None:
@@ -255,13 +271,14 @@ def _check_output(job: Job, *, overwrite: bool, resume: bool) -> None:
     if unfinished and not (resume or overwrite):
         raise Conflict(f"an earlier run into {job.out} was interrupted",
                        remedy="go on with --resume, or start over with --overwrite")  # fmt: skip
-    if not unfinished:
+    if not unfinished and not resume:
         refuse_to_overwrite(job.out, overwrite=overwrite)
 
 
-def _refuse_other(results: "Store", name: str, identity: dict[str, Any], source: Source, *, replace: bool) -> None:
+def _refuse_other(
+    results: "Store", name: str, identity: dict[str, Any], inputs: dict[str, str], *, replace: bool
+) -> None:
     there = results.find(KIND, name)
-    inputs = {"checkpoint": source.digest}
     if there is None or replace or results.same(KIND, name, config=identity, inputs=inputs, seed=identity["seed"]):
         return
     changed = there.differences(identity, inputs, identity["seed"])

@@ -66,6 +66,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert b"Going on after" in resumed.stderr
     assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
     assert not spool.exists()
+    again = subprocess.run([*command, "--out", "b.sdf", "--resume"], cwd=tmp_path, env=env, capture_output=True)
+    assert again.returncode == 0
+    assert b"Found sample/b" in again.stdout
 
 
 def test_repeats_keep_and_trajectories(gaga, tmp_path):
