@@ -282,13 +282,11 @@ def _schedule_and_space(request: Request, chosen: Selection) -> "tuple[Schedule,
 
     if request.checkpoint is None:
         return make_schedule(request.schedule), FeatureSpace(vocabulary=chosen.dataset.vocabulary), {}
-    from gaga.models import load_model
+    from gaga.models.api import load_model, model_file
     from gaga.models.checkpoint import file_digest
-    from gaga.models.edm import WEIGHTS
 
     model = load_model(request.checkpoint)
-    weights = request.checkpoint / WEIGHTS if request.checkpoint.is_dir() else request.checkpoint
-    return model.schedule, model.space, {request.checkpoint.name: file_digest(weights)}
+    return model.schedule, model.space, {request.checkpoint.name: file_digest(model_file(request.checkpoint))}
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:

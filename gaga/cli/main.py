@@ -112,6 +112,8 @@ def explain(error: BaseException) -> tuple[int, str]:
             return 1, "out of memory; use fewer molecules (--fraction) or a smaller --batch-size"
         case OSError():
             return 1, _os_line(error)
+        case RuntimeError() if "can't allocate memory" in str(error):
+            return 1, "out of memory; use a smaller --batch-size"
     if isinstance(error, UsageError):
         return 2, _usage_line(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported here

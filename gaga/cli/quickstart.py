@@ -43,6 +43,11 @@ def quickstart(
         Path,
         typer.Option("--folder", metavar="FOLDER", show_default=True, help="Where files are written; made if missing."),
     ] = Path(),
+    device: options.Device = "auto",
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", envvar="GAGA_STORE", metavar="FILE", help="Results.  [default: gaga.h5 in the folder]"),
+    ] = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -55,7 +60,7 @@ def quickstart(
     """
     options.use_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)
-    files = _Files(molecules=folder / "mols.sdf", plot=folder / "tstar.png", store=folder / "gaga.h5")
+    files = _Files(molecules=folder / "mols.sdf", plot=folder / "tstar.png", store=store or folder / "gaga.h5")
     _check(files, overwrite=overwrite)
     output, results = Output(json=json), open_store(files.store)
     output.note("1/4  Variance of QM9: every convention, all 130,831 molecules.")
@@ -63,7 +68,7 @@ def quickstart(
     output.note(f"2/4  Gaussianity under noise, on {FRACTION:.0%} of QM9, and T*.")
     tstar = _tstar(results, files, output, seed=seed, threads=threads, cache=cache)
     output.note(f"3/4  {n} molecules from the shipped model.")
-    record = _sample(results, files, n, output, seed=seed)
+    record = _sample(results, files, n, output, seed=seed, device=device)
     output.note("4/4  How good they are, beside real molecules.")
     rates, real = _rates(files.molecules, seed)
     output.show(
@@ -162,16 +167,17 @@ def _tstar_line(result: "TstarResult") -> str:
     return f"{found}, by {result.estimator}: {result.reason}"
 
 
-def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: int) -> "SampleRecord":
-    from gaga.cli import sample
+def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: int, device: str) -> "SampleRecord":
+    from gaga.cli.sample import open_model
+    from gaga.cli.sample_run import Job, Source, run
     from gaga.models.api import SHIPPED_CHECKPOINT
     from gaga.models.checkpoint import file_digest
     from gaga.models.samplers import SampleConfig
 
-    source = sample.Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
-    model = sample.open_model(source, device="auto", kernel="auto", dataset=None, cache=None, output=output)
-    job = sample.Job(out=files.molecules, n=n, seed=seed, repeats=1, keep="all", trajectory=0)
-    return sample.run(job, SampleConfig(), model, source, results, output, overwrite=True, name="quickstart")[1]
+    source = Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
+    model, source = open_model(source, device=device, kernel="auto", dataset=None, cache=None, output=output)
+    job = Job(out=files.molecules, n=n, seed=seed, repeats=1, keep="all", trajectory=0)
+    return run(job, SampleConfig(), model, source, results, output, overwrite=True, name="quickstart")[1]
 
 
 def _rates(molecules: Path, seed: int) -> tuple[dict[str, float], dict[str, float]]:

@@ -52,7 +52,7 @@ def compute_once(
         return Outcome(result=store.get(key.kind, key.name, as_type), entry=same, found=True)
     if not replace:
         _refuse_to_mix(store, key)
-    _require_writable(store.path)
+    require_writable(store.path)
     result = compute()
     entry = store.put(key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace)
     return Outcome(result=result, entry=entry, found=False)
@@ -68,8 +68,8 @@ def _refuse_to_mix(store: "Store", key: Key) -> None:
         )
 
 
-def _require_writable(path: Path) -> None:
-    """Refuse before the work what would be refused after it."""
+def require_writable(path: Path) -> None:
+    """Refuse before the work a store that could not be written after it."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise NotFound("the folder of the store does not exist", received=folder, remedy="create it first")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, InvalidInput
+from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.cli import hyperparameters as hyper
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import Output, stored, stored_line
-from gaga.cli.results import open_store, slug
+from gaga.cli.results import open_store, require_writable, slug
 from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
 
 if TYPE_CHECKING:
@@ -123,13 +123,18 @@ def train(
     """
     given = {key: value for key, value in locals().items() if key in _recipe_names()}
     options.use_threads(threads)
+    from gaga.models.api import model_file
+
     budget_s = hyper.parse_duration(budget)
+    init_from = model_file(init_from) if init_from is not None else None
     given["factors"] = hyper.parse_factors(factors)
     output, results = Output(json=json), open_store(store)
     recipe = hyper.recipe_of(preset, config, given)
-    recipe, source = _with_max_t(recipe, results, dataset, max_t, tstar, seed=seed, cache=cache, output=output)
+    recipe, source = _with_max_t(recipe, results, dataset, max_t, tstar, cache=cache, output=output)
     data = _dataset(dataset, output, cache)
-    run = _run(data, recipe, source, budget_s, init_from, preset, name, runs, seed)
+    run = _run(
+        data, recipe, source, budget_s, init_from, name or _default_name(data, recipe, preset, config), runs, seed
+    )
     found = _finished(results, run, replace=replace, resume=resume, dry_run=dry_run)
     if found is not None:
         return _show_found(results, found, store, output)
@@ -160,7 +165,6 @@ def _with_max_t(
     max_t: str | None,
     tstar: str | None,
     *,
-    seed: int,
     cache: Path | None,
     output: Output,
 ) -> tuple["Recipe", dict[str, str]]:
@@ -176,18 +180,20 @@ def _with_max_t(
             raise usage_error(f"invalid value for --max-t: {max_t!r}; write a step such as 550, or auto")
         return replace(recipe, max_t=int(max_t)), {}
     from gaga.cli.tstar import default_tstar, stored_tstar
+    from gaga.noise import Schedule, make_schedule
 
     if tstar is None:
-        entry, result = default_tstar(results, dataset, seed=seed, cache=cache, output=output)
+        entry, result = default_tstar(results, dataset, cache=cache, output=output)
     else:
         entry, result = stored_tstar(results, tstar)
     if result.tstar is None:
         raise InvalidInput(f"{entry.kind}/{entry.name} found no step that passes", remedy="name a step with --max-t")
-    if (result.schedule, result.T) != (recipe.schedule, recipe.diffusion_steps):
+    mine = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
+    if not mine.matches(Schedule(result.schedule, result.gamma)):
         raise InvalidInput(
-            f"T* of {entry.name} belongs to the schedule {result.schedule} of {result.T} steps, "
-            f"this recipe has {recipe.schedule} of {recipe.diffusion_steps}",
-            remedy=f"add --schedule {result.schedule} --diffusion-steps {result.T}, or name a step with --max-t",
+            f"T* of {entry.name} belongs to another schedule, {result.schedule} of {result.T} steps",
+            received=f"{recipe.schedule} of {recipe.diffusion_steps} steps, precision {recipe.precision_of_schedule:g}",
+            remedy="measure T* with this schedule, train with that one, or name a step with --max-t",
         )
     output.note(f"T* = {result.tstar}, from {entry.kind}/{entry.name}.")
     return replace(recipe, max_t=result.tstar), {f"{entry.kind}/{entry.name}": entry.digest}
@@ -202,14 +208,18 @@ def _dataset(name: str, output: Output, cache: Path | None) -> "Dataset":
     return data
 
 
+def _default_name(data: "Dataset", recipe: "Recipe", preset: str | None, config: Path | None) -> str:
+    """Data set, preset (or the name of the TOML file) and T*, such as qm9_small_t550."""
+    return f"{slug(data.name)}_{preset or (slug(config.stem) if config else 'small')}_t{recipe.max_t}"
+
+
 def _run(
     data: "Dataset",
     recipe: "Recipe",
     source: dict[str, str],
     budget_s: float | None,
     init_from: Path | None,
-    preset: str | None,
-    name: str | None,
+    name: str,
     runs: Path,
     seed: int,
 ) -> _Run:
@@ -218,10 +228,9 @@ def _run(
     if init_from is not None:
         load_checkpoint(init_from)
         source = source | {f"checkpoint {init_from.name}": file_digest(init_from)}
-    chosen = name or f"{slug(data.name)}_{preset or 'small'}_t{recipe.max_t}"
     return _Run(
-        name=chosen,
-        folder=runs / slug(chosen),
+        name=name,
+        folder=runs / slug(name),
         config={"dataset": data.name, "budget_s": budget_s, **asdict(recipe)},
         inputs={data.name: data.fingerprint, **source},
         seed=seed,
@@ -229,19 +238,37 @@ def _run(
 
 
 def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_run: bool) -> "Entry | None":
-    """The finished run of this very configuration; what is there otherwise is refused, resumed or replaced."""
+    """The finished run of this very configuration, if its checkpoint is there; what else is there is kept.
+
+    Raises:
+        Conflict: another run has the name or the folder, and is neither resumed nor replaced.
+        NotFound, Unavailable: the store could not be written to.
+    """
+    from gaga.models.checkpoint import file_digest
     from gaga.models.training_record import TrainingRecord
 
     if dry_run:
         return None
+    there = results.find(KIND, run.name)
     same = results.same(KIND, run.name, config=run.config, inputs=run.inputs, seed=run.seed)
-    if same is not None and not replace and results.get(KIND, run.name, TrainingRecord).finished:
-        return same
-    if (run.folder / "state.safetensors").exists() and not (resume or replace):
-        raise Conflict(
-            f"an unfinished or different run is kept in {run.folder}",
-            remedy="go on with --resume, start over with --replace, or give this run another --name",
-        )
+    if same is not None and not replace:
+        record = results.get(KIND, run.name, TrainingRecord)
+        path = Path(record.checkpoint)
+        if record.finished and path.is_file() and file_digest(path) == record.checkpoint_sha256:
+            return same
+    if not (resume or replace):
+        if (run.folder / "state.safetensors").exists():
+            raise Conflict(
+                f"an unfinished or different run is kept in {run.folder}",
+                remedy="go on with --resume, start over with --replace, or give this run another --name",
+            )
+        if there is not None and same is None:
+            changed = "; ".join(there.differences(run.config, run.inputs, run.seed)[:4])
+            raise Conflict(
+                f"another run is stored as {there.name}, with {changed}",
+                remedy="give this one another --name, or add --replace",
+            )
+    require_writable(results.path)
     return None
 
 
@@ -296,7 +323,10 @@ def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output:
 
     def on_metrics(row: "Metrics") -> None:
         output.note(metrics_line(row))
-        keep(finished=False)
+        try:
+            keep(finished=False)
+        except (GagaError, OSError) as error:  # the run itself is safe in its folder
+            output.note(f"The store could not be written at this step: {error}")
 
     with stop_requests() as stop, output.progress("training") as progress:
         finished = trainer.run(progress=progress, on_metrics=on_metrics, should_stop=stop)

@@ -18,13 +18,18 @@ def estimate(trainer: "Trainer") -> dict[str, Any]:
     left = trainer.total_steps - trainer.counters.step
     by_budget = None if trainer.budget_s is None else max(0.0, trainer.budget_s - trainer.counters.seconds)
     seconds = left * per_step if by_budget is None else by_budget
+    steps = left if by_budget is None else int(seconds / per_step)
+    every = trainer.recipe.sample_every
+    samplings = 1 + (steps // every if every else 0)
+    sampling = samplings * trainer.recipe.stability_samples * trainer.seconds_per_sample()
     return {
         "parameters": trainer.network.n_parameters,
         "training_molecules": len(trainer.train_set),
-        "steps": left if by_budget is None else int(seconds / per_step),
+        "steps": steps,
         "steps_per_epoch": trainer.steps_per_epoch,
         "seconds_per_step": per_step,
-        "seconds": seconds,
+        "seconds": sampling + seconds if by_budget is None else seconds,
+        "sampling_seconds": sampling,
         "memory_bytes": trainer.memory_bytes(),
         "device": str(trainer.device),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gaga.base.errors import Conflict
 from gaga.cli import gaussianity, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
@@ -143,16 +144,30 @@ def stored_tstar(results: "Store", name: str) -> "tuple[Entry, TstarResult]":
     return entry, results.get(KIND, name, TstarResult)
 
 
-def default_tstar(
-    results: "Store", dataset: str, *, seed: int, cache: Path | None, output: Output
-) -> "tuple[Entry, TstarResult]":
-    """T* of a data set by default settings; what it lacks is computed and stored first."""
-    from gaga.cli.data import read_dataset
+def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output: Output) -> "tuple[Entry, TstarResult]":
+    """T* of a data set: the stored one of its name, else computed by default settings, with what that lacks.
 
-    request = gaussianity.Request(dataset=dataset, seed=seed, cache=cache)
-    name = f"{gaussianity.PREFIX}{slug(read_dataset(dataset, output, cache=cache).name)}"
-    source = results.find(gaussianity.KIND, name) or gaussianity.run(request, results.path, output).entry
-    outcome = _compute(results, source, {}, name=None, replace=False, seed=seed)
+    Raises:
+        Conflict: the stored Gaussianity of that name is of other molecules.
+    """
+    from gaga.cli.data import read_dataset
+    from gaga.stats.tstar import TstarResult
+
+    data = read_dataset(dataset, output, cache=cache)
+    request = gaussianity.Request(dataset=dataset, cache=cache)
+    measured = f"{gaussianity.PREFIX}{slug(data.name)}"
+    source = results.find(gaussianity.KIND, measured) or gaussianity.run(request, results.path, output).entry
+    if source.inputs.get(data.name) != data.fingerprint:
+        raise Conflict(
+            f"the stored {gaussianity.KIND}/{source.name} is of other molecules than {dataset} holds now",
+            remedy=f"run gaga gaussianity --dataset {dataset} --replace",
+        )
+    share = source.config.get("fraction", 1.0)
+    output.note(f"T* from {gaussianity.KIND}/{source.name}, on {share:.3g} of {data.name}.")
+    there = results.find(KIND, f"{PREFIX}{slug(data.name)}")
+    if there is not None and there.inputs.get(f"{source.kind}/{source.name}") == source.digest:
+        return there, results.get(KIND, there.name, TstarResult)
+    outcome = _compute(results, source, {}, name=None, replace=there is not None, seed=0)
     return outcome.entry, outcome.result
 
 

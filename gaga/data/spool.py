@@ -99,8 +99,10 @@ def _check_run(path: Path, wanted: bytes) -> None:
     try:
         with path.open("rb") as file:
             there, here = json.loads(file.readline()), json.loads(wanted)
-    except ValueError as error:
-        raise InvalidInput(f"{path} is not an unfinished run of gaga sample", remedy="delete it") from error
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise InvalidInput(f"{path} is not an unfinished run of gaga sample", remedy="delete it")
     differing = [key for key in here if there.get(key) != here[key]]
     if differing:
         raise Conflict(

@@ -8,11 +8,18 @@ from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules, pack
 from gaga.base.progress import Progress, silent
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.edm import is_edm_folder, load_edm
+from gaga.models.edm import WEIGHTS, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.samplers import SampleConfig, sample_stream
 
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "shipped" / "qm9_small.safetensors"
+
+
+def model_file(path: Path) -> Path:
+    """The file whose content names a model: a checkpoint, that of a run's folder, or an EDM folder's weights."""
+    if path.is_dir():
+        return path / (WEIGHTS if is_edm_folder(path) else "model.safetensors")
+    return path
 
 
 def load_model(
@@ -47,9 +54,7 @@ def load_model(
             diffusion.network, diffusion.schedule, diffusion.space,
             max_t=diffusion.schedule.T, moments=None, dataset=str(arguments["dataset"]),
         )  # fmt: skip
-    if path.is_dir():
-        path = path / "model.safetensors"
-    return load_checkpoint(path).model(dtype=dtype, device=device, kernel=kernel)
+    return load_checkpoint(model_file(path)).model(dtype=dtype, device=device, kernel=kernel)
 
 
 def sample(

@@ -39,30 +39,32 @@ class Columns:
 
 
 def batches_of_epoch(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, epoch: int
+    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, epoch: int, *, like_sizes: bool = True
 ) -> list[Int64[np.ndarray, " B"]]:
     """Every molecule once, in batches of like sizes in random order.
 
     A random permutation is cut into pools; within a pool molecules are sorted by size (ties stay random) and cut
-    into batches; the batches are shuffled. Nothing is padded, and batches hold few distinct sizes.
+    into batches; the batches are shuffled. Nothing is padded, and batches hold few distinct sizes. Without
+    `like_sizes` batches are random, as published: a loss that is divided by a batch's largest size depends on it.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(n_atoms))
     batches = []
     for first in range(0, len(order), _POOL * batch_size):
         pool = order[first : first + _POOL * batch_size]
-        pool = pool[np.argsort(n_atoms[pool], kind="stable")]
+        if like_sizes:
+            pool = pool[np.argsort(n_atoms[pool], kind="stable")]
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def batches_from(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, step: int
+    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, step: int, *, like_sizes: bool = True
 ) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
     """(epoch, batch) from this step of a run on, without end."""
     per_epoch = -(-len(n_atoms) // batch_size)
     epoch, skip = divmod(step, per_epoch)
     while True:
-        for members in batches_of_epoch(n_atoms, batch_size, seed, epoch)[skip:]:
+        for members in batches_of_epoch(n_atoms, batch_size, seed, epoch, like_sizes=like_sizes)[skip:]:
             yield epoch, members
         epoch, skip = epoch + 1, 0

@@ -17,7 +17,8 @@ from gaga.models.samplers import SampleConfig, sample_stream
 class Metrics:
     """One row of the log; None where a quantity was not measured at this step.
 
-    Losses are 1/2 |eps - eps_hat|^2 per column and atom; stabilities are fractions by EDM's rule.
+    Losses are 1/2 |eps - eps_hat|^2 per column and atom; `gradient_norm` is the mean before clipping, `clipped` the
+    share of steps since the last row whose gradient was clipped; stabilities are fractions by EDM's rule.
     """
 
     step: int
@@ -26,6 +27,7 @@ class Metrics:
     learning_rate: float
     train_loss: float | None
     gradient_norm: float | None
+    clipped: float | None = None
     valid_loss: float | None = None
     atom_stable: float | None = None
     molecule_stable: float | None = None

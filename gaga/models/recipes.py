@@ -1,5 +1,6 @@
 """Training recipes: one frozen configuration, and the presets that users name."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -60,6 +61,7 @@ class Recipe:
     save_every_s: float = 120.0
 
     def __post_init__(self) -> None:
+        self._check_types()
         positive = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
                     "stability_samples", "validate_every")  # fmt: skip
         for name in positive:
@@ -84,7 +86,36 @@ class Recipe:
         if len(self.factors) != 3 or min(self.factors) <= 0:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
 
+    def _check_types(self) -> None:
+        """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            good = {
+                "int": whole,
+                "int | None": whole or value is None,
+                "float": whole or (isinstance(value, float) and math.isfinite(value)),
+                "bool": isinstance(value, bool),
+                "tuple[float, float, float]": isinstance(value, tuple)
+                and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
+            }
+            if not good.get(_type_name(f.type), isinstance(value, str)):
+                raise InvalidInput(
+                    f"{f.name} must be {_TYPE_WORDS.get(_type_name(f.type), 'text')}", received=repr(value)
+                )
 
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) and annotation is not tuple else str(annotation)
+
+
+_TYPE_WORDS = {
+    "int": "a whole number",
+    "int | None": "a whole number",
+    "float": "a finite number",
+    "bool": "true or false",
+    "tuple[float, float, float]": "three finite numbers",
+}
 _CHOICES = {"lr_schedule": LearningRateSchedule, "clipping": Clipping, "precision": Precision}
 
 GAGA_QM9 = Recipe()

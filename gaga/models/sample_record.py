@@ -8,7 +8,26 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from gaga.base.molecules import offsets_of
 from gaga.base.resampling import Interval, bootstrap_interval
+from gaga.chem.annotate import Annotated
 from gaga.data.spool import Spooled
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One molecule with EDM's stability and the strict protocol's verdict; `valid` is None where rdkit is missing."""
+
+    molecule: Spooled
+    stable: bool
+    n_stable_atoms: int
+    valid: bool | None
+    smiles: str
+
+    @classmethod
+    def of(cls, molecule: Spooled, found: Annotated) -> "Judged":
+        """The verdict; a molecule that is not finite fails everything."""
+        if not molecule.finite:
+            return cls(molecule, False, 0, None if found.valid is None else False, "")
+        return cls(molecule, found.stable, found.n_stable_atoms, found.valid, found.smiles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +38,9 @@ class SampleRecord:
         positions, atomic_numbers, offsets: packed molecules.
         seeds, indices: the key of each molecule. finite: whether the network stayed finite.
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
-        valid: by the strict protocol. smiles: of valid molecules, else empty.
-        written: how many went to the file.
+        valid: by the strict protocol, for all molecules, or empty where rdkit was missing.
+        smiles: of valid molecules, else empty.
+        written: how many went to the file. output_sha256: hash of that file.
     """
 
     positions: Float32[np.ndarray, "A 3"] = field(metadata={"unit": "Å", "dims": ("atom", "axis")})
@@ -31,21 +51,16 @@ class SampleRecord:
     finite: Bool[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
     stable: Bool[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
     n_stable_atoms: Int64[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
-    valid: Bool[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
+    valid: Bool[np.ndarray, " V"]
     smiles: tuple[str, ...]
     written: int
+    output_sha256: str
 
     @classmethod
-    def of(
-        cls,
-        molecules: Sequence[Spooled],
-        stable: Sequence[bool],
-        n_stable: Sequence[int],
-        valid: Sequence[bool],
-        smiles: Sequence[str],
-        written: int,
-    ) -> "SampleRecord":
+    def of(cls, judged: Sequence[Judged], written: int, output_sha256: str) -> "SampleRecord":
         """The record of these molecules and verdicts."""
+        molecules = [j.molecule for j in judged]
+        known = all(j.valid is not None for j in judged)
         return cls(
             positions=np.concatenate([m.positions for m in molecules]),
             atomic_numbers=np.concatenate([m.atomic_numbers for m in molecules]),
@@ -53,17 +68,18 @@ class SampleRecord:
             seeds=np.array([m.seed for m in molecules], dtype=np.int64),
             indices=np.array([m.index for m in molecules], dtype=np.int64),
             finite=np.array([m.finite for m in molecules], dtype=bool),
-            stable=np.array(stable, dtype=bool),
-            n_stable_atoms=np.array(n_stable, dtype=np.int64),
-            valid=np.array(valid, dtype=bool),
-            smiles=tuple(smiles),
+            stable=np.array([j.stable for j in judged], dtype=bool),
+            n_stable_atoms=np.array([j.n_stable_atoms for j in judged], dtype=np.int64),
+            valid=np.array([j.valid for j in judged] if known else [], dtype=bool),
+            smiles=tuple(j.smiles for j in judged),
             written=written,
+            output_sha256=output_sha256,
         )
 
     def rates(self) -> dict[str, Interval]:
         """Shares of all molecules that are stable or valid, with bootstrap intervals over molecules."""
         rng = np.random.default_rng(0)
-        values = {"molecule_stable": self.stable, "valid": self.valid}
+        values = {"molecule_stable": self.stable} | ({"valid": self.valid} if len(self.valid) else {})
         return {name: bootstrap_interval(flags.astype(np.float64), rng=rng) for name, flags in values.items()}
 
     def by_seed(self) -> dict[int, dict[str, float]]:
@@ -73,8 +89,8 @@ class SampleRecord:
             int(seed): {
                 "atom_stable": float(self.n_stable_atoms[here].sum() / sizes[here].sum()),
                 "molecule_stable": float(self.stable[here].mean()),
-                "valid": float(self.valid[here].mean()),
             }
+            | ({"valid": float(self.valid[here].mean())} if len(self.valid) else {})
             for seed in np.unique(self.seeds)
             for here in [self.seeds == seed]
         }

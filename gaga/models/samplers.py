@@ -5,9 +5,9 @@ Ho et al. 2020 (arXiv 2006.11239) in EDM's form (Hoogeboom et al. 2022, algorith
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -97,13 +97,13 @@ class Sampled:
 
 
 def sample_stream(
-    model: Model, indices: Iterable[int], config: SampleConfig, *, seed: int = 0, progress: Progress = silent
+    model: Model, indices: Sequence[int], config: SampleConfig, *, seed: int = 0, progress: Progress = silent
 ) -> Iterator[Sampled]:
-    """Molecules for these keys, in their order, as they are finished.
+    """Molecules for these keys, in their order, as soon as that order allows.
 
     Args:
         model: what to sample from.
-        indices: molecule keys; the same key and seed give the same molecule whatever else is in the batch, up to
+        indices: molecule keys, each once; the same key and seed give the same molecule whatever else is drawn, up to
             floating-point summation order.
         config: how to sample.
         seed: the run's seed, 0 to 2^32 - 1.
@@ -112,18 +112,51 @@ def sample_stream(
     Raises:
         InvalidInput: the seed or the first step is out of range, or the model holds no moments.
     """
+    finished: dict[int, Sampled] = {}
+    awaited = iter(indices)
+    key = next(awaited, None)
+    for batch in sample_batches(model, indices, config, seed=seed, progress=progress):
+        finished.update((molecule.index, molecule) for molecule in batch)
+        while key is not None and key in finished:
+            yield finished.pop(key)
+            key = next(awaited, None)
+
+
+def sample_batches(
+    model: Model,
+    indices: Sequence[int],
+    config: SampleConfig,
+    *,
+    seed: int = 0,
+    done: Collection[int] = (),
+    progress: Progress = silent,
+) -> Iterator[list[Sampled]]:
+    """Batches of molecules as they are finished, like sizes together; arguments and errors as of `sample_stream`.
+
+    Which molecules share a batch depends on `indices` and the batch size alone, so that a run that goes on, with the
+    keys that it has `done`, computes what an uninterrupted one would have. A batch that is not done whole is
+    computed again.
+    """
     if not 0 <= seed <= MAX_SEED:
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     steps = step_sequence(model, config)
     reference = start_reference(model.known_moments(), config)
     batch_size = config.batch_size or (64 if _parameters_of(model).device.type == "cpu" else 1024)
-    keys = iter(indices)
-    total = len(indices) * (len(steps) - 1) if isinstance(indices, Sequence) else 0
-    count = _Counter(progress, total)
-    while window := list(islice(keys, _WINDOW * batch_size)):
-        array = np.asarray(window, dtype=np.int64)
-        sizes = draw_sizes(array, reference.moments, config.sizes, seed)
-        yield from _sample_window(model, reference, steps, array, sizes, batch_size, config, seed, count)
+    keys = np.asarray(indices, dtype=np.int64)
+    sizes = draw_sizes(keys, reference.moments, config.sizes, seed)
+    batches = [b for b in batches_of_like_sizes(sizes, batch_size) if not all(int(i) in done for i in keys[b])]
+    count = _Counter(progress, sum(map(len, batches)) * (len(steps) - 1))
+    for members in batches:
+        yield _sample_batch(model, reference, steps, keys[members], sizes[members], config, seed, count)
+
+
+def batches_of_like_sizes(sizes: Int64[np.ndarray, " M"], batch_size: int) -> list[Int64[np.ndarray, " B"]]:
+    """Positions of molecules in batches; molecules are sorted by size within windows of sixteen batches."""
+    batches = []
+    for first in range(0, len(sizes), _WINDOW * batch_size):
+        window = first + np.argsort(sizes[first : first + _WINDOW * batch_size], kind="stable")
+        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+    return batches
 
 
 def step_sequence(model: Model, config: SampleConfig) -> list[int]:
@@ -172,30 +205,6 @@ class _Counter:
     def add(self, molecules: int) -> None:
         self.done += molecules
         self.progress(self.done, self.total)
-
-
-def _sample_window(
-    model: Model,
-    reference: ReferenceGaussian,
-    steps: list[int],
-    indices: Int64[np.ndarray, " W"],
-    sizes: Int64[np.ndarray, " W"],
-    batch_size: int,
-    config: SampleConfig,
-    seed: int,
-    count: _Counter,
-) -> Iterator[Sampled]:
-    """Batches of like sizes; results handed out in the order of the keys, as soon as that order allows."""
-    finished: dict[int, Sampled] = {}
-    position = 0
-    order = np.argsort(sizes, kind="stable")
-    for first in range(0, len(order), batch_size):
-        members = order[first : first + batch_size]
-        batch = _sample_batch(model, reference, steps, indices[members], sizes[members], config, seed, count)
-        finished.update(zip(members.tolist(), batch, strict=True))
-        while position in finished:
-            yield finished.pop(position)
-            position += 1
 
 
 @torch.no_grad()
@@ -268,8 +277,8 @@ def _unpack(
     factor = model.space.factors[0]
 
     def split(positions: Tensor, columns: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-        numbers = model.space.decode_types(columns.double().cpu().numpy())
-        places = positions.double().cpu().numpy() * factor
+        numbers = model.space.decode_types(columns.cpu().double().numpy())
+        places = positions.cpu().double().numpy() * factor
         return list(zip(np.split(numbers, cuts), np.split(places.astype(np.float32), cuts), strict=True))
 
     molecules = split(x, z)
@@ -294,6 +303,6 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
     with torch.no_grad():
         for _ in range(3):
             began = time.perf_counter()
-            model.noise(z, z.new_zeros(batch), layout)
+            model.noise(z, z.new_zeros(batch), layout).sum().item()  # waits for the device
             times.append(time.perf_counter() - began)
     return min(times) * (len(step_sequence(model, config)) - 1) / batch

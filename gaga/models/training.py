@@ -7,8 +7,8 @@ by (seed, k), so that the state is the weights, their moments and a few numbers.
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.models.batches import Columns, batches_from, batches_of_epoch
-from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 from gaga.models.clipping import AdaptiveClipping
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
@@ -32,12 +32,38 @@ from gaga.models.layout import Layout
 from gaga.models.measuring import Metrics, read_rows, rows_up_to, sampled_stability
 from gaga.models.model import Model
 from gaga.models.recipes import Recipe
+from gaga.models.samplers import SampleConfig, seconds_per_molecule
 from gaga.models.training_state import Counters, TrainingState, optimizer_tensors
 from gaga.noise import Moments, make_schedule
 
 MODEL_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "state.safetensors", "metrics.jsonl"
 _MAX_BAD_STEPS = 10
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Window:
+    """Losses and gradient norms since the last measurement."""
+
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    clipped: int = 0
+
+    def add(self, loss: float, norm: float, limit: float) -> None:
+        """One step: its loss, its gradient's norm before clipping, and the largest norm allowed."""
+        self.losses.append(loss)
+        self.norms.append(norm)
+        self.clipped += norm > limit
+
+    def means(self) -> dict[str, float | None]:
+        """Mean loss and norm, and the share of steps that were clipped; None where there were no steps."""
+        if not self.losses:
+            return {"train_loss": None, "gradient_norm": None, "clipped": None}
+        return {
+            "train_loss": float(np.mean(self.losses)),
+            "gradient_norm": float(np.mean(self.norms)),
+            "clipped": self.clipped / len(self.losses),
+        }
 
 
 class Trainer:
@@ -75,6 +101,7 @@ class Trainer:
         self.dataset, self.recipe, self.moments, self.folder = dataset, recipe, moments, folder
         self.seed, self.budget_s, self.device = seed, budget_s, torch.device(device)
         self.provenance = provenance or {}
+        self.init_digest = None if init_from is None else file_digest(init_from)
         self.space = FeatureSpace(
             vocabulary=dataset.vocabulary, factors=recipe.factors, include_charges=recipe.include_charges,
             centred_features=recipe.centred_features,
@@ -116,15 +143,21 @@ class Trainer:
 
         The first steps are slower; the median of `n_steps` after one warm-up is taken.
         """
-        batches = batches_from(np.diff(self.train_set.offsets), self.recipe.batch_size, self.seed, 0)
+        batches = self._batches(0)
         times = []
         for k in range(n_steps + 1):
             members = next(batches)[1]
             start = time.perf_counter()
-            self._loss(self.train_set, members, k).mean().backward()  # type: ignore[no-untyped-call]
+            loss = self._loss(self.train_set, members, k).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            float(loss.detach())  # waits for the device
             times.append(time.perf_counter() - start)
         self.optimizer.zero_grad()
         return float(np.median(times[1:]))
+
+    def seconds_per_sample(self) -> float:
+        """Measured time of drawing one molecule for a stability sample."""
+        return seconds_per_molecule(self.model(), SampleConfig(), min(64, self.recipe.stability_samples))
 
     def memory_bytes(self) -> int:
         """An estimate of the memory of training: weights, EMA, three optimiser moments, gradients, activations.
@@ -150,29 +183,35 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         c = self.counters
-        batches = batches_from(np.diff(self.train_set.offsets), self.recipe.batch_size, self.seed, c.step)
+        if c.step == 0:
+            (self.folder / METRICS_FILE).unlink(missing_ok=True)
+        batches = self._batches(c.step)
         saved = started = time.monotonic()
         before = c.seconds
-        losses: list[float] = []
+        window = _Window()
         while not (ended := self._fraction_done() >= 1.0) and not should_stop():
             epoch, members = next(batches)
-            loss, norm = self._train_step(members)
-            losses.append(loss)
+            window.add(*self._train_step(members))
             c.seconds = before + time.monotonic() - started
-            progress(*self._done_of_total(), note=f"loss {np.mean(losses[-100:]):.4f}")
-            if c.step % self.recipe.validate_every == 0 and self._fraction_done() < 1.0:
-                on_metrics(self._measure(epoch, losses, norm))
-                losses.clear()
+            progress(*self._done_of_total(), note=f"loss {np.mean(window.losses[-100:]):.4f}")
+            if self._is_due() and self._fraction_done() < 1.0:
+                self.save()
+                on_metrics(self._measure(epoch, window))
+                window = _Window()
             if time.monotonic() - saved > self.recipe.save_every_s:
                 self.save()
                 saved = time.monotonic()
-        if ended:
-            on_metrics(self._measure(c.step // self.steps_per_epoch, losses, None, last=True))
         self.save()
+        if ended and not (self.last_metrics and self.last_metrics.step == c.step and self.last_metrics.atom_stable):
+            on_metrics(self._measure(c.step // self.steps_per_epoch, window, last=True))
+            self.save()
         return ended
 
-    def _train_step(self, members: Int64[np.ndarray, " B"]) -> tuple[float, float]:
-        """One optimiser step; one whose loss or gradient is not finite is skipped and counted."""
+    def _train_step(self, members: Int64[np.ndarray, " B"]) -> tuple[float, float, float]:
+        """One optimiser step; one whose loss or gradient is not finite is skipped and counted.
+
+        Returns the loss, the gradient's norm before clipping, and the largest norm allowed.
+        """
         c = self.counters
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -191,7 +230,7 @@ class Trainer:
         else:
             self._count_bad_step(members, loss, norm)
         c.step += 1
-        return loss, norm
+        return loss, norm, limit
 
     def _loss(
         self, columns: Columns, members: Int64[np.ndarray, " B"], step: int, stream: int = 0
@@ -202,6 +241,12 @@ class Trainer:
         widest = int(layout.n_atoms.max()) if self.recipe.padded_denominator else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             return self.diffusion.loss(x, eps, t, layout, widest)
+
+    def _batches(self, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
+        """(epoch, members) from this step on; random batches where the loss depends on a batch's largest size."""
+        sizes = np.diff(self.train_set.offsets)
+        like = not self.recipe.padded_denominator
+        return batches_from(sizes, self.recipe.batch_size, self.seed, step, like_sizes=like)
 
     def _draw(self, x: Tensor, layout: Layout, step: int, stream: int) -> tuple[Int64[Tensor, " B"], Tensor]:
         key = np.random.SeedSequence((self.seed, stream, step)).generate_state(1, np.uint64)[0]
@@ -251,10 +296,11 @@ class Trainer:
         with atomic_write(self.folder / "skipped_step.json") as partial:
             partial.write_text(json.dumps(facts))
         if c.bad_steps >= _MAX_BAD_STEPS:
+            self.save()
             raise GagaError(
                 f"the loss or its gradient was not finite in {_MAX_BAD_STEPS} steps on end",
                 received=f"step {c.step}",
-                remedy=f"lower the learning rate; the last good state is in {self.folder}",
+                remedy=f"start from {self.model_path} with --init-from, a lower --lr and another --name",
             )
 
     def model(self) -> Model:
@@ -277,15 +323,19 @@ class Trainer:
         self.diffusion = trained
         return float(torch.cat(losses).mean())
 
-    def _measure(self, epoch: int, losses: list[float], norm: float | None, *, last: bool = False) -> Metrics:
+    def _is_due(self) -> bool:
+        """Whether something is to be measured at this step."""
+        recipe, step = self.recipe, self.counters.step
+        return step % recipe.validate_every == 0 or (recipe.sample_every > 0 and step % recipe.sample_every == 0)
+
+    def _measure(self, epoch: int, window: _Window, *, last: bool = False) -> Metrics:
         c, every = self.counters, self.recipe.sample_every
         row = Metrics(
             step=c.step, epoch=epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
-            train_loss=float(np.mean(losses)) if losses else None, gradient_norm=norm,
-            valid_loss=self.validation_loss(),
+            valid_loss=self.validation_loss(), **window.means(),
         )  # fmt: skip
         if last or (every and c.step % every == 0):
-            atoms, molecules = sampled_stability(self.model(), self.recipe.stability_samples, self.seed + 1)
+            atoms, molecules = sampled_stability(self.model(), self.recipe.stability_samples, (self.seed + 1) % 2**32)
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
         row.append_to(self.folder / METRICS_FILE)
         self.last_metrics = row
@@ -309,6 +359,7 @@ class Trainer:
                 "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
                 "molecules_seen": c.step * self.recipe.batch_size, "training_seconds": round(c.seconds),
                 "torch_version": torch.__version__, "gaga_version": __version__, "device": str(self.device),
+                "kernel": self.network.kernel, "threads": torch.get_num_threads(),
             },
         )  # fmt: skip
 
@@ -345,7 +396,7 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
-                "dataset": self.dataset.fingerprint}  # fmt: skip
+                "dataset": self.dataset.fingerprint, "init_from": self.init_digest}  # fmt: skip
 
     def _initial_network(self, kernel: str, init_from: Path | None) -> EGNN:
         recipe = self.recipe

@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import subprocess
@@ -46,29 +45,57 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
             assert x == y
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
-    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--stride", "10", "--batch-size", "1",
-               "--threads", "1", "--store", "s.h5"]  # fmt: skip
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    assert subprocess.run([*command, "--out", "a.sdf"], cwd=tmp_path, env=env, capture_output=True).returncode == 0
+@pytest.mark.parametrize("batch", ["1", "4"])
+def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
+    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--stride", "10", "--batch-size", batch,
+               "--store", "s.h5"]  # fmt: skip
+
+    def run(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
+
+    assert run("--out", "a.sdf").returncode == 0
     spool = tmp_path / ".b.sdf.unfinished"
-    process = subprocess.Popen([*command, "--out", "b.sdf"], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--out", "b.sdf"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while (not spool.exists() or spool.stat().st_size < 2000) and time.monotonic() < deadline:
+    while (not spool.exists() or spool.stat().st_size < 1500) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    refused = subprocess.run([*command, "--out", "b.sdf"], cwd=tmp_path, env=env, capture_output=True)
+    refused = run("--out", "b.sdf")
     assert refused.returncode == 1
     assert b"--resume" in refused.stderr
-    resumed = subprocess.run([*command, "--out", "b.sdf", "--resume"], cwd=tmp_path, env=env, capture_output=True)
+    resumed = run("--out", "b.sdf", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert b"Going on after" in resumed.stderr
     assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
-    assert not spool.exists()
-    again = subprocess.run([*command, "--out", "b.sdf", "--resume"], cwd=tmp_path, env=env, capture_output=True)
-    assert again.returncode == 0
-    assert b"Found sample/b" in again.stdout
+    for words in ((), ("--resume",)):
+        again = run("--out", "b.sdf", *words)
+        assert again.returncode == 0
+        assert b"Found sample/b" in again.stdout
+    assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5", "s.h5.lock"}
+
+
+def test_files_that_are_there_are_kept(gaga, tmp_path):
+    assert gaga("sample", "--n", "1", "--out", "a.sdf", "--trajectory", "1", "--frames", "2", *FAST).code == 0
+    frames = (tmp_path / "a_trajectory_0.xyz").read_bytes()
+    for words in (
+        ("--out", "a.xyz", "--trajectory", "1", "--seed", "2", "--name", "a2"),
+        ("--out", "a.sdf", "--keep", "valid"),
+    ):
+        ran = gaga("sample", "--n", "1", "--frames", "2", *words, *FAST)
+        assert ran.code == 1
+        assert "--overwrite" in ran.err
+    assert (tmp_path / "a_trajectory_0.xyz").read_bytes() == frames
+    (tmp_path / "junk.xyz").write_text("junk")
+    ran = gaga("sample", "--n", "1", "--out", "junk.xyz", "--resume", *FAST)
+    assert (ran.code, (tmp_path / "junk.xyz").read_text()) == (1, "junk")
+
+
+def test_smiles_files_hold_those_that_have_one_and_large_sizes_are_said_to_be_extrapolated(gaga, tmp_path):
+    ran = gaga("sample", "--n", "2", "--out", "M.SMI", "--sizes", "31", "--start", "size", *FAST)
+    assert ran.code == 0, ran.err
+    assert "extrapolated" in ran.err
+    assert (tmp_path / "M.SMI").exists()
 
 
 def test_repeats_keep_and_trajectories(gaga, tmp_path):

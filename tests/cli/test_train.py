@@ -1,9 +1,10 @@
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -50,24 +51,29 @@ def test_a_dry_run_prints_and_leaves_nothing(train, tmp_path):
     assert not (tmp_path / "gaga.h5").exists()
 
 
-def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path):
-    """SIGTERM in the middle: exit 143, and the resumed run ends bit for bit like one that ran through."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path, number, code):
+    """Stopped or killed in the middle, the resumed run ends bit for bit like one that ran through."""
     command = [sys.executable, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL,
-               "--steps", "400", "--validate-every", "1000"]  # fmt: skip
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    assert subprocess.run([*command, "--name", "whole"], cwd=tmp_path, env=env, capture_output=True).returncode == 0
-    process = subprocess.Popen([*command, "--name", "parts", "--save-every-s", "0"], cwd=tmp_path, env=env,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+               "--steps", "300", "--validate-every", "1000", "--save-every-s", "0"]  # fmt: skip
+
+    def run(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
+
+    assert run("--name", "whole").returncode == 0
+    process = subprocess.Popen(
+        [*command, "--name", "parts"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     state = tmp_path / "runs" / "parts" / "state.safetensors"
     deadline = time.monotonic() + 60
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     err = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 143, err
-    assert "--resume" in err
-    resumed = subprocess.run([*command, "--name", "parts", "--save-every-s", "0", "--resume"], cwd=tmp_path, env=env,
-                             capture_output=True)  # fmt: skip
+    assert process.returncode == code, err
+    assert ("--resume" in err) == (number == signal.SIGTERM)
+    assert "--resume" in run("--name", "parts").stderr.decode()
+    resumed = run("--name", "parts", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert b"Resuming" in resumed.stderr
     a, b = (load_file(tmp_path / "runs" / run / "state.safetensors") for run in ("whole", "parts"))
@@ -75,7 +81,42 @@ def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path):
     log = [
         json.loads(line)["step"] for line in (tmp_path / "runs" / "parts" / "metrics.jsonl").read_text().splitlines()
     ]
-    assert log == [400]
+    assert log == [300]
+
+
+def test_a_run_that_starts_over_keeps_no_old_log_and_one_without_its_checkpoint_is_trained_again(train, tmp_path):
+    train()
+    assert train("--lr", "0.001", "--replace", "--json").json["metrics"]["step"] == [5, 10, 12]
+    shutil.rmtree(tmp_path / "runs")
+    again = train("--lr", "0.001", "--json").json
+    assert not again["stored"]["found"]
+    assert Path(again["checkpoint"]).is_file()
+
+
+def test_a_stored_run_is_not_replaced_from_another_folder(train):
+    train()
+    other = train("--lr", "0.001", "--runs", "elsewhere")
+    assert other.code == 1
+    assert "learning_rate" in other.err
+
+
+def test_the_store_is_checked_before_training(train, tmp_path):
+    ran = train("--store", tmp_path / "no" / "gaga.h5")
+    assert ran.code == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_max_t_auto_takes_tstar_of_these_molecules_and_no_others(train, gaga, xyz):
+    quick = ("--timesteps", "100:1000:100", "--n-null", "60", "--n-resamples", "20")
+    assert gaga("gaussianity", "--dataset", xyz, *quick).code == 0
+    found = gaga("tstar", "identity_to_gaussian_tiny", "--eps-dep", "1", "--eps-ds", "0.3", "--json").json
+    ran = gaga("train", "--dataset", xyz, "--max-t", "auto", *SMALL, "--dry-run", "--json", "--seed", "3")
+    assert ran.json["recipe"]["max_t"] == found["tstar"]
+    assert "identity_to_gaussian_tiny" in ran.err
+    xyz.write_text(xyz.read_text().replace("molecule", "other").replace("0.629", "0.64"))
+    refused = gaga("train", "--dataset", xyz, "--max-t", "auto", *SMALL, "--dry-run")
+    assert refused.code == 1
+    assert "other molecules" in refused.err
 
 
 def test_tstar_comes_from_a_stored_result_and_its_schedule_must_fit(train, gaga, xyz):
@@ -89,7 +130,7 @@ def test_tstar_comes_from_a_stored_result_and_its_schedule_must_fit(train, gaga,
     assert ran.json["recipe"]["max_t"] == found["tstar"]
     refused = gaga("train", "--dataset", xyz, "--tstar", name, *SMALL, "--schedule", "cosine", "--dry-run")
     assert refused.code == 1
-    assert "belongs to the schedule polynomial_2" in refused.err
+    assert "belongs to another schedule, polynomial_2" in refused.err
 
 
 def test_a_toml_file_is_changed_by_options(train, gaga, xyz, tmp_path):
@@ -117,6 +158,8 @@ def test_a_toml_file_is_changed_by_options(train, gaga, xyz, tmp_path):
         (("--init-from", "none.safetensors"), 1, "no checkpoint there"),
         (("--resume",), 1, "no training state"),
         (("--lr", "-1"), 1, "learning rate"),
+        (("--weight-decay", "nan"), 1, "weight_decay must be a finite number"),
+        (("--factors", "1,nan,10"), 1, "factors must be three finite numbers"),
         (("--factors", "a,b"), 2, "--factors"),
         (("--dataset", "nowhere.sdf"), 1, "nowhere.sdf"),
     ],

@@ -13,10 +13,11 @@ from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.models.batches import batches_from, batches_of_epoch
 from gaga.models.clipping import AdaptiveClipping
+from gaga.models.layout import Layout
 from gaga.models.recipes import PRESETS, Recipe, make_recipe
 from gaga.models.training import Trainer
 from gaga.stats.moments import estimate_moments
-from tests.models.conftest import toy_molecules
+from tests.models.conftest import small_network, toy_molecules
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,21 @@ def test_init_from_starts_at_the_weights_and_refuses_others(dataset, tmp_path):
         trainer(dataset, tmp_path / "c", replace(RECIPE, hidden=16), init_from=start)
 
 
+def test_mixed_precision_keeps_coordinates_in_float32():
+    """With coordinate updates that matter, bfloat16 products move the output by their own rounding, 2^-8, and no more."""
+    network = small_network(dtype=torch.float32)
+    layout = Layout.of(np.array([9, 18, 18]))
+    z = torch.randn(45, 8, generator=torch.Generator().manual_seed(0))
+    t = torch.full((3,), 0.3)
+    exact = network(z, t, layout)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(z, t, layout)
+    assert mixed.dtype == torch.float32
+    assert exact[:, :3].abs().max() > 0.5
+    error = (mixed - exact).abs().max() / exact.abs().max()
+    assert 1e-5 < error < 0.02
+
+
 def test_mixed_precision_trains(dataset, tmp_path):
     rows = []
     trainer(dataset, tmp_path, replace(RECIPE, precision="bfloat16", steps=3)).run(on_metrics=rows.append)
@@ -179,7 +195,7 @@ def test_presets_are_the_published_recipes():
 @pytest.mark.parametrize(
     "changes",
     [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},
-     {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
+     {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")}, {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
 )  # fmt: skip
 def test_recipes_out_of_range(changes):
     with pytest.raises(InvalidInput):

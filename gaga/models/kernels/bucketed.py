@@ -61,7 +61,8 @@ def _hidden_edges(mlp: nn.Sequential, h: Float[Tensor, "b n F"], edge: Float[Ten
     p = linear(h, first.weight[:, :width], first.bias)
     q = linear(h, first.weight[:, width : 2 * width])
     z1 = (p[:, :, None] + q[:, None]).reshape(-1, width)
-    z1 = torch.addmm(z1, edge.reshape(-1, 2), first.weight[:, 2 * width :].T)
+    with torch.autocast(z1.device.type, enabled=False):  # distances stay in float32 under mixed precision
+        z1 = torch.addmm(z1.to(edge.dtype), edge.reshape(-1, 2), first.weight[:, 2 * width :].T)
     return silu(linear(silu(z1), second.weight, second.bias))
 
 
@@ -91,7 +92,8 @@ def _displacement(
     length = last(_hidden_edges(coordinates.coord_mlp, h, edge)).reshape(b, n, n)
     if config.tanh:
         length = torch.tanh(length) * config.coords_range
-    return _normalise(torch.einsum("bij,bijk->bik", length * off_diagonal, direction), config)
+    length = (length.to(direction.dtype) * off_diagonal)[..., None]
+    return _normalise((length * direction).sum(dim=2), config)
 
 
 def _normalise(total: Tensor, config: "EGNNConfig") -> Tensor:
