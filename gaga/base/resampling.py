@@ -1,9 +1,10 @@
 """Bootstrap over molecules: intervals for means and any other statistic of per-molecule values."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 
 
@@ -48,6 +49,23 @@ def bootstrap_mean(
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     shape = values.shape[1:]
     return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a share (Wilson 1927), which has a width where all or none succeed and a bootstrap sees none."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = successes / trials, z * z / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
+    low = 0.0 if successes == 0 else float(centre - half)
+    return low, 1.0 if successes == trials else float(centre + half)
+
+
+def rate_interval(flags: Bool[np.ndarray, " M"], *, rng: np.random.Generator) -> Interval:
+    """Share of molecules that have a property: bootstrap over molecules, Wilson's interval where all agree."""
+    if flags.all() or not flags.any():
+        return Interval(float(flags.mean()), *wilson_interval(int(flags.sum()), len(flags)))
+    return bootstrap_interval(flags.astype(np.float64), rng=rng)
 
 
 def bootstrap_interval(

@@ -50,7 +50,7 @@ def annotate(
     found: dict[str, PropertyValue] = {"stable_edm": stable, "stable_atoms_edm": f"{n_stable}/{len(atomic_numbers)}"}
     mol, valid, smiles = _perceived(atomic_numbers, positions)
     if valid is not None:
-        found |= {"valid": valid, "bonds": "perceived" if mol is not None else "none"}
+        found |= {"valid_strict": valid, "bonds": "perceived" if mol is not None else "none"}
     if smiles:
         found["SMILES"] = smiles
     record = Record(atomic_numbers, positions, name, {**properties, **found})

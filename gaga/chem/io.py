@@ -116,9 +116,10 @@ def _read_file(raw: BinaryIO, file: Path) -> Iterator[Record | Skipped]:
             for n, lines in enumerate(layout.split(text), start=1):
                 yield _parsed(layout, lines, f"{file.name}, record {n}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if n == 0:
-            raise InvalidInput(f"{file} is not a whole gzip file", received=error) from error
-        yield Skipped(UNREADABLE, f"{file.name}, after record {n}", "the gzip file is cut short or damaged")
+        raise InvalidInput(
+            f"{file} is not a whole gzip file: it is cut short or damaged after {n} molecules",
+            remedy="fetch it again, or unpack what is left with zcat and read that",
+        ) from error
 
 
 def _text(raw: BinaryIO, *, zipped: bool) -> io.TextIOWrapper:

@@ -80,7 +80,21 @@ def tables(result: "GaussianityResult") -> Iterator[Table]:
                 for s, (t, alpha2, distances) in enumerate(curves)
             ],
         )
+    yield _dependence_table(result)
     yield _test_table(result)
+
+
+def _dependence_table(result: "GaussianityResult") -> Table:
+    """Dep_t against independent Gaussians, for each block and kind of pairs."""
+    curves = [(b, p) for b in range(len(result.blocks)) for p in range(len(result.pairs))]
+    return Table(
+        title=f"Dep_t, nats: mean mutual information of pairs above the null, {result.n_molecules:,} molecules",
+        columns=("t", *(f"{result.blocks[b]}, {result.pairs[p]}" for b, p in curves)),
+        rows=[
+            (t, *(float(result.dependence.estimate[s, b, p, 0]) for b, p in curves))
+            for s, t in enumerate(result.timesteps)
+        ],
+    )
 
 
 def _test_table(result: "GaussianityResult") -> Table:

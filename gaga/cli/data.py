@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = new_app(group=True)
 
+HYDROGEN = 1
+
 Wanted = Annotated[
     str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
 ]
@@ -132,6 +134,8 @@ def read_dataset(name: str, output: Output, *, cache: Path | None = None, source
         dataset = load_dataset(name, source=source, cache_dir=cache, progress=progress)
     for line in _skipped_lines(dataset):
         output.note(line)
+    if HYDROGEN not in dataset.vocabulary:
+        output.note("No molecule has a hydrogen; stability and validity need them explicit, so add them first.")
     return dataset
 
 

@@ -17,7 +17,7 @@ import typer
 from gaga.base.errors import GagaError
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, human_bytes
+from gaga.cli.render import Output, Table, counted, human_bytes
 
 app = new_app()
 
@@ -88,7 +88,7 @@ def check_device() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check(name="device", state="broken", found=_one_line(error), remedy="pip install torch")
-    cores = f"{os.cpu_count()} processor cores, {torch.get_num_threads()} threads"
+    cores = f"{counted(os.cpu_count() or 1, 'processor core')}, {counted(torch.get_num_threads(), 'thread')}"
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         found = f"cuda: {card.name}, {human_bytes(card.total_memory)}, CUDA {torch.version.cuda}; {cores}"

@@ -45,7 +45,7 @@ def evaluate(
             "--protocol",
             metavar="edm|strict",
             show_default=True,
-            help="edm, as papers count; strict, bonds perceived and sanitised, in one piece.",
+            help="edm, as papers count; strict, bonds and formal charges perceived, sanitised, in one piece.",
         ),
     ] = "edm",
     reference: Annotated[

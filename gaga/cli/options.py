@@ -93,6 +93,7 @@ Seed = Annotated[
     int,
     typer.Option(
         "--seed",
+        metavar="N",
         min=0,
         max=2**32 - 1,
         show_default=True,
@@ -102,7 +103,9 @@ Seed = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, rich_help_panel=_RUN, help="Processor threads to use; all of them by default."),
+    typer.Option(
+        "--threads", metavar="N", min=1, rich_help_panel=_RUN, help="Processor threads to use; all of them by default."
+    ),
 ]
 Device = Annotated[
     str,

@@ -38,7 +38,9 @@ class _Files:
 
 @app.command(cls=Command, epilog=examples("gaga quickstart", "gaga quickstart --n 50 --folder first_look"))
 def quickstart(
-    n: Annotated[int, typer.Option("--n", min=1, max=1000, show_default=True, help="How many molecules.")] = 20,
+    n: Annotated[
+        int, typer.Option("--n", metavar="N", min=1, max=1000, show_default=True, help="How many molecules.")
+    ] = 20,
     folder: Annotated[
         Path,
         typer.Option("--folder", metavar="FOLDER", show_default=True, help="Where files are written; made if missing."),
@@ -67,7 +69,7 @@ def quickstart(
     variance = _variance(results, output, cache)
     output.note(f"2/4  Gaussianity under noise, on {FRACTION:.0%} of QM9, and T*.")
     tstar = _tstar(results, files, output, seed=seed, threads=threads, cache=cache)
-    output.note(f"3/4  {n} molecules from the shipped model.")
+    output.note(f"3/4  {n} molecules from the shipped model, which was trained to the paper's T* of 550.")
     record = _sample(results, files, n, output, seed=seed, device=device)
     output.note("4/4  How good they are, beside real molecules.")
     rates, real = _rates(files.molecules, seed)

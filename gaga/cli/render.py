@@ -134,8 +134,8 @@ def human_time(seconds: float) -> str:
     """A duration in the unit that suits it."""
     for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 1.5 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{max(seconds, 0.0):.0f} seconds"
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
 
 
 def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:

@@ -34,7 +34,7 @@ KEEP = ("all", "valid", "stable")
     ),
 )
 def sample(
-    n: Annotated[int, typer.Option("--n", min=1, show_default=True, help="How many molecules.")] = 100,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, show_default=True, help="How many molecules.")] = 100,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi.")
     ] = Path("mols.sdf"),
@@ -54,7 +54,9 @@ def sample(
     t_start: Annotated[
         int | None, typer.Option("--t-start", metavar="STEP", min=1, help="First step.  [default: the model's T*]")
     ] = None,
-    stride: Annotated[int, typer.Option("--stride", min=1, show_default=True, help="Take every k-th step.")] = 1,
+    stride: Annotated[
+        int, typer.Option("--stride", metavar="N", min=1, show_default=True, help="Take every k-th step.")
+    ] = 1,
     dataset_var: Annotated[
         float | None,
         typer.Option("--dataset-var", metavar="V", help="One variance for all columns, with --start scalar."),
@@ -64,18 +66,28 @@ def sample(
         typer.Option("--sizes", metavar="N,N|N:M", help="Numbers of atoms to draw.  [default: as in the data]"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Molecules at a time.  [default: for the device]")
+        int | None,
+        typer.Option("--batch-size", metavar="N", min=1, help="Molecules at a time.  [default: for the device]"),
     ] = None,
     repeats: Annotated[
-        int, typer.Option("--repeats", min=1, max=1000, show_default=True, help="Repeat with the next seeds.")
+        int,
+        typer.Option("--repeats", metavar="N", min=1, max=1000, show_default=True, help="Repeat with the next seeds."),
     ] = 1,
     keep: Annotated[
-        str, typer.Option("--keep", metavar="all|valid|stable", show_default=True, help="Which molecules are written.")
+        str,
+        typer.Option(
+            "--keep",
+            metavar="all|valid|stable",
+            show_default=True,
+            help="Which are written: valid by the strict protocol, stable by EDM's.",
+        ),
     ] = "all",
     trajectory: Annotated[
         int, typer.Option("--trajectory", metavar="N", min=0, show_default=True, help="Frames of the first N, as .xyz.")
     ] = 0,
-    frames: Annotated[int, typer.Option("--frames", min=2, show_default=True, help="Frames of a trajectory.")] = 50,
+    frames: Annotated[
+        int, typer.Option("--frames", metavar="N", min=2, show_default=True, help="Frames of a trajectory.")
+    ] = 50,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME|PATH", help="For an EDM folder: what it was trained on.")
     ] = None,
@@ -111,8 +123,8 @@ def sample(
     check_output(job)
     output, results = Output(json=json), open_store(store)
     source = find_checkpoint(results, checkpoint)
-    output.note(f"Sampling from {source.path}: {source.why}.")
     model, source = open_model(source, device=device, kernel=kernel, dataset=dataset, cache=cache, output=output)
+    output.note(f"Sampling from {source.path}: {source.why}.")
     entry, record, found = run(
         job, config, model, source, results, output, overwrite=overwrite, resume=resume, name=name, replace=replace
     )

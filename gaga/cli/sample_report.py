@@ -34,4 +34,5 @@ def summary(record: "SampleRecord", out: Path) -> Iterator[Table | str]:
         yield Table(columns=("seed", *(name.replace("_", " ") for name in names)), rows=by_seed, title="By seed, %")
     if not record.finite.all():
         yield f"{int((~record.finite).sum())} molecules were not finite; they count as failures."
-    yield f"Wrote {record.written:,} molecules to {out}. Judge them: gaga evaluate {out}"
+    judge = f" Judge them: gaga evaluate {out}" if record.written and not out.name.lower().endswith(".smi") else ""
+    yield f"Wrote {record.written:,} of {len(record.seeds):,} molecules to {out}.{judge}"

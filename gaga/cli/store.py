@@ -27,6 +27,7 @@ app = new_app(group=True)
 Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result's name, or kind/name.")]
 FORMATS = ("csv", "json")
 SHOWN_ELEMENTS = 6
+MANY_ELEMENTS = 100_000
 
 
 @app.callback(epilog=examples("gaga store list", "gaga store show identity_to_gaussian_qm9"))
@@ -57,7 +58,7 @@ def list_results(
     table = Table(columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}")
     Output(json=json).show(
         {"store": str(store), "results": [header(entry) for entry in entries]},
-        table if rows else f"No results in {store} yet: gaga variance --dataset qm9 makes the first.",
+        table if rows else _nothing(store, kind),
     )
 
 
@@ -107,6 +108,9 @@ def export(
         str | None,
         typer.Option("--format", metavar="csv|json", help="The form; by default that of --out's suffix, else csv."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Arrays of more than 100,000 numbers too; these files get large.")
+    ] = False,
     store: options.StorePath = options.DEFAULT_STORE,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -118,7 +122,10 @@ def export(
     form = _check_format(form, out, json=json)
     results = open_store(store)
     entry = locate(results, name)
-    arrays = _chosen(results.arrays(entry.kind, entry.name), field)
+    stored_arrays = results.arrays(entry.kind, entry.name)
+    arrays = _chosen(stored_arrays, field, everything=everything)
+    if field is None and (left := [name for name in stored_arrays if name not in arrays]):
+        Output().note(f"Left out, for their size: {', '.join(left)}. Add --all or --field NAME to have them.")
     if out is None:
         _write(sys.stdout, form, entry, arrays)
         return
@@ -149,6 +156,12 @@ def delete(
         {"store": str(store), "deleted": {"kind": entry.kind, "name": entry.name}},
         f"Deleted {entry.kind}/{entry.name} from {store}.",
     )
+
+
+def _nothing(store: Path, kind: str | None) -> str:
+    if kind is not None:
+        return f"No results of kind {kind} in {store}; gaga store list shows all."
+    return f"No results in {store} yet: gaga variance --dataset qm9 makes the first."
 
 
 def _provenance(entry: "Entry") -> list[tuple[str, object]]:
@@ -192,9 +205,9 @@ def _check_format(form: str | None, out: Path | None, *, json: bool) -> str:
     return form
 
 
-def _chosen(arrays: dict[str, Any], field: str | None) -> dict[str, Any]:
+def _chosen(arrays: dict[str, Any], field: str | None, *, everything: bool) -> dict[str, Any]:
     if field is None:
-        return arrays
+        return {n: v for n, v in arrays.items() if everything or getattr(v, "size", 1) <= MANY_ELEMENTS}
     if field not in arrays:
         raise NotFound("the result has no such value", received=field, remedy=f"it has {', '.join(arrays)}")
     return {field: arrays[field]}

@@ -143,7 +143,7 @@ def train(
         trainer.resume()
         output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
     expected = estimate(trainer)
-    output.note(estimate_line(trainer, expected))
+    output.note(estimate_line(trainer, expected, dry=dry_run))
     if dry_run:
         output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
         return None

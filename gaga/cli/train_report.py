@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Table, human_bytes, human_time
+from gaga.cli.render import Table, human_bytes, human_time, text
 
 if TYPE_CHECKING:
     from gaga.models.measuring import Metrics
@@ -35,11 +35,12 @@ def estimate(trainer: "Trainer") -> dict[str, Any]:
     }
 
 
-def estimate_line(trainer: "Trainer", expected: dict[str, Any]) -> str:
+def estimate_line(trainer: "Trainer", expected: dict[str, Any], *, dry: bool = False) -> str:
     """The estimate as a sentence."""
     epochs = expected["steps"] / expected["steps_per_epoch"]
+    verb = "Would train" if dry else "Training"
     return (
-        f"Training {expected['parameters']:,} parameters on {expected['training_molecules']:,} molecules, steps 0 to "
+        f"{verb} {expected['parameters']:,} parameters on {expected['training_molecules']:,} molecules, steps 0 to "
         f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {expected['device']}: "
         f"{expected['steps']:,} steps ({epochs:.3g} epochs) in about {human_time(expected['seconds'])}, "
         f"with about {human_bytes(expected['memory_bytes'])} of memory."
@@ -48,8 +49,20 @@ def estimate_line(trainer: "Trainer", expected: dict[str, Any]) -> str:
 
 def dry_run_table(recipe: "Recipe", expected: dict[str, Any]) -> Table:
     """Every setting, and the estimate."""
-    rows = [*asdict(recipe).items(), *((name.replace("_", " "), value) for name, value in expected.items())]
-    return Table(columns=("setting", "value"), rows=[(k, str(v)) for k, v in rows], title="What would be trained")
+    shown = expected | {
+        "seconds_per_step": f"{expected['seconds_per_step']:.3g}",
+        "seconds": f"{expected['seconds']:.0f} ({human_time(expected['seconds'])})",
+        "sampling_seconds": f"{expected['sampling_seconds']:.0f}",
+        "memory_bytes": human_bytes(expected["memory_bytes"]),
+    }
+    rows = [*asdict(recipe).items(), *((name.replace("_", " "), value) for name, value in shown.items())]
+    return Table(columns=("setting", "value"), rows=[(k, _plain(v)) for k, v in rows], title="What would be trained")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{v:g}" for v in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else text(value)
 
 
 def metrics_line(row: "Metrics") -> str:

@@ -18,7 +18,7 @@ from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 
 if TYPE_CHECKING:
-    from gaga.stats.tstar import Calibrated, StepEstimate, TstarResult
+    from gaga.stats.tstar import Calibrated, StepEstimate, TstarConfig, TstarResult
     from gaga.store import Entry, Store
 
 app = new_app()
@@ -162,8 +162,8 @@ def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output:
             f"the stored {gaussianity.KIND}/{source.name} is of other molecules than {dataset} holds now",
             remedy=f"run gaga gaussianity --dataset {dataset} --replace",
         )
-    share = source.config.get("fraction", 1.0)
-    output.note(f"T* from {gaussianity.KIND}/{source.name}, on {share:.3g} of {data.name}.")
+    share = 100 * source.config.get("fraction", 1.0)
+    output.note(f"T* from {gaussianity.KIND}/{source.name}, measured on {share:.3g} % of {data.name}.")
     there = results.find(KIND, f"{PREFIX}{slug(data.name)}")
     if there is not None and there.inputs.get(f"{source.kind}/{source.name}") == source.digest:
         return there, results.get(KIND, there.name, TstarResult)
@@ -198,7 +198,7 @@ def _compute(
     config = TstarConfig(**{option: value for option, value in changes.items() if value is not None})
     key = Key(
         kind=KIND,
-        name=name or f"{PREFIX}{entry.name.removeprefix(gaussianity.PREFIX)}",
+        name=name or _default_name(entry, config),
         config=asdict(config),
         inputs={f"{entry.kind}/{entry.name}": entry.digest},
         seed=seed,
@@ -208,6 +208,16 @@ def _compute(
         return compute(results.get(entry.kind, entry.name, GaussianityResult), config, seed=seed)
 
     return compute_once(results, key, TstarResult, work, replace=replace)
+
+
+def _default_name(entry: "Entry", config: "TstarConfig") -> str:
+    """tstar_qm9, and with settings that differ from the defaults their hash behind it."""
+    import hashlib
+
+    from gaga.stats.tstar import TstarConfig
+
+    plain = f"{PREFIX}{entry.name.removeprefix(gaussianity.PREFIX)}"
+    return plain if config == TstarConfig() else f"{plain}_{hashlib.sha256(repr(config).encode()).hexdigest()[:6]}"
 
 
 def _check_plot(path: Path, *, overwrite: bool) -> None:

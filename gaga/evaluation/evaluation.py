@@ -1,5 +1,6 @@
 """Molecules -> rates, distances and verdicts, from elements and coordinates alone."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,5 +161,9 @@ def _packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecule
 def _read(path: Path) -> PackedMolecules:
     """The molecules of a file; a record that cannot be used becomes a molecule without atoms, which fails."""
     nothing = (np.zeros(0, np.uint8), np.zeros((0, 3), np.float32))
-    records = (None if isinstance(record, Skipped) else record for record in read_molecules(path))
-    return pack(nothing if r is None else (r.atomic_numbers, r.positions) for r in records)
+    records = list(read_molecules(path))
+    skipped = Counter(record.reason for record in records if isinstance(record, Skipped))
+    if skipped.total() == len(records):
+        counts = ", ".join(f"{n} x {reason}" for reason, n in skipped.items())
+        raise InvalidInput(f"{path} holds no usable molecule", received=counts or "no records")
+    return pack(nothing if isinstance(r, Skipped) else (r.atomic_numbers, r.positions) for r in records)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
+from gaga.base.resampling import wilson_interval
+
 N_RESAMPLES = 1000
 LEVEL = 0.95
 
@@ -16,7 +18,7 @@ class Rate:
     Attributes:
         numerator: how many have the property.
         denominator: how many were asked; what they are is named in `of`. Failures stay in it.
-        low: lower end of the percentile-bootstrap interval over molecules.
+        low: lower end of the percentile-bootstrap interval over molecules (Wilson's where all or none succeed).
         high: upper end. With nothing to ask the interval is 0 to 1, everything.
         of: what the denominator counts.
         level: level of the interval.
@@ -72,12 +74,17 @@ def bootstrap_rate(
 
     A resample of molecules only matters through how often each distinct (successes, trials) occurs in it,
     which is multinomial: the intervals are those of resampling all M molecules, at the cost of a few numbers.
-    Resamples without a single trial say nothing and are left out.
+    Resamples without a single trial say nothing and are left out. Where all trials or none succeed, resampling
+    sees no spread: Wilson's interval for that many molecules is given instead.
     """
     numerator, denominator = int(successes.sum()), int(trials.sum())
     if denominator == 0:
         return Rate(numerator, 0, 0.0, 1.0, of)
+    n_asked = int((trials > 0).sum())
     pairs = np.stack([successes, trials], axis=1).astype(np.int64)
+    if numerator in (0, denominator):
+        low, high = wilson_interval(*((n_asked, n_asked) if numerator else (0, n_asked)), LEVEL)
+        return Rate(numerator, denominator, low, high, of)
     kinds, counts = np.unique(pairs, axis=0, return_counts=True)
     low, high = np.quantile(_resampled_ratios(kinds, counts, rng), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Rate(numerator, denominator, float(low), float(high), of)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from gaga.base.molecules import offsets_of
-from gaga.base.resampling import Interval, bootstrap_interval
+from gaga.base.resampling import Interval, rate_interval
 from gaga.chem.annotate import Annotated
 from gaga.data.spool import Spooled
 
@@ -79,18 +79,18 @@ class SampleRecord:
     def rates(self) -> dict[str, Interval]:
         """Shares of all molecules that are stable or valid, with bootstrap intervals over molecules."""
         rng = np.random.default_rng(0)
-        values = {"molecule_stable": self.stable} | ({"valid": self.valid} if len(self.valid) else {})
-        return {name: bootstrap_interval(flags.astype(np.float64), rng=rng) for name, flags in values.items()}
+        values = {"molecule_stable_edm": self.stable} | ({"valid_strict": self.valid} if len(self.valid) else {})
+        return {name: rate_interval(flags, rng=rng) for name, flags in values.items()}
 
     def by_seed(self) -> dict[int, dict[str, float]]:
         """Stability and validity of each seed's molecules."""
         sizes = np.diff(self.offsets)
         return {
             int(seed): {
-                "atom_stable": float(self.n_stable_atoms[here].sum() / sizes[here].sum()),
-                "molecule_stable": float(self.stable[here].mean()),
+                "atom_stable_edm": float(self.n_stable_atoms[here].sum() / sizes[here].sum()),
+                "molecule_stable_edm": float(self.stable[here].mean()),
             }
-            | ({"valid": float(self.valid[here].mean())} if len(self.valid) else {})
+            | ({"valid_strict": float(self.valid[here].mean())} if len(self.valid) else {})
             for seed in np.unique(self.seeds)
             for here in [self.seeds == seed]
         }

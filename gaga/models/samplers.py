@@ -170,6 +170,8 @@ def step_sequence(model: Model, config: SampleConfig) -> list[int]:
             received=f"t-start {first}",
             remedy=f"start at {model.max_t} or below",
         )
+    if config.stride > first:
+        raise InvalidInput(f"the stride must be at most the first step, {first}", received=config.stride)
     return [*range(first, 0, -config.stride), 0]
 
 

@@ -18,7 +18,7 @@ def test_a_real_molecule():
         "gaga_seed": "1",
         "stable_edm": True,
         "stable_atoms_edm": "5/5",
-        "valid": True,
+        "valid_strict": True,
         "bonds": "perceived",
         "SMILES": "C",
     }

@@ -17,7 +17,7 @@ def test_a_sound_machine(gaga):
     found = checks(gaga("doctor", "--json"))
     for name in ("gaga", "python", "torch", "rdkit", "store", "cache", "qm9"):
         assert found[name]["state"] == "ok", found[name]
-    assert "threads" in found["device"]["found"]
+    assert "thread" in found["device"]["found"]
     assert "not made yet" in found["store"]["found"]
 
 

@@ -27,7 +27,7 @@ def test_the_shipped_model_writes_an_sdf_that_rdkit_reads(gaga, tmp_path):
         assert molecule.GetConformer().Is3D()
         assert molecule.GetProp("gaga_seed") == "0"
         assert molecule.GetProp("gaga_index") == str(i)
-        for name in ("stable_edm", "stable_atoms_edm", "valid", "bonds", "checkpoint"):
+        for name in ("stable_edm", "stable_atoms_edm", "valid_strict", "bonds", "checkpoint"):
             assert molecule.HasProp(name)
     with h5py.File(tmp_path / "gaga.h5") as file:
         assert "sample/mols" in file
@@ -103,7 +103,11 @@ def test_repeats_keep_and_trajectories(gaga, tmp_path):
                "--trajectory", "2", "--frames", "4", *FAST, "--json").json  # fmt: skip
     assert ran["molecules"] == 6
     assert [row["seed"] for row in ran["by_seed"]] == [5, 6]
-    assert ran["written"] == (tmp_path / "m.sdf").read_text().count("$$$$") == round(6 * ran["rates"]["valid"]["value"])
+    assert (
+        ran["written"]
+        == (tmp_path / "m.sdf").read_text().count("$$$$")
+        == round(6 * ran["rates"]["valid_strict"]["value"])
+    )
     for i in range(2):
         frames = (tmp_path / f"m_trajectory_{i}.xyz").read_text().splitlines()
         n_atoms = int(frames[0])

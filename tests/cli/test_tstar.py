@@ -56,9 +56,8 @@ def test_options_reach_the_configuration(noised):
     }
     assert {name: config[name] for name in expected} == expected
     assert ran.json["tstar"] == pytest.approx(ran.json["estimates"]["mean"]["data"]["value"], abs=1)
-    refused = noised("tstar", "identity_to_gaussian_tiny")
-    assert refused.code == 1
-    assert "--replace" in refused.err
+    assert ran.json["stored"]["name"].startswith("tstar_tiny_")
+    assert noised("tstar", "identity_to_gaussian_tiny", "--json").json["stored"]["name"] == "tstar_tiny"
 
 
 def test_a_step_that_is_never_reached_is_said_and_null(noised):

@@ -48,10 +48,18 @@ def test_nothing_asked_is_nothing_known():
 
 
 def test_one_trial_among_failures():
-    # Most resamples without the only valid molecule say nothing of it and are left out.
     flags = np.array([True, False, False])
     rate = bootstrap_rate(flags, flags, "valid molecules", np.random.default_rng(0))
-    assert (rate.value, rate.low, rate.high) == (1.0, 1.0, 1.0)
+    assert (rate.value, rate.low, rate.high) == (1.0, pytest.approx(0.2065, abs=1e-4), 1.0)
+
+
+def test_where_none_or_all_succeed_the_interval_is_wilsons():
+    # 0 of 10: 1.96^2 / (10 + 1.96^2) = 0.2775; the bootstrap would say 0 to 0.
+    none, every = np.zeros(10, dtype=bool), np.ones(10, dtype=bool)
+    rng = np.random.default_rng(0)
+    assert bootstrap_rate(none, every, "molecules", rng).high == pytest.approx(0.2775, abs=1e-4)
+    assert bootstrap_rate(every, every, "molecules", rng).low == pytest.approx(0.7225, abs=1e-4)
+    assert bootstrap_rate(none, every, "molecules", rng).low == 0.0
 
 
 def test_first_occurrences():

@@ -139,7 +139,7 @@ def test_init_from_starts_at_the_weights_and_refuses_others(dataset, tmp_path):
 
 
 def test_mixed_precision_keeps_coordinates_in_float32():
-    """With coordinate updates that matter, bfloat16 products move the output by their own rounding, 2^-8, and no more."""
+    """Coordinate updates that matter: bfloat16 products move the output by their own rounding, 2^-8, and no more."""
     network = small_network(dtype=torch.float32)
     layout = Layout.of(np.array([9, 18, 18]))
     z = torch.randn(45, 8, generator=torch.Generator().manual_seed(0))
@@ -195,7 +195,8 @@ def test_presets_are_the_published_recipes():
 @pytest.mark.parametrize(
     "changes",
     [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},
-     {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")}, {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
+     {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")},
+     {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
 )  # fmt: skip
 def test_recipes_out_of_range(changes):
     with pytest.raises(InvalidInput):
