@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 def estimate(trainer: "Trainer") -> dict[str, Any]:
     """What is left of a run: parameters, steps, time as measured here, memory."""
-    per_step = trainer.seconds_per_step()
+    from gaga.models.cost import memory_bytes, seconds_per_sample, seconds_per_step
+
+    per_step = seconds_per_step(trainer)
     left = trainer.total_steps - trainer.counters.step
     by_budget = None if trainer.budget_s is None else max(0.0, trainer.budget_s - trainer.counters.seconds)
     seconds = left * per_step if by_budget is None else by_budget
     steps = left if by_budget is None else int(seconds / per_step)
     every = trainer.recipe.sample_every
     samplings = 1 + (steps // every if every else 0)
-    sampling = samplings * trainer.recipe.stability_samples * trainer.seconds_per_sample()
+    sampling = samplings * trainer.recipe.stability_samples * seconds_per_sample(trainer)
     return {
         "parameters": trainer.network.n_parameters,
         "training_molecules": len(trainer.train_set),
@@ -30,7 +32,7 @@ def estimate(trainer: "Trainer") -> dict[str, Any]:
         "seconds_per_step": per_step,
         "seconds": sampling + seconds if by_budget is None else seconds,
         "sampling_seconds": sampling,
-        "memory_bytes": trainer.memory_bytes(),
+        "memory_bytes": memory_bytes(trainer),
         "device": str(trainer.device),
     }
 

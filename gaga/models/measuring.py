@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,31 @@ class Metrics:
         """The row with null for what is not finite."""
         row = asdict(self)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+@dataclass
+class Window:
+    """Losses and gradient norms since the last measurement."""
+
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    clipped: int = 0
+
+    def add(self, loss: float, norm: float, limit: float) -> None:
+        """One step: its loss, its gradient's norm before clipping, and the largest norm allowed."""
+        self.losses.append(loss)
+        self.norms.append(norm)
+        self.clipped += norm > limit
+
+    def means(self) -> dict[str, float | None]:
+        """Mean loss and norm, and the share of steps that were clipped; None where there were no steps."""
+        if not self.losses:
+            return {"train_loss": None, "gradient_norm": None, "clipped": None}
+        return {
+            "train_loss": float(np.mean(self.losses)),
+            "gradient_norm": float(np.mean(self.norms)),
+            "clipped": self.clipped / len(self.losses),
+        }
 
 
 def rows_up_to(path: Path, step: int) -> list[str]:

@@ -7,15 +7,14 @@ by (seed, k), so that the state is the weights, their moments and a few numbers.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
 from gaga import __version__
 from gaga.base.errors import GagaError, InvalidInput
@@ -23,47 +22,21 @@ from gaga.base.files import atomic_write
 from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Columns, batches_from, batches_of_epoch
+from gaga.models.batches import Columns
 from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 from gaga.models.clipping import AdaptiveClipping
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.models.layout import Layout
-from gaga.models.measuring import Metrics, read_rows, rows_up_to, sampled_stability
+from gaga.models.measuring import Metrics, Window, read_rows, rows_up_to, sampled_stability
 from gaga.models.model import Model
+from gaga.models.objective import Objective
 from gaga.models.recipes import Recipe
-from gaga.models.samplers import SampleConfig, seconds_per_molecule
 from gaga.models.training_state import Counters, TrainingState, optimizer_tensors
 from gaga.noise import Moments, make_schedule
 
 MODEL_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "state.safetensors", "metrics.jsonl"
 _MAX_BAD_STEPS = 10
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Window:
-    """Losses and gradient norms since the last measurement."""
-
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    clipped: int = 0
-
-    def add(self, loss: float, norm: float, limit: float) -> None:
-        """One step: its loss, its gradient's norm before clipping, and the largest norm allowed."""
-        self.losses.append(loss)
-        self.norms.append(norm)
-        self.clipped += norm > limit
-
-    def means(self) -> dict[str, float | None]:
-        """Mean loss and norm, and the share of steps that were clipped; None where there were no steps."""
-        if not self.losses:
-            return {"train_loss": None, "gradient_norm": None, "clipped": None}
-        return {
-            "train_loss": float(np.mean(self.losses)),
-            "gradient_norm": float(np.mean(self.norms)),
-            "clipped": self.clipped / len(self.losses),
-        }
 
 
 class Trainer:
@@ -113,6 +86,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, amsgrad=True
         )
+        self.objective = Objective(recipe, seed)
         self.clipping = AdaptiveClipping()
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
@@ -138,37 +112,6 @@ class Trainer:
         """Optimiser steps of the whole run, where no budget ends it earlier."""
         return self.recipe.steps or self.recipe.epochs * self.steps_per_epoch
 
-    def seconds_per_step(self, n_steps: int = 4) -> float:
-        """Measured time of a step on this machine, without training anything.
-
-        The first steps are slower; the median of `n_steps` after one warm-up is taken.
-        """
-        batches = self._batches(0)
-        times = []
-        for k in range(n_steps + 1):
-            members = next(batches)[1]
-            start = time.perf_counter()
-            loss = self._loss(self.train_set, members, k).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(loss.detach())  # waits for the device
-            times.append(time.perf_counter() - start)
-        self.optimizer.zero_grad()
-        return float(np.median(times[1:]))
-
-    def seconds_per_sample(self) -> float:
-        """Measured time of drawing one molecule for a stability sample."""
-        return seconds_per_molecule(self.model(), SampleConfig(), min(64, self.recipe.stability_samples))
-
-    def memory_bytes(self) -> int:
-        """An estimate of the memory of training: weights, EMA, three optimiser moments, gradients, activations.
-
-        Activations are counted as eight [F] rows for each edge of each edge network, kept for the backward pass.
-        """
-        sizes = np.diff(self.train_set.offsets).astype(np.float64)
-        edges = float(np.quantile(sizes**2, 0.95)) * self.recipe.batch_size
-        networks = self.recipe.n_layers * (self.recipe.inv_sublayers + 1)
-        return int(4 * (6 * self.network.n_parameters + 8 * edges * self.recipe.hidden * networks))
-
     def run(
         self,
         *,
@@ -185,10 +128,10 @@ class Trainer:
         c = self.counters
         if c.step == 0:
             (self.folder / METRICS_FILE).unlink(missing_ok=True)
-        batches = self._batches(c.step)
+        batches = self.objective.batches(self.train_set, c.step)
         saved = started = time.monotonic()
         before = c.seconds
-        window = _Window()
+        window = Window()
         while not (ended := self._fraction_done() >= 1.0) and not should_stop():
             epoch, members = next(batches)
             window.add(*self._train_step(members))
@@ -197,7 +140,7 @@ class Trainer:
             if self._is_due() and self._fraction_done() < 1.0:
                 self.save()
                 on_metrics(self._measure(epoch, window))
-                window = _Window()
+                window = Window()
             if time.monotonic() - saved > self.recipe.save_every_s:
                 self.save()
                 saved = time.monotonic()
@@ -216,7 +159,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
-        mean = self._loss(self.train_set, members, c.step).mean()
+        mean = self.objective.loss(self.diffusion, self.train_set, members, c.step).mean()
         mean.backward()  # type: ignore[no-untyped-call]
         loss = float(mean.detach())
         parameters = list(self.network.parameters())
@@ -231,34 +174,6 @@ class Trainer:
             self._count_bad_step(members, loss, norm)
         c.step += 1
         return loss, norm, limit
-
-    def _loss(
-        self, columns: Columns, members: Int64[np.ndarray, " B"], step: int, stream: int = 0
-    ) -> Float[Tensor, " B"]:
-        """The objective of each molecule, with steps and noise keyed by (seed, stream, step)."""
-        x, layout = columns.batch(members)
-        t, eps = self._draw(x, layout, step, stream)
-        widest = int(layout.n_atoms.max()) if self.recipe.padded_denominator else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            return self.diffusion.loss(x, eps, t, layout, widest)
-
-    def _batches(self, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
-        """(epoch, members) from this step on; random batches where the loss depends on a batch's largest size."""
-        sizes = np.diff(self.train_set.offsets)
-        like = not self.recipe.padded_denominator
-        return batches_from(sizes, self.recipe.batch_size, self.seed, step, like_sizes=like)
-
-    def _draw(self, x: Tensor, layout: Layout, step: int, stream: int) -> tuple[Int64[Tensor, " B"], Tensor]:
-        key = np.random.SeedSequence((self.seed, stream, step)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
-        batch, n_steps = len(layout), self.recipe.max_t + 1
-        if self.recipe.stratified_t:
-            u = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-            t = (u * n_steps).long().clamp_(max=n_steps - 1)
-        else:
-            t = torch.randint(0, n_steps, (batch,), generator=generator)
-        eps = torch.randn(x.shape, generator=generator)
-        return t.to(x.device), eps.to(x.device)
 
     def _average(self) -> None:
         """The exponential moving average of the weights."""
@@ -311,28 +226,16 @@ class Trainer:
         return Model(network, self.diffusion.schedule, self.space, max_t=self.recipe.max_t, moments=self.moments,
                      dataset=self.dataset.name)  # fmt: skip
 
-    def validation_loss(self, max_molecules: int = 2000) -> float:
-        """Mean objective of the averaged weights over validation molecules, always with the same noise."""
-        if len(self.valid_set) == 0:
-            return float("nan")
-        trained, self.diffusion = self.diffusion, self.model()
-        sizes = np.diff(self.valid_set.offsets)[:max_molecules]
-        with torch.no_grad():
-            losses = [self._loss(self.valid_set, members, k, stream=1)
-                      for k, members in enumerate(batches_of_epoch(sizes, self.recipe.batch_size, 0, 0))]  # fmt: skip
-        self.diffusion = trained
-        return float(torch.cat(losses).mean())
-
     def _is_due(self) -> bool:
         """Whether something is to be measured at this step."""
         recipe, step = self.recipe, self.counters.step
         return step % recipe.validate_every == 0 or (recipe.sample_every > 0 and step % recipe.sample_every == 0)
 
-    def _measure(self, epoch: int, window: _Window, *, last: bool = False) -> Metrics:
+    def _measure(self, epoch: int, window: Window, *, last: bool = False) -> Metrics:
         c, every = self.counters, self.recipe.sample_every
         row = Metrics(
             step=c.step, epoch=epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
-            valid_loss=self.validation_loss(), **window.means(),
+            valid_loss=self.objective.validation_loss(self.model(), self.valid_set), **window.means(),
         )  # fmt: skip
         if last or (every and c.step % every == 0):
             atoms, molecules = sampled_stability(self.model(), self.recipe.stability_samples, (self.seed + 1) % 2**32)
