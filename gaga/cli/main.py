@@ -60,8 +60,6 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `gaga` with these words (the command line's by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # OpenMP threads that wait by spinning slow everything down, themselves most, where cores are shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _tolerate_narrow_encodings()
     with _sigterm_raises():
         try:

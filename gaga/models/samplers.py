@@ -6,8 +6,10 @@ Ho et al. 2020 (arXiv 2006.11239) in EDM's form (Hoogeboom et al. 2022, algorith
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from threading import Event, Lock
 from typing import cast
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 from gaga.base.errors import InvalidInput
 from gaga.base.progress import Progress, silent
 from gaga.base.rng import MAX_SEED, STREAM_SIZE, STREAM_START, normals, uniforms
+from gaga.base.threads import map_in_threads
 from gaga.models.diffusion import PosteriorStep
 from gaga.models.layout import Layout
 from gaga.models.model import Model
@@ -141,21 +144,51 @@ def sample_batches(
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     steps = step_sequence(model, config)
     reference = start_reference(model.known_moments(), config)
-    batch_size = config.batch_size or (64 if _parameters_of(model).device.type == "cpu" else 1024)
     keys = np.asarray(indices, dtype=np.int64)
     sizes = draw_sizes(keys, reference.moments, config.sizes, seed)
-    batches = [b for b in batches_of_like_sizes(sizes, batch_size) if not all(int(i) in done for i in keys[b])]
+    batches = batches_of_like_sizes(sizes, config.batch_size or default_batch_size(model))
+    batches = [b for b in batches if not all(int(i) in done for i in keys[b])]
     count = _Counter(progress, sum(map(len, batches)) * (len(steps) - 1))
-    for members in batches:
-        yield _sample_batch(model, reference, steps, keys[members], sizes[members], config, seed, count)
+
+    def draw(members: Int64[np.ndarray, " B"]) -> list[Sampled]:
+        return _sample_batch(model, reference, steps, keys[members], sizes[members], config, seed, count)
+
+    with _one_thread_each(model, len(batches)) as workers:
+        yield from map_in_threads(draw, batches, workers, stop=count.stop)
+
+
+def default_batch_size(model: Model) -> int:
+    """Molecules at a time: as many as stay in the processor's cache, or as keep a GPU busy."""
+    return 16 if _parameters_of(model).device.type == "cpu" else 1024
+
+
+@contextmanager
+def _one_thread_each(model: Model, n_batches: int) -> Iterator[int]:
+    """How many batches run at a time: on the CPU as many as torch has threads, each on one thread.
+
+    Whole batches side by side keep all cores busy, also where other programs run; threads inside the small
+    operations of one batch mostly wait for each other.
+    """
+    threads = torch.get_num_threads()
+    if _parameters_of(model).device.type != "cpu" or min(threads, n_batches) < 2:
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield min(threads, n_batches)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def batches_of_like_sizes(sizes: Int64[np.ndarray, " M"], batch_size: int) -> list[Int64[np.ndarray, " B"]]:
-    """Positions of molecules in batches; molecules are sorted by size within windows of sixteen batches."""
-    batches = []
+    """Positions of molecules in batches, none larger than `batch_size`, all of a window as equal as can be.
+
+    Molecules are sorted by size within windows of sixteen batches.
+    """
+    batches: list[Int64[np.ndarray, " B"]] = []
     for first in range(0, len(sizes), _WINDOW * batch_size):
         window = first + np.argsort(sizes[first : first + _WINDOW * batch_size], kind="stable")
-        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+        batches += np.array_split(window, -(-len(window) // batch_size))
     return batches
 
 
@@ -203,10 +236,19 @@ class _Counter:
 
     def __init__(self, progress: Progress, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
+        self.lock, self.stop = Lock(), Event()
 
     def add(self, molecules: int) -> None:
-        self.done += molecules
-        self.progress(self.done, self.total)
+        """Count a step; ends the thread of a batch that nobody waits for any more."""
+        if self.stop.is_set():
+            raise _NobodyWaits
+        with self.lock:
+            self.done += molecules
+            self.progress(self.done, self.total)
+
+
+class _NobodyWaits(Exception):
+    """Sampling was given up while a batch was on its way."""
 
 
 @torch.no_grad()
@@ -294,17 +336,18 @@ def _unpack(
 
 
 def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 64) -> float:
-    """Measured on this machine: the time of one step of a batch, times the steps."""
+    """Measured on this machine: the time of one step of a batch, times the steps, over batches side by side."""
     like = _parameters_of(model)
-    moments = model.known_moments()
-    batch = min(n_molecules, config.batch_size or 64)
-    sizes = np.sort(draw_sizes(np.arange(batch, dtype=np.int64), moments, config.sizes, 0))
+    batch_size = config.batch_size or default_batch_size(model)
+    sizes = draw_sizes(np.arange(n_molecules, dtype=np.int64), model.known_moments(), config.sizes, 0)
+    batches = batches_of_like_sizes(sizes, batch_size)
+    sizes = sizes[batches[len(batches) // 2]]
     layout = Layout.of(sizes, like.device)
     z = like.new_zeros((int(sizes.sum()), model.space.columns))
     times = []
-    with torch.no_grad():
-        for _ in range(3):
+    with torch.no_grad(), _one_thread_each(model, len(batches)) as workers:
+        for _ in range(4):
             began = time.perf_counter()
-            model.noise(z, z.new_zeros(batch), layout).sum().item()  # waits for the device
+            model.noise(z, z.new_zeros(len(sizes)), layout).sum().item()  # waits for the device
             times.append(time.perf_counter() - began)
-    return min(times) * (len(step_sequence(model, config)) - 1) / batch
+    return min(times) * (len(step_sequence(model, config)) - 1) / len(sizes) / workers

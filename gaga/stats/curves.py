@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from gaga.base.threads import map_in_threads
 from gaga.noise import ReferenceGaussian, Schedule
 from gaga.stats.groups import Resampling, quantile_interval, recentre
 from gaga.stats.ks import N_CELLS, cells_of, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
-from gaga.stats.threads import map_in_threads
 
 _CHUNK_ATOMS = 200_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.

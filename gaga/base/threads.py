@@ -1,16 +1,23 @@
-"""An ordered map over a few threads: numpy's array operations release the interpreter's lock."""
+"""An ordered map over a few threads: array operations of numpy and torch release the interpreter's lock."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """function of each item, in their order, at most 2 * threads of them begun and not yet taken."""
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, *, stop: Event | None = None
+) -> Iterator[Result]:
+    """function of each item, in their order, at most 2 * threads of them begun and not yet taken.
+
+    `stop` is set when the map ends, early or not: a function that takes long looks at it, so that nobody waits for
+    results that nobody takes.
+    """
     if threads == 1:
         yield from map(function, items)
         return
@@ -24,5 +31,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
             while pending:
                 yield pending.popleft().result()
         finally:
+            if stop is not None:
+                stop.set()
             for future in pending:
                 future.cancel()

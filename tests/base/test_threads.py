@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from gaga.stats.threads import map_in_threads
+from gaga.base.threads import map_in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
