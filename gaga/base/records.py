@@ -94,7 +94,7 @@ def from_tree(tree: Tree, as_type: type[T]) -> T:
 
 
 def _from_node(node: Any, hint: Any, where: str) -> Any:
-    origin = get_origin(hint) or hint
+    origin = _origin(hint)
     if hint in (Any, object):
         return node
     if origin in (Union, UnionType):
@@ -112,6 +112,13 @@ def _from_node(node: Any, hint: Any, where: str) -> Any:
     if issubclass(origin, Mapping):
         return _from_mapping(node, get_args(hint), where)
     return _from_scalar(node, origin, where)
+
+
+def _origin(hint: Any) -> Any:
+    """What a hint is of, type aliases seen through: numpy's NDArray is one from Python 3.12 and numpy 2.5 on."""
+    origin = get_origin(hint) or hint
+    alias = getattr(origin, "__value__", None)
+    return origin if alias is None else _origin(alias)
 
 
 def _from_union(node: Any, choices: tuple[Any, ...], where: str) -> Any:
