@@ -166,8 +166,8 @@ def default_batch_size(model: Model) -> int:
 def _one_thread_each(model: Model, n_batches: int) -> Iterator[int]:
     """How many batches run at a time: on the CPU as many as torch has threads, each on one thread.
 
-    Whole batches side by side keep all cores busy, also where other programs run; threads inside the small
-    operations of one batch mostly wait for each other.
+    A choice for shared machines (benchmarks/RESULTS.md): where another program takes a core it is a third faster than
+    threads inside the small operations of one batch, which then wait for each other; on an idle machine a little slower.
     """
     threads = torch.get_num_threads()
     if _parameters_of(model).device.type != "cpu" or min(threads, n_batches) < 2:
