@@ -167,7 +167,7 @@ def _one_thread_each(model: Model, n_batches: int) -> Iterator[int]:
     """How many batches run at a time: on the CPU as many as torch has threads, each on one thread.
 
     A choice for shared machines (benchmarks/RESULTS.md): where another program takes a core it is a third faster than
-    threads inside the small operations of one batch, which then wait for each other; on an idle machine a little slower.
+    threads inside the small operations of one batch, which then wait for each other; else a little slower.
     """
     threads = torch.get_num_threads()
     if _parameters_of(model).device.type != "cpu" or min(threads, n_batches) < 2:
