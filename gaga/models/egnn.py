@@ -59,6 +59,13 @@ class Messages(nn.Module):
         self.att_mlp = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid()) if attention else None
         self.node_mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
+    def gate(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Weight [1, F] and bias [1] of the attention gate, where there is one."""
+        if self.att_mlp is None:
+            return None, None
+        linear = cast(nn.Linear, self.att_mlp[0])
+        return linear.weight, linear.bias
+
 
 class Coordinates(nn.Module):
     """phi_x of one coordinate update; its last layer starts near zero so that x hardly moves at first."""
