@@ -317,4 +317,5 @@ class Trainer:
                     remedy=f"train with {config} {self.space}",
                 )
             network.load_state_dict(dict(start.weights))
-        return network.to(self.device)
+        network.to(self.device).require_kernel()
+        return network
