@@ -15,7 +15,7 @@ from gaga.stats.gaussianity import GaussianityConfig, _test_plan
 from gaga.stats.groups import deal
 from gaga.stats.moments import estimate_moments
 from gaga.stats.reference import run_test
-from gaga.stats.states import data_states
+from gaga.stats.states import DataStates
 
 STEPS = tuple(range(50, 1001, 95))
 
@@ -31,7 +31,7 @@ def main() -> None:
     rates = []
     for _ in range(5):
         start = time.perf_counter()
-        states = data_states(molecules, space, schedule, moments.centred, 0)
+        states = DataStates(molecules, space, schedule, moments.centred, 0)
         run_test(states, plan, resampling, lambda more: None, threads)
         rates.append(n / (time.perf_counter() - start))
     print(f"{len(STEPS)} steps, {threads} threads: {max(rates):.0f} molecules/s at best, median {np.median(rates):.0f}")
