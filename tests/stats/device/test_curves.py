@@ -46,6 +46,15 @@ def test_curves_are_numpys(molecules, space, moments, schedule, distances, devic
     assert sum(done) == 3 * len(molecules)
 
 
+def test_nothing_is_read_back_within_a_chunk(molecules, space, moments, schedule, distances):
+    """On a device without numbers any look at one is an error, and so is a tensor that was left on the CPU."""
+    meta, indices = torch.device("meta"), np.flatnonzero(molecules.n_atoms == 29)
+    states = DataStates(molecules, space, schedule, moments.centred, 1)
+    counts = _Counts(distances, distances.timesteps, states, meta)
+    counts.add(indices, draw(states, indices, distances.timesteps, meta))
+    assert counts.pooled.is_meta
+
+
 @pytest.mark.gpu
 def test_the_host_does_not_wait_within_a_chunk(molecules, space, moments, schedule, distances):
     device, indices = torch.device("cuda"), np.flatnonzero(molecules.n_atoms == 29)

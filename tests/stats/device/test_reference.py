@@ -56,6 +56,19 @@ def test_scores_are_numpys(molecules, space, moments, schedule, plan, device):
         np.testing.assert_allclose(found[..., 1:], information, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [2, 29, 181])
+def test_nothing_is_read_back_within_a_chunk(molecules, space, moments, schedule, plan, n):
+    """On a device without numbers any look at one is an error, and so is a tensor that was left on the CPU."""
+    meta, indices = torch.device("meta"), np.flatnonzero(molecules.n_atoms == n)
+    for states in (
+        DataStates(molecules, space, schedule, moments.centred, 1),
+        GaussianStates(ReferenceGaussian("matched", moments), schedule, molecules.n_atoms, 1),
+    ):
+        scores = score(draw(states, indices, plan.timesteps, meta), plan, 1 << 18)
+        assert scores.shape == (len(indices), len(plan.timesteps), len(plan.blocks), 3)
+        assert scores.is_meta
+
+
 @pytest.mark.gpu
 def test_the_host_does_not_wait_within_a_chunk(molecules, space, moments, schedule, plan):
     device = torch.device("cuda")
