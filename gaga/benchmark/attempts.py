@@ -25,7 +25,8 @@ def attempt(row: Row, prepare: Callable[[], T]) -> T | Row:
     except Refused as error:
         return replace(row, state="refused", note=str(error))
     except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return replace(row, state="unavailable", note="does not fit the memory of the device")
+        pass  # its frames, and what they hold on the device, live until here
     except Exception as error:
         return replace(row, state="refused", note=in_a_line(error))
+    torch.cuda.empty_cache()
+    return replace(row, state="unavailable", note="does not fit the memory of the device")

@@ -43,7 +43,7 @@ def run_benchmark(
     rows: list[Row] = []
     profiles: list[Profile] = []
     for case in cases if request.rounds else ():
-        for n_molecules in request.batches(case.shape, device):
+        for n_molecules in request.batches(case, device):
             more, looks = _measure(request, case, n_molecules, parity, device, progress)
             rows += more
             profiles += looks

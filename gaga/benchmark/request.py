@@ -56,9 +56,10 @@ class Request:
     def _shape(self, shape: Shape) -> Shape:
         return replace(shape, hidden=self.hidden or shape.hidden, n_layers=self.n_layers or shape.n_layers)
 
-    def batches(self, shape: Shape, device: torch.device) -> tuple[int, ...]:
-        """Molecules of each batch."""
-        return self.batch_sizes or (shape.cuda_batches if device.type == "cuda" else shape.cpu_batches)
+    def batches(self, case: Case, device: torch.device) -> tuple[int, ...]:
+        """Molecules of each batch; the sampler cuts batches of its own, and is measured on the most molecules only."""
+        usual = case.shape.cuda_batches if device.type == "cuda" else case.shape.cpu_batches
+        return self.batch_sizes or (usual[-1:] if case.work == "sampling" else usual)
 
 
 def _check_names(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:

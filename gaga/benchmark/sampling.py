@@ -73,7 +73,7 @@ def measure_sampling(
     """
     found = [_prepare(case, v, agreement, n_molecules, device, run) for v, agreement in variants.items()]
     ready = [item for item in found if isinstance(item, Ready)]
-    timed: Iterator[Row] = _by_step(ready, device, rounds, run, progress)
+    timed: Iterator[Row] = _by_step(case, ready, device, rounds, run, progress)
     if full:
         timed = (_in_full(case, item, device, run) for item in ready)
     return [next(timed) if isinstance(item, Ready) else item for item in found]
@@ -113,14 +113,17 @@ def steps_on(device: torch.device) -> tuple[int, int]:
     return _STEPS["cuda" if device.type == "cuda" else "cpu"]
 
 
-def _by_step(ready: list[Ready], device: torch.device, rounds: Rounds, run: Run, progress: Progress) -> Iterator[Row]:
+def _by_step(
+    case: Case, ready: list[Ready], device: torch.device, rounds: Rounds, run: Run, progress: Progress
+) -> Iterator[Row]:
     """Rows extrapolated from the time of a step, and of what comes before and after all steps."""
     if not ready:
         return
+    flops = useful_flops(case.shape.network, _sizes(case, run.molecules, run.seed))
     runs = [step for item in ready for step in (item.short, item.long)]
     seconds = interleave(runs, [item.seconds for item in ready for _ in range(2)], device, rounds, progress)
     for item, short, long in zip(ready, seconds[::2], seconds[1::2], strict=True):
-        yield extrapolated(item.row, short, long, steps_on(device), run)
+        yield extrapolated(item.row, short, long, steps_on(device), run, flops)
 
 
 def extrapolated(
@@ -129,14 +132,19 @@ def extrapolated(
     long: Float64[np.ndarray, " n_rounds"],
     steps: tuple[int, int],
     run: Run,
+    flops: int,
 ) -> Row:
-    """The row of a whole run from the seconds of a short and a long one, by rounds."""
+    """The row of a whole run from the seconds of a short and a long one, by rounds.
+
+    Steps take time by the FLOPs of the run's own sizes (`flops` a step), and what is around them by molecules.
+    """
     per_step = (long - short) / (steps[1] - steps[0])
     if np.median(per_step) <= 0:
         return replace(row, note=f"too short to be measured by {steps[0]} and {steps[1]} steps")
     around = max(0.0, float(np.median(short - steps[0] * per_step)))
     row = with_seconds(row, per_step)
-    whole = (around + run.steps * float(np.median(per_step))) * run.molecules / row.molecules
+    stepping = run.steps * float(np.median(per_step)) * flops / row.useful_flops
+    whole = stepping + around * run.molecules / row.molecules
     return replace(row, **_whole_run(run, whole), extrapolated=True, note=f"from {steps[0]} and {steps[1]} steps")
 
 
