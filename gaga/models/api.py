@@ -28,6 +28,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     kernel: str = "auto",
+    precision: str = "float32",
 ) -> Model:
     """Open a gaga checkpoint, or a folder that EDM's training wrote; without a path, the model that ships with gaga.
 
@@ -36,10 +37,12 @@ def load_model(
         dtype: type of the weights and of what is computed.
         device: where the weights go.
         kernel: how the network runs; all kernels give the same results.
+        precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %.
 
     Raises:
         NotFound: nothing is there.
         InvalidInput: what is there is not a model.
+        Unavailable: the kernel is named and cannot run on this device.
 
     Example:
         >>> from gaga import load_model, sample
@@ -49,12 +52,12 @@ def load_model(
     """
     path = SHIPPED_CHECKPOINT if path is None else Path(path)
     if path.is_dir() and is_edm_folder(path):
-        diffusion, arguments = load_edm(path, dtype=dtype, device=device, kernel=kernel)
+        diffusion, arguments = load_edm(path, dtype=dtype, device=device, kernel=kernel, precision=precision)
         return Model(
             diffusion.network, diffusion.schedule, diffusion.space,
             max_t=diffusion.schedule.T, moments=None, dataset=str(arguments["dataset"]),
         )  # fmt: skip
-    return load_checkpoint(model_file(path)).model(dtype=dtype, device=device, kernel=kernel)
+    return load_checkpoint(model_file(path)).model(dtype=dtype, device=device, kernel=kernel, precision=precision)
 
 
 def sample(

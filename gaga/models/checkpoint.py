@@ -18,6 +18,7 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.kernels import resolve_kernel
 from gaga.models.model import Model
 from gaga.noise import Moments, Schedule
 
@@ -55,12 +56,22 @@ class Checkpoint:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def model(
-        self, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", kernel: str = "auto"
+        self,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        kernel: str = "auto",
+        precision: str = "float32",
     ) -> Model:
-        """The model, ready to predict and to sample."""
-        network = EGNN(self.network, kernel)
+        """The model, ready to predict and to sample.
+
+        Raises:
+            Unavailable: the kernel is named and cannot run on this device.
+        """
+        network = EGNN(self.network, kernel, precision)
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        resolve_kernel(kernel, torch.device(device))
         return Model(network, self.schedule, self.space, max_t=self.max_t, moments=self.moments, dataset=self.dataset)
 
 

@@ -51,7 +51,12 @@ def is_edm_folder(path: Path) -> bool:
 
 
 def load_edm(
-    folder: Path, *, dtype: torch.dtype, device: torch.device | str = "cpu", kernel: str = "auto"
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    kernel: str = "auto",
+    precision: str = "float32",
 ) -> tuple[Diffusion, dict[str, Any]]:
     """The model of an EDM folder, and its arguments as a plain dict.
 
@@ -70,7 +75,7 @@ def load_edm(
         include_charges=bool(arguments["include_charges"]),
         centred_features=not arguments["include_charges"],
     )
-    network = EGNN(_network_config(arguments, space), kernel)
+    network = EGNN(_network_config(arguments, space), kernel, precision)
     weights = {_our_name(k): v for k, v in state.items() if k.startswith("dynamics.egnn.")}
     try:
         network.load_state_dict(weights)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gaga.base.errors import InvalidInput
-from gaga.models.kernels import resolve_kernel
+from gaga.models.kernels import KernelName, check_choice, resolve_kernel
 from gaga.models.layout import Layout
 
 Aggregation = Literal["sum", "mean"]
@@ -59,6 +59,13 @@ class Messages(nn.Module):
         self.att_mlp = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid()) if attention else None
         self.node_mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
+    def gate(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Weight [1, F] and bias [1] of the attention gate, where there is one."""
+        if self.att_mlp is None:
+            return None, None
+        linear = cast(nn.Linear, self.att_mlp[0])
+        return linear.weight, linear.bias
+
 
 class Coordinates(nn.Module):
     """phi_x of one coordinate update; its last layer starts near zero so that x hardly moves at first."""
@@ -89,12 +96,17 @@ class EGNN(nn.Module):
     """Columns [A, 3 + F] of packed molecules and a time for each -> the same shape; equivariant under E(3).
 
     Rotations, reflections and permutations of the input do the same to the output; translations do not change it.
+
+    Args:
+        config: its shape.
+        kernel: how it runs (gaga.models.kernels); all kernels have the same parameters and the same results.
+        precision: of the operands of matrix products; sums, coordinates and distances keep the parameters' type.
     """
 
-    def __init__(self, config: EGNNConfig, kernel: str = "auto") -> None:
+    def __init__(self, config: EGNNConfig, kernel: str = "auto", precision: str = "float32") -> None:
         super().__init__()
-        self.config = config
-        self.kernel, self._run = resolve_kernel(kernel)
+        check_choice(kernel, precision)
+        self.config, self.precision, self._asked = config, precision, kernel
         width = config.features + int(config.condition_time)
         self.embedding = nn.Linear(width, config.hidden)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -108,7 +120,16 @@ class EGNN(nn.Module):
             t: time in [0, 1] of each molecule.
             layout: sizes of the molecules.
         """
-        return self._run(self, z, t, layout)
+        return resolve_kernel(self._asked, z.device)[1](self, z, t, layout)
+
+    @property
+    def kernel(self) -> KernelName:
+        """The kernel that runs on the device where the parameters are.
+
+        Raises:
+            Unavailable: it was asked for by name and cannot run there.
+        """
+        return resolve_kernel(self._asked, self.embedding.weight.device)[0]
 
     def layers(self) -> Iterator[Block]:
         """The blocks, in order."""

@@ -41,8 +41,7 @@ class Objective:
         x, layout = columns.batch(members)
         t, eps = self._draw(x, layout, step, stream)
         widest = int(layout.n_atoms.max()) if self.recipe.padded_denominator else None
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            return diffusion.loss(x, eps, t, layout, widest)
+        return diffusion.loss(x, eps, t, layout, widest)
 
     def validation_loss(self, diffusion: Diffusion, columns: Columns, max_molecules: int = 2000) -> float:
         """Mean objective over the first validation molecules, always with the same noise; NaN if there are none."""

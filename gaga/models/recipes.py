@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 from gaga.base.errors import InvalidInput
 from gaga.data.features import EDM_FACTORS
+from gaga.models.kernels import Precision
 
-Precision = Literal["float32", "bfloat16"]
 LearningRateSchedule = Literal["constant", "cosine"]
 Clipping = Literal["adaptive", "none"]
 

@@ -220,7 +220,7 @@ class Trainer:
 
     def model(self) -> Model:
         """The averaged weights as a model."""
-        network = EGNN(self.network.config, self.network.kernel)
+        network = EGNN(self.network.config, self.network.kernel, self.recipe.precision)
         network.load_state_dict({name: value.clone() for name, value in self.ema.items()})
         network = network.to(self.device).eval().requires_grad_(False)
         return Model(network, self.diffusion.schedule, self.space, max_t=self.recipe.max_t, moments=self.moments,
@@ -307,7 +307,7 @@ class Trainer:
                             inv_sublayers=recipe.inv_sublayers)  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = EGNN(config, kernel)
+            network = EGNN(config, kernel, recipe.precision)
         if init_from is not None:
             start = load_checkpoint(init_from)
             if start.network != config or start.space != self.space:

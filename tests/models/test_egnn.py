@@ -98,11 +98,16 @@ def test_parameters_of_the_published_size():
 
 
 def test_a_kernel_that_cannot_run_is_refused_by_name_and_auto_falls_back():
-    assert resolve_kernel("auto")[0] == "torch"
+    cpu = torch.device("cpu")
+    assert resolve_kernel("auto", cpu)[0] == "torch"
     with pytest.raises(Unavailable, match="triton"):
-        resolve_kernel("triton")
+        resolve_kernel("triton", cpu)
     with pytest.raises(InvalidInput, match="unknown kernel"):
-        resolve_kernel("fast")
+        resolve_kernel("fast", cpu)
+    with pytest.raises(InvalidInput, match="unknown precision"):
+        EGNN(EGNNConfig(features=5), precision="float16")
+    with pytest.raises(Unavailable, match="float32 only"):
+        EGNN(EGNNConfig(features=5), "naive", "bfloat16")
 
 
 def test_shapes_that_make_no_sense_are_refused():

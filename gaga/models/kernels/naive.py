@@ -36,7 +36,7 @@ def run_naive(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], 
 
 
 def _padding(layout: Layout, z: Tensor) -> tuple[Tensor, Float[Tensor, "M N"], Int64[Tensor, " A"]]:
-    widest = int(layout.n_atoms.max())
+    widest = layout.pad_to or int(layout.n_atoms.max())
     rows = torch.arange(len(layout) * widest, device=z.device).reshape(len(layout), widest)
     real = torch.arange(widest, device=z.device) < layout.sizes[:, None]
     return rows, real.to(z.dtype), rows[real]

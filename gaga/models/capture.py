@@ -1,0 +1,48 @@
+"""A step that is the same every time, recorded once as a CUDA graph and replayed; on other devices simply called."""
+
+from collections.abc import Callable
+
+import torch
+
+_WARMUP = 3  # calls on a side stream before a recording, as torch asks for (libraries set themselves up in them)
+
+
+class Replay:
+    """Calls a function without arguments that reads and writes tensors which stay where they are.
+
+    The first calls on a CUDA device run as they are; then the function is recorded, and from there on the recording is
+    replayed. Each call is one execution, recorded or not, so that a training step may be given to it.
+
+    Args:
+        function: does its work in place, never waits for the device, and always does the same to the same shapes.
+        device: where its tensors are.
+        enabled: false calls the function every time, on any device.
+    """
+
+    def __init__(self, function: Callable[[], None], device: torch.device, *, enabled: bool = True) -> None:
+        self._function = function
+        self._records = enabled and device.type == "cuda"
+        self._device = device
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        """Execute the function once."""
+        if not self._records:
+            self._function()
+        elif self._calls < _WARMUP:
+            self._aside()
+        else:
+            if self._graph is None:
+                self._graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self._graph):
+                    self._function()
+            self._graph.replay()
+        self._calls += 1
+
+    def _aside(self) -> None:
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            self._function()
+        torch.cuda.current_stream(self._device).wait_stream(stream)

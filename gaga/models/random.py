@@ -1,0 +1,55 @@
+"""The random numbers of gaga.base.rng, drawn on the device: the same words, keyed by (seed, molecule, step).
+
+Philox-4x32-10 (Salmon et al. 2011) in 64-bit integer arithmetic, whose products wrap around: their low and high words
+are exact. Nothing here waits for the device, and the stream may be a tensor, so that a CUDA graph can count steps.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_LOW = 0xFFFFFFFF
+_ROUNDS = 10
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox-4x32-10 of four 32-bit words held in int64, of shapes that broadcast, under a 64-bit seed."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = seed & _LOW, seed >> 32
+    for _ in range(_ROUNDS):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = ((p1 >> 32) & _LOW) ^ c1 ^ k0, p1 & _LOW, ((p0 >> 32) & _LOW) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+    return c0, c1, c2, c3
+
+
+def normals(
+    seed: int, molecules: Int64[Tensor, " A"], place: Int64[Tensor, " A"], columns: int, stream: int | Int64[Tensor, ""]
+) -> Float[Tensor, "A columns"]:
+    """Standard normal numbers in float64, those of gaga.base.rng.normals.
+
+    Args:
+        seed: seed of the run.
+        molecules: key of each row's molecule.
+        place: number of each row within its molecule.
+        columns: numbers for each row.
+        stream: what they are drawn for, a number or a tensor of no dimensions on the device.
+    """
+    element = place[:, None] * columns + torch.arange(columns, device=place.device)
+    key = molecules[:, None]
+    words = philox((element >> 2, torch.zeros_like(key) + stream, key & _LOW, key >> 32), seed)
+    second = (element & 2) > 0
+    radius = torch.sqrt(-2.0 * torch.log((torch.where(second, words[2], words[0]).double() + 0.5) / 2.0**32))
+    angle = torch.where(second, words[3], words[1]).double() * (2.0 * math.pi / 2.0**32)
+    return radius * torch.where((element & 1) > 0, torch.sin(angle), torch.cos(angle))
+
+
+def uniforms(seed: int, molecules: Int64[Tensor, " M"], stream: int | Int64[Tensor, ""]) -> Float[Tensor, " M"]:
+    """One uniform number in (0, 1) for each molecule key, in float64, those of gaga.base.rng.uniforms."""
+    zero = torch.zeros_like(molecules)
+    words = philox((zero, zero + stream, molecules & _LOW, molecules >> 32), seed)
+    return (words[0].double() + 0.5) / 2.0**32
