@@ -16,7 +16,8 @@ from gaga.benchmark.sampling import Run, measure_sampling
 from gaga.benchmark.shapes import Case
 from gaga.benchmark.steps import measure_steps
 from gaga.benchmark.timing import Rounds
-from gaga.benchmark.variants import ORACLE, PRECISIONS, make_variants
+from gaga.benchmark.variants import ORACLE, make_variants
+from gaga.models.kernels import PRECISIONS
 
 SAMPLED_MOLECULES = 10_000
 

@@ -57,7 +57,10 @@ def _edge_networks(config: "EGNNConfig") -> int:
 
 
 def count_flops(run: Callable[[], None]) -> int:
-    """FLOPs of the matrix products that a call does, gradients included, as torch counts them; it runs once."""
+    """FLOPs of the matrix products that a call does, gradients included, as torch counts them; it runs once.
+
+    torch counts in the calling thread alone: what runs on threads of its own must be on one thread.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

@@ -6,8 +6,7 @@ import torch
 
 from gaga.base.errors import InvalidInput
 from gaga.benchmark.shapes import Case, Shape, find_case
-from gaga.benchmark.variants import PRECISIONS
-from gaga.models.kernels import KERNELS
+from gaga.models.kernels import KERNELS, PRECISIONS
 
 TIMED_KERNELS = tuple(kernel for kernel in KERNELS if kernel != "auto")
 

@@ -1,6 +1,7 @@
 """Rows of `train` and `forward`: one batch, every kernel prepared, then timed in turn."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,11 +17,11 @@ from gaga.benchmark.parity import Agreement
 from gaga.benchmark.profiling import profile_step
 from gaga.benchmark.report import Profile, Row, with_seconds
 from gaga.benchmark.shapes import Case
-from gaga.benchmark.timing import Rounds, interleave, seconds_of
+from gaga.benchmark.timing import Rounds, interleave, one_thread, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, forward_step, train_step
 
-_COUNTED = ("naive", "torch")  # run by torch's own operators, which it can count
+_COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
 _SHARE = 0.6  # of the free memory that a padded step may take
 
 
@@ -81,7 +82,8 @@ def fitting(case: Case, variant: Variant, batch: Batch, available: int | None) -
 def _first_runs(step: Step, row: Row, variant: Variant, device: torch.device, pool: Pool | None) -> Ready:
     """Run the step for the first times: counting, measuring its memory, and on CUDA recording it."""
     if variant.kernel in _COUNTED:
-        row = replace(row, counted_flops=count_flops(step))
+        with nullcontext() if variant.is_oracle else one_thread():
+            row = replace(row, counted_flops=count_flops(step))
     else:
         step()
     taken: list[float] = []

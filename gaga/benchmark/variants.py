@@ -1,19 +1,16 @@
 """The ways of running a network that are held against each other, and the one place where they are opened."""
 
-import inspect
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga.base.errors import Unavailable
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.layout import Layout
 
 ORACLE = "naive"
-PRECISIONS = ("float32", "bfloat16")
 _HEAD_GAIN = 0.03
 
 
@@ -56,7 +53,7 @@ def open_network(config: EGNNConfig, variant: Variant, device: torch.device, *, 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _construct(config, variant)
+        network = EGNN(config, variant.kernel, variant.precision)
         for block in network.layers():
             last = cast(torch.nn.Linear, block.coordinates.coord_mlp[4])
             torch.nn.init.xavier_uniform_(last.weight, gain=_HEAD_GAIN)
@@ -65,24 +62,6 @@ def open_network(config: EGNNConfig, variant: Variant, device: torch.device, *, 
     return network
 
 
-def _construct(config: EGNNConfig, variant: Variant) -> EGNN:
-    options: dict[str, Any] = {"precision": variant.precision}
-    if "precision" not in inspect.signature(EGNN).parameters:
-        if variant.precision != "float32":
-            raise Unavailable(f"this version of gaga runs networks in float32 only, not in {variant.precision}")
-        options = {}
-    return EGNN(config, variant.kernel, **options)
-
-
 def layout_for(n_atoms: Int64[np.ndarray, " M"], variant: Variant, device: torch.device) -> Layout:
-    """Where the atoms of a batch lie, padded as the variant says.
-
-    Raises:
-        Unavailable: this version of gaga cannot pad further than to the largest molecule.
-    """
-    if variant.pad_to is None:
-        return Layout.of(n_atoms, device)
-    options: dict[str, Any] = {"pad_to": variant.pad_to}
-    if "pad_to" not in inspect.signature(Layout.of).parameters:
-        raise Unavailable("this version of gaga pads to the largest molecule of a batch only")
-    return Layout.of(n_atoms, device, **options)
+    """Where the atoms of a batch lie, padded as the variant says."""
+    return Layout.of(n_atoms, device, pad_to=variant.pad_to)

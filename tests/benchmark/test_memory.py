@@ -54,7 +54,7 @@ def test_what_is_available_is_the_least_of_machine_and_container(monkeypatch, tm
 
 
 def test_padded_bytes():
-    """64 molecules of 24 atoms at most, 18 edge networks: 6 GB of activations, as plain PyTorch was measured to keep."""
+    """64 molecules of up to 24 atoms, 18 edge networks: 6 GB of activations, as plain PyTorch was measured to keep."""
     config = EGNNConfig(features=5)
     sizes = np.array([18] * 63 + [24])
     assert padded_bytes(config, sizes, None, training=True) == pytest.approx(5.4e9, rel=0.02)

@@ -44,7 +44,7 @@ def test_draws_follow_the_histogram_and_the_seed():
     counts = np.array([0, 0, 10, 0, 30])
     sizes = draw_sizes(counts, 400, seed=1)
     assert np.bincount(sizes, minlength=5).tolist() == [0, 0, 100, 0, 300]
-    assert set(draw_sizes(counts, 1, seed=k)[0] for k in range(40)) == {2, 4}
+    assert {draw_sizes(counts, 1, seed=k)[0] for k in range(40)} == {2, 4}
     assert (draw_sizes(counts, 400, seed=1) == sizes).all()
     assert (draw_sizes(counts, 400, seed=2) != sizes).any()
     assert (np.diff(sizes) != 0).sum() > 10  # in random order

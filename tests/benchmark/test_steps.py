@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from gaga.base.errors import Unavailable
 from gaga.benchmark import steps
@@ -42,6 +43,20 @@ def test_every_kernel_is_timed_and_counted(work):
     assert rows[1].counted_flops < rows[0].counted_flops
     assert [profile.kernel for profile in profiles] == ["naive", "torch"]
     assert seen[-1] == "round 2 of 2"
+
+
+def test_counting_sees_the_work_of_every_thread():
+    case = tiny_case("qm9-train")
+    counted = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            (row,), _ = measure_steps(case, batch_of(case), {TORCH: AGREES}, CPU, Rounds(n=1))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+        counted.append(row.counted_flops)
+    assert counted[0] == counted[1] > 0
 
 
 def test_a_kernel_that_disagrees_is_not_run(monkeypatch):

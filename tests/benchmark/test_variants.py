@@ -1,14 +1,9 @@
-import inspect
-
 import numpy as np
 import pytest
 import torch
 
 from gaga.base.errors import InvalidInput, Unavailable
-from gaga.benchmark import variants
 from gaga.benchmark.variants import Variant, layout_for, make_variants, open_network
-from gaga.models.egnn import EGNN
-from gaga.models.layout import Layout
 from tests.benchmark.conftest import CPU, TINY
 
 CONFIG = TINY["qm9"].network
@@ -45,25 +40,10 @@ def test_coordinates_matter():
     assert network.blocks[0].coordinates.coord_mlp[4].weight.abs().max() > 0.005
 
 
-def test_an_older_network_without_precision_runs_in_float32_alone(monkeypatch):
-    class Old(EGNN):
-        def __init__(self, config, kernel="auto"):
-            super().__init__(config, kernel)
-
-    monkeypatch.setattr(variants, "EGNN", Old)
-    open_network(CONFIG, Variant(kernel="torch"), CPU)
-    with pytest.raises(Unavailable, match="float32 only, not in bfloat16"):
-        open_network(CONFIG, Variant(kernel="torch", precision="bfloat16"), CPU)
-
-
-def test_a_newer_network_is_told_its_precision(monkeypatch):
-    class New(EGNN):
-        def __init__(self, config, kernel="auto", precision="float32"):
-            super().__init__(config, kernel)
-            self.told = precision
-
-    monkeypatch.setattr(variants, "EGNN", New)
-    assert open_network(CONFIG, Variant(kernel="torch", precision="bfloat16"), CPU).told == "bfloat16"
+def test_networks_have_the_precision_of_the_variant():
+    assert open_network(CONFIG, Variant(kernel="torch", precision="bfloat16"), CPU).precision == "bfloat16"
+    with pytest.raises(Unavailable, match="naive kernel runs in float32 only"):
+        open_network(CONFIG, Variant(kernel="naive", precision="bfloat16"), CPU)
 
 
 def test_unknown_kernels_are_named():
@@ -71,7 +51,6 @@ def test_unknown_kernels_are_named():
         open_network(CONFIG, Variant(kernel="fast"), CPU)
 
 
-@pytest.mark.skipif("pad_to" not in inspect.signature(Layout.of).parameters, reason="layouts cannot pad further here")
 def test_padding_further_changes_no_result():
     sizes = np.array([2, 5])
     variant = Variant(kernel="naive", pad_to=29)
@@ -80,15 +59,3 @@ def test_padding_further_changes_no_result():
     wide, narrow = layout_for(sizes, variant, CPU), layout_for(sizes, Variant(kernel="naive"), CPU)
     assert wide.pad_to == 29
     torch.testing.assert_close(network(z, t, wide), network(z, t, narrow))
-
-
-def test_an_older_layout_cannot_pad(monkeypatch):
-    class Old:
-        @classmethod
-        def of(cls, n_atoms, device="cpu"):
-            return Layout.of(n_atoms, device)
-
-    monkeypatch.setattr(variants, "Layout", Old)
-    assert len(layout_for(np.array([2]), Variant(kernel="naive"), CPU)) == 1
-    with pytest.raises(Unavailable, match="pads to the largest molecule"):
-        layout_for(np.array([2]), Variant(kernel="naive", pad_to=29), CPU)
