@@ -1,5 +1,6 @@
 """What the device can do at best: a large matrix product measured in the same run, beside the data sheet's figure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,11 @@ def measure_floors(device: torch.device, precisions: tuple[str, ...]) -> tuple[F
         return tuple(Floor(precision=p, flops=flops, how=how, datasheet=sheet) for p in precisions)
     measured = {p: _fastest(device, getattr(torch, p)) for p in precisions}
     return tuple(Floor(precision=p, flops=flops, how=how, datasheet=None) for p, (flops, how) in measured.items())
+
+
+def fastest(measured: Sequence[tuple[Floor, ...]]) -> tuple[Floor, ...]:
+    """Of several measurements in a run, the fastest in each precision: what other programs took is not the device's."""
+    return tuple(max(same, key=lambda floor: floor.flops) for same in zip(*measured, strict=True))
 
 
 def datasheet_flops(name: str) -> float | None:

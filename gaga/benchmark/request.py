@@ -70,7 +70,7 @@ def _check_names(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> N
 QUICK = Request(
     cases=("qm9-train", "qm9-forward"),
     kernels=("naive", "torch", "triton"),
-    batch_sizes=(16,),
+    batch_sizes=(12,),
     rounds=3,
     budget_s=12.0,
 )

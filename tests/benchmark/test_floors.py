@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gaga.benchmark import floors
-from gaga.benchmark.floors import datasheet_flops, measure_floors
+from gaga.benchmark.floors import Floor, datasheet_flops, fastest, measure_floors
 from tests.benchmark.conftest import CPU
 
 
@@ -44,6 +44,14 @@ def test_a_large_product_is_left_out_where_it_would_take_long(monkeypatch):
     monkeypatch.setattr(floors, "_rate", rate)
     measure_floors(CPU, ("bfloat16",))
     assert sides == [512]
+
+
+def test_the_fastest_of_several_measurements_counts():
+    def floors_of(*rates):
+        return tuple(Floor(precision=p, flops=r, how=f"{r}", datasheet=None) for p, r in zip("fb", rates, strict=True))
+
+    found = fastest([floors_of(1.0, 9.0), floors_of(3.0, 2.0), floors_of(2.0, 8.0)])
+    assert [(floor.precision, floor.flops, floor.how) for floor in found] == [("f", 3.0, "3.0"), ("b", 9.0, "9.0")]
 
 
 @pytest.mark.gpu

@@ -29,6 +29,7 @@ def test_a_smaller_network_for_a_rehearsal():
 def test_quick_compiles_nothing():
     assert "compile" not in QUICK.kernels
     assert QUICK.budget_s < 60
+    assert QUICK.rounds < Request().rounds
 
 
 @pytest.mark.parametrize(
