@@ -62,6 +62,15 @@ def whole_run(case: str, kernel: str, *, extrapolated: bool) -> Callable[[Found]
     return find
 
 
+def longer_run(found: Found) -> Iterator[Figure]:
+    """Seconds of a sampling run of QM9 over all 1,000 steps, by those of the run that was done."""
+    for row in found["rows"]:
+        if (row["case"], row["kernel"], row["extrapolated"]) == ("qm9-sampling", "triton", False) and row[
+            "run_seconds"
+        ]:
+            yield row["run_seconds"] * 1000 / row["run_steps"], row["floor"]
+
+
 def sampler_step(found: Found) -> Iterator[Figure]:
     """Milliseconds of a step of the sampler for a thousand molecules."""
     for row in found["rows"]:
@@ -105,6 +114,7 @@ TARGETS = (
     Target(what="one sampler step, 1,000 QM9 molecules", unit="ms", must=4.0, find=sampler_step, at_most=True),
     Target(what="10,000 QM9 molecules, 550 steps, run in full", unit="s", must=22, at_most=True,
            find=whole_run("qm9-sampling", "triton", extrapolated=False)),
+    Target(what="the same over 1,000 steps, in proportion", unit="s", must=40, at_most=True, find=longer_run),
     Target(what="10,000 GEOM molecules, 650 steps, extrapolated", unit="s", must=80, at_most=True,
            find=whole_run("geom-sampling", "triton", extrapolated=True)),
     Target(what="GEOM train, batch 256, triton", unit="mol/s", must=18e3, find=rate("geom-train", 256, "triton")),

@@ -30,7 +30,6 @@ class Ready:
     """A step that has run, with what was found when it did, and about how long it takes."""
 
     row: Row
-    variant: Variant
     step: Step
     seconds: float
 
@@ -90,9 +89,7 @@ def _first_runs(step: Step, row: Row, variant: Variant, device: torch.device, po
     memory = peak_memory(lambda: taken.append(seconds_of(step, device)), device)
     run, note = (step, "") if variant.is_oracle else captured(step, device, pool)
     seconds = seconds_of(run, device) if run is not step else taken[0]
-    return Ready(
-        row=replace(row, state="measured", memory=memory, note=note), variant=variant, step=run, seconds=seconds
-    )
+    return Ready(row=replace(row, state="measured", memory=memory, note=note), step=run, seconds=seconds)
 
 
 def measure_steps(

@@ -24,6 +24,7 @@ def a_row(**changes):
         "case": "qm9-train", "batch": 1024, "molecules": 1024, "kernel": "triton", "precision": "bfloat16",
         "state": "measured", "note": "", "seconds": 0.016, "molecules_per_second": 64_000.0, "floor": 0.215,
         "memory": 6e9, "times_naive": 50.0, "times_padded": None, "extrapolated": False, "run_seconds": None,
+        "run_steps": None,
     }  # fmt: skip
     return {**about, **changes}
 
@@ -58,11 +59,12 @@ def test_the_latest_figure_counts(campaign_table):
 
 
 def test_sampling_edges_and_errors(campaign_table):
-    run = a_row(case="qm9-sampling", molecules=10_000, seconds=0.03, run_seconds=16.5, floor=0.37)
+    run = a_row(case="qm9-sampling", molecules=10_000, seconds=0.03, run_seconds=16.5, run_steps=550, floor=0.37)
     profile = {"case": "qm9-forward", "kernel": "triton", "molecules": 2048, "edge_rate": 300e12}
     agreement = {"shape": "qm9", "kernel": "triton", "precision": "bfloat16", "output": 4e-3, "equivariance": 5e-3}
     rows = shown(campaign_table, benchmark_of(run, profiles=[profile], parity=[agreement]))
     assert rows["10,000 QM9 molecules, 550 steps, run in full"] == ("16.5 s", "37.0 %", "reached")
+    assert rows["the same over 1,000 steps, in proportion"] == ("30 s", "37.0 %", "reached")
     assert rows["one sampler step, 1,000 QM9 molecules"] == ("3 ms", "37.0 %", "reached")
     assert rows["fused edge kernels forward, batch 2048"] == ("300 TFLOP/s", "37.5 %", "reached")
     assert rows["check in bfloat16, outputs against float64"][2] == "reached"
