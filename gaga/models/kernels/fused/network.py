@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gaga.models.egnn import EGNN, Coordinates
     from gaga.models.egnn import Messages as MessageLayer
 
-_WIDTHS = {torch.bfloat16: (16, 32, 64, 128, 256), torch.float32: (16, 32, 64, 128)}
+_WIDTHS = {torch.bfloat16: (16, 32, 64, 128, 256), torch.float32: (16, 32, 64)}  # 128 wide in float32 spills
 
 
 def why_not(network: "EGNN") -> str | None:
@@ -37,9 +37,9 @@ def why_not(network: "EGNN") -> str | None:
 
 
 def shared_memory(network: "EGNN") -> int:
-    """Bytes that a program of an edge kernel takes: W2, a tile of operands, and a little (as compiled for sm_80)."""
-    width = network.config.hidden
-    return (width * width + TILE * width) * _product_type(network).itemsize + 1024
+    """Bytes that a program of an edge kernel takes: W2, a tile of operands, and a little; float32 is kept in halves."""
+    width, dtype = network.config.hidden, _product_type(network)
+    return (width * width + TILE * width) * dtype.itemsize * (2 if dtype == torch.float32 else 1) + 1024
 
 
 def run_fused(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:

@@ -105,7 +105,7 @@ def test_what_the_kernels_cannot_do_is_said():
 
     for config, precision, why in [
         (EGNNConfig(features=5, hidden=48), "bfloat16", "this one has 48"),
-        (EGNNConfig(features=5, hidden=256), "float32", "this one has 256"),
+        (EGNNConfig(features=5, hidden=128), "float32", "this one has 128"),
         (EGNNConfig(features=5, hidden=32, attention=False), "float32", "attention"),
     ]:
         with pytest.raises(Unavailable, match=why):
@@ -132,7 +132,7 @@ def test_device_in_bfloat16(run, case):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("case", [replace(c, hidden=128) for c in DEVICE_CASES], ids=str)
+@pytest.mark.parametrize("case", [replace(c, hidden=64) for c in DEVICE_CASES], ids=str)
 def test_device_in_float32(run, case):
     """Three TF32 products for one of float32."""
     assert_close(case.results(run, torch.float32, device="cuda"), oracle(case), 2e-4)
