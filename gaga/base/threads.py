@@ -1,10 +1,13 @@
-"""An ordered map over a few threads: array operations of numpy and torch release the interpreter's lock."""
+"""An ordered map over a few threads, and work done ahead in one.
+
+Array operations of numpy and torch release the interpreter's lock.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,5 +36,26 @@ def map_in_threads(
         finally:
             if stop is not None:
                 stop.set()
+            for future in pending:
+                future.cancel()
+
+
+def ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
+    """The same items in the same order, made in a thread of their own, up to `depth` before they are asked for.
+
+    An error in making one is raised where that one is asked for.
+    """
+    iterator, end = iter(items), object()
+
+    def following() -> Any:
+        return next(iterator, end)
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = deque(pool.submit(following) for _ in range(depth))
+        try:
+            while (item := pending.popleft().result()) is not end:
+                pending.append(pool.submit(following))
+                yield item
+        finally:
             for future in pending:
                 future.cancel()

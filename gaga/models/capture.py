@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-_WARMUP = 3  # calls on a side stream before a recording, as torch asks for (libraries set themselves up in them)
+WARMUP = 3  # calls on a side stream before a recording, as torch asks for (libraries set themselves up in them)
 
 
 class Replay:
@@ -30,7 +30,7 @@ class Replay:
         """Execute the function once."""
         if not self._records:
             self._function()
-        elif self._calls < _WARMUP:
+        elif self._calls < WARMUP:
             self._aside()
         else:
             if self._graph is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KernelName = Literal["auto", "naive", "torch", "compile", "triton"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
+STATIC: frozenset[KernelName] = frozenset({"triton"})  # read a batch through Layout.tensors() only: may be recorded
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 log = logging.getLogger(__name__)
