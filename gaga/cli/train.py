@@ -123,7 +123,8 @@ def train(
     """Train EDM's network on steps 0 to T* of the diffusion; the schedule stays as it is.
 
     The run's folder holds model.safetensors (the averaged weights, all that sampling needs), state.safetensors (what
-    --resume needs) and metrics.jsonl. Interrupt it at any time: the step is finished and saved.
+    --resume needs) and metrics.jsonl. Interrupt it at any time: the step is finished and saved (on a GPU, up to 32 of
+    them). Under torchrun --nproc-per-node=N -m gaga train ..., N processes share each batch.
     """
     given = {key: value for key, value in locals().items() if key in _recipe_names()}
     options.use_threads(threads)

@@ -90,16 +90,23 @@ class Batch:
         """The same on a device."""
         if device == self.rows.device:
             return self
-        mine = {name: value.to(device) for name, value in self.tensors().items()}
-        layout = replace(self.layout, sizes=mine["sizes"], molecule=mine["molecule"])
-        return Batch(mine["rows"], mine["keys"], mine["t"], mine["weights"], layout)
+
+        def sent(value: Tensor) -> Tensor:
+            return _departing(value, device).to(device, non_blocking=device.type == "cuda")
+
+        layout = replace(self.layout, sizes=sent(self.layout.sizes), molecule=sent(self.layout.molecule))
+        return Batch(sent(self.rows), sent(self.keys), sent(self.t), sent(self.weights), layout)
 
     def copy_(self, other: "Batch") -> None:
         """Take over another batch of the same capacity in place, without waiting for the device."""
         theirs = other.tensors()
         for name, mine in self.tensors().items():
-            source = theirs[name].pin_memory() if mine.is_cuda else theirs[name]
-            mine.copy_(source, non_blocking=True)
+            mine.copy_(_departing(theirs[name], mine.device), non_blocking=mine.is_cuda)
+
+
+def _departing(value: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host where a copy to the device may leave from without being waited for."""
+    return value.pin_memory() if device.type == "cuda" else value
 
 
 def _extended(values: np.ndarray, length: int) -> Tensor:

@@ -15,6 +15,10 @@ from gaga.base.errors import GagaError, Unavailable
 T = TypeVar("T")
 
 
+class RankLost(Unavailable):
+    """Another process of the same run has ended or does not answer."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among `size` that were started together; `rank` 0 speaks for all.
@@ -49,8 +53,9 @@ class Ranks:
         backend = "nccl" if device.type == "cuda" else "gloo"
         try:
             torch.distributed.init_process_group(
-                backend, rank=self.rank, world_size=self.size, timeout=datetime.timedelta(seconds=timeout_s)
-            )
+                backend, rank=self.rank, world_size=self.size, timeout=datetime.timedelta(seconds=timeout_s),
+                device_id=device if device.type == "cuda" else None,
+            )  # fmt: skip
         except (RuntimeError, ValueError) as error:
             raise Unavailable(
                 f"rank {self.rank} of {self.size} could not reach the others: {error}",
@@ -61,7 +66,7 @@ class Ranks:
         """The sum of everyone's tensor, in place.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size > 1:
             with _someone_missing(self):
@@ -72,7 +77,7 @@ class Ranks:
         """Rank 0's numbers for everyone's tensors, in place.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size > 1:
             with _someone_missing(self):
@@ -83,7 +88,7 @@ class Ranks:
         """What rank 0 computes; everyone gets it, or raises the error that rank 0 met.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size == 1:
             return compute()
@@ -104,7 +109,7 @@ class Ranks:
         """Until everyone is here.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size > 1:
             with _someone_missing(self):
@@ -135,7 +140,7 @@ def _someone_missing(ranks: Ranks) -> Iterator[None]:
         yield
     except RuntimeError as error:
         said = re.sub(r"^\[[^\]]*\] *", "", str(error).splitlines()[0]).split(". ")[0]
-        raise Unavailable(
+        raise RankLost(
             f"rank {ranks.rank} of {ranks.size} lost the others",
             received=said.rstrip("."),
             remedy="the same command with --resume goes on from what was saved last",

@@ -47,8 +47,8 @@ class Stepper:
         self._capacity = self._first_capacity() if self.records else None
         self._batch: Batch | None = None
         self._replay = Replay(self._whole, self.device, enabled=self.records)
-        self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         exact = exact_device(self.device)
+        self._step = torch.zeros((), dtype=torch.int64, device=exact)
         self._history = torch.zeros(REMEMBERED, 4, dtype=torch.float64, device=exact)
 
     def prepare(self, members: Int64[np.ndarray, " B"], step: int) -> Batch:
@@ -87,8 +87,7 @@ class Stepper:
     def _whole(self) -> None:
         total = self.ranks.sum(self.gradient())
         outcome = self.optimiser.apply(total[:-1], total[-1])
-        place = (self._step % REMEMBERED).to(outcome.device).reshape(1)
-        self._history.index_copy_(0, place, outcome[None])
+        self._history.index_copy_(0, (self._step % REMEMBERED).reshape(1), outcome[None])
 
     def gradient(self) -> Float[Tensor, " P_plus_1"]:
         """The gradient of this process's share of the loss by all parameters, and that share itself, side by side."""

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int64
 
 from gaga import __version__
-from gaga.base.errors import Conflict, GagaError, Unavailable
+from gaga.base.errors import Conflict, GagaError
 from gaga.base.progress import Progress, silent
 from gaga.base.threads import ahead
 from gaga.data.dataset import Dataset
@@ -32,7 +32,7 @@ from gaga.models.measuring import Metrics, Window, drop_rows_after, read_rows, s
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
-from gaga.models.ranks import ALONE, Ranks
+from gaga.models.ranks import ALONE, RankLost, Ranks
 from gaga.models.recipes import Recipe
 from gaga.models.stepping import REMEMBERED, Stepper
 from gaga.models.training_state import Counters, TrainingState, differences, write_skipped_step
@@ -136,7 +136,7 @@ class Trainer:
         Raises:
             GagaError: the loss or its gradient was not finite in ten steps on end.
             Conflict: another process has other data or another recipe.
-            Unavailable: another process has ended; on the CPU the last whole step is saved.
+            RankLost: another process has ended; on the CPU the last whole step is saved.
         """
         self._meet()
         self._open_folder()
@@ -149,7 +149,7 @@ class Trainer:
                 self._measure(window, on_metrics, last=True)
                 self.save()
             self.ranks.wait()
-        except Unavailable:
+        except RankLost:
             if self.device.type == "cpu":  # a GPU that waits for another one may never answer
                 self.save()
             raise

@@ -21,7 +21,7 @@ def gradients(optimiser, n, scale=1.0):
 
 
 def step(optimiser, gradient, loss=1.0, decay=0.9):
-    optimiser.set(1e-3, decay)
+    optimiser.set(2e-3, decay)
     return optimiser.apply(gradient.clone(), torch.tensor(loss, device=gradient.device))
 
 
@@ -32,7 +32,7 @@ def copies(optimiser):
 def test_steps_are_those_of_torch():
     """AdamW and clip_grad_norm_ as anyone would write them; norms of 2 to 200 around the limit."""
     ours, network = optimiser(), small_network(2, dtype=torch.float32)
-    theirs = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.1, amsgrad=True)
+    theirs = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.1, amsgrad=True)
     sizes = [p.numel() for p in network.parameters()]
     averages = [p.detach().clone() for p in network.parameters()]
     for k, gradient in enumerate(gradients(ours, 6)):

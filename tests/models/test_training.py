@@ -11,6 +11,7 @@ from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.base.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
+from gaga.models.ranks import Ranks
 from gaga.models.recipes import make_recipe
 from gaga.models.training import Trainer
 from gaga.stats.moments import estimate_moments
@@ -85,6 +86,46 @@ def test_bad_steps_are_noticed_at_the_next_look(dataset, tmp_path):
         run.run()
     assert run.counters.step == 12
     assert run.counters.bad_steps == 10
+
+
+@pytest.mark.gpu
+def test_an_interrupted_run_on_a_device_ends_with_nearly_the_same_losses(dataset, tmp_path):
+    """Sums there may be made in another order from one run to the next."""
+    recipe = replace(RECIPE, hidden=64, sample_every=0)
+    whole, first = (trainer(dataset, tmp_path / run, recipe, device="cuda") for run in ("whole", "parts"))
+    assert whole.run()
+    assert not first.run(should_stop=StopAt(first, 7))
+    second = trainer(dataset, tmp_path / "parts", recipe, device="cuda")
+    second.resume()
+    assert second.counters.step == first.counters.step >= 7
+    assert torch.equal(second.optimiser.clipping.norms, first.optimiser.clipping.norms)
+    assert second.run()
+    losses = [[row.valid_loss for row in run.rows()] for run in (whole, second)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+class SecondOfTwo(Ranks):
+    """The second of two processes, with a first one that has other data and a clock at 5 s, and is asked to stop."""
+
+    def from_first(self, compute):
+        identity, counters, last = compute()
+        return identity | {"dataset": "other"}, counters, last
+
+    def sum(self, value):
+        return value + torch.tensor([5.0, 1.0])
+
+
+def test_processes_with_other_data_are_refused(dataset, tmp_path):
+    with pytest.raises(Conflict, match="rank 1 was started with another dataset than rank 0"):
+        trainer(dataset, tmp_path, ranks=SecondOfTwo(rank=1, size=2)).run()
+    assert not any(tmp_path.iterdir())
+
+
+def test_any_process_may_ask_to_stop_and_the_clock_is_that_of_rank_0(dataset, tmp_path):
+    run = trainer(dataset, tmp_path, ranks=SecondOfTwo(rank=1, size=2))
+    run.counters.seconds = 77.0
+    assert run._agree(lambda: False)
+    assert run.counters.seconds == 5.0
 
 
 def test_a_run_leaves_a_model_that_samples(dataset, tmp_path):
