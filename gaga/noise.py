@@ -190,6 +190,11 @@ class ReferenceGaussian:
             between = within @ free
         return alpha2 * within + (1 - alpha2) * eye, alpha2 * between + (1 - alpha2) * free
 
+    def factors(self, n_atoms: int, alpha2: float) -> tuple[Float64[np.ndarray, "C C"], Float64[np.ndarray, "C C"]]:
+        """The symmetric square roots of `covariances`."""
+        within, between = self.covariances(n_atoms, alpha2)
+        return _factor(within), _factor(between)
+
     def mean(self, alpha2: float) -> Float64[np.ndarray, " C"]:
         """Mean of z_t, alpha_t mu: zero for centred columns, and for the prior."""
         return np.zeros(self.moments.columns) if self.kind == "prior" else np.sqrt(alpha2) * self.moments.mean
@@ -205,7 +210,7 @@ class ReferenceGaussian:
         """z_t from standard normal noise of packed molecules of these sizes."""
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])
         z: NDArray[np.float64] = np.empty_like(noise)
-        factors = {int(n): tuple(_factor(c) for c in self.covariances(int(n), alpha2)) for n in np.unique(n_atoms)}
+        factors = {int(n): self.factors(int(n), alpha2) for n in np.unique(n_atoms)}
         for n, start, stop in zip(n_atoms, offsets, offsets[1:], strict=False):
             within, between = factors[int(n)]
             average = noise[start:stop].mean(axis=0)

@@ -38,6 +38,7 @@ _MAKERS = {
     "train": "gaga train",
     "sample": "gaga sample --out mols.sdf",
     "evaluation": "gaga evaluate mols.sdf",
+    "benchmark": "gaga benchmark --quick",
 }
 
 

@@ -1,13 +1,10 @@
-"""An ordered map over a few threads, and work done ahead in one.
-
-Array operations of numpy and torch release the interpreter's lock.
-"""
+"""Ordered work in threads: array operations of numpy and torch release the interpreter's lock."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,22 +37,22 @@ def map_in_threads(
                 future.cancel()
 
 
-def ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items in the same order, made in a thread of their own, up to `depth` before they are asked for.
+def ahead(items: Iterable[Item], depth: int, *, stop: Event | None = None) -> Iterator[Item]:
+    """The items in their order, made in one thread of their own, at most `depth` before they are taken.
 
-    An error in making one is raised where that one is asked for.
+    `stop` is set when the end is reached or nobody takes any more, as for `map_in_threads`.
     """
     iterator, end = iter(items), object()
-
-    def following() -> Any:
-        return next(iterator, end)
-
-    with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(following) for _ in range(depth))
+    with ThreadPoolExecutor(1) as maker:
+        pending = deque(maker.submit(next, iterator, end) for _ in range(depth))
         try:
             while (item := pending.popleft().result()) is not end:
-                pending.append(pool.submit(following))
-                yield item
+                pending.append(maker.submit(next, iterator, end))
+                yield cast(Item, item)
         finally:
+            if stop is not None:
+                stop.set()
             for future in pending:
                 future.cancel()
+            if isinstance(iterator, Generator):
+                maker.submit(iterator.close)

@@ -74,6 +74,11 @@ COMMANDS: dict[str, Entry] = {
         help="Turn a folder of EDM's code into a gaga checkpoint, without executing its pickle.",
         panel=SETUP,
     ),
+    "benchmark": Entry(
+        module="gaga.cli.benchmark",
+        help="How fast training, the network and sampling are here, kernel by kernel, and whether all are right.",
+        panel=SETUP,
+    ),
     "doctor": Entry(
         module="gaga.cli.doctor",
         help="Check device, versions, store, cache and data sets; say how to mend what is missing.",

@@ -1,4 +1,4 @@
-"""The device that a command's network runs on, by the name a user types, and the processes that torchrun started.
+"""The device that a command computes on, by the name a user types, and the processes that torchrun started.
 
 The only place that names the environment variables of `torchrun --nproc-per-node=N -m gaga ...`.
 """
@@ -41,6 +41,18 @@ def _number(variable: str, default: int) -> int:
     return int(text)
 
 
+def check_device(name: str) -> tuple[str, str]:
+    """The kind of device and its number, if any; whether this machine has it is another question.
+
+    Raises:
+        UsageError: the name is none of auto, cpu, cuda, cuda:N, mps.
+    """
+    wanted, _, number = name.lower().partition(":")
+    if wanted not in ("auto", "cpu", "cuda", "mps") or (number and not (wanted == "cuda" and number.isdecimal())):
+        raise usage_error(f"invalid value for --device: {name!r}; choose from auto, cpu, cuda, cuda:N, mps")
+    return wanted, number
+
+
 def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
     """The device for auto, cpu, cuda, cuda:N or mps; of several processes each takes the GPU of its local rank.
 
@@ -48,11 +60,9 @@ def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
         UsageError: the name is none of these, or one GPU is named for several processes.
         Unavailable: this machine has no such device.
     """
+    wanted, number = check_device(name)
     import torch
 
-    wanted, _, number = name.lower().partition(":")
-    if wanted not in ("auto", "cpu", "cuda", "mps") or (number and not (wanted == "cuda" and number.isdecimal())):
-        raise usage_error(f"invalid value for --device: {name!r}; choose from auto, cpu, cuda, cuda:N, mps")
     several = ranks is not None and ranks.size > 1
     if several and number:
         raise usage_error(f"invalid value for --device: {name!r}; each process takes its own GPU, write cuda")
@@ -79,3 +89,29 @@ def _cuda_device(number: int, *, several: bool) -> "torch.device":
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
+
+
+def check_statistics_device(name: str) -> None:
+    """Refuse a name on which no statistics run, on any machine.
+
+    Raises:
+        UsageError: the name is none of auto, cpu, cuda, cuda:N, mps.
+        Unavailable: it is mps.
+    """
+    if check_device(name)[0] == "mps":
+        raise Unavailable("the statistics need float64, which MPS does not have", remedy="use --device cpu")
+
+
+def statistics_device(name: str) -> tuple[str | None, str]:
+    """The device that torch computes statistics on, None for numpy on the CPU's threads; and what to call it.
+
+    Raises:
+        UsageError, Unavailable: as `torch_device`.
+    """
+    # Without torch, which numpy does not need.
+    device = None if check_device(name)[0] == "cpu" else torch_device(name)
+    if device is None or device.type == "cpu":
+        return None, "cpu"
+    import torch
+
+    return str(device), f"{device} ({torch.cuda.get_device_name(device)})"

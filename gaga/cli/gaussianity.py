@@ -13,6 +13,7 @@ import typer
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.curves import payload, tables
+from gaga.cli.devices import check_statistics_device, statistics_device
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 from gaga.cli.selection import Selection, select
@@ -43,6 +44,7 @@ class Request:
     replace: bool = False
     seed: int = 0
     threads: int | None = None
+    device: str = "auto"
     cache: Path | None = None
 
 
@@ -159,6 +161,16 @@ Level = Annotated[
         help="Level of intervals.  [default: 0.95]",
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        show_default=True,
+        rich_help_panel="This run",
+        help="Where the statistics are computed; the results are the same.",
+    ),
+]
 
 
 @app.command(
@@ -186,6 +198,7 @@ def gaussianity(
     n_null: NNull = None,
     n_resamples: NResamples = None,
     level: Level = None,
+    device: Device = Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
@@ -213,19 +226,22 @@ def gaussianity(
     data: dict[str, Any] = {"dataset": dataset, "split": split, "fraction": fraction, "cache": cache}
     noise: dict[str, Any] = {"schedule": schedule, "checkpoint": checkpoint, "timesteps": timesteps}
     output = Output(json=json)
-    request = Request(**data, **noise, changes=changes, name=name, replace=replace, seed=seed, threads=threads)
-    outcome = run(request, store, output)
+    this_run: dict[str, Any] = {"seed": seed, "threads": threads, "device": device}
+    request = Request(**data, **noise, **this_run, changes=changes, name=name, replace=replace)
+    outcome, where = run(request, store, output)
+    line = stored_line(outcome.entry, store, found=outcome.found)
     output.show(
-        {"stored": stored(outcome.entry, store, found=outcome.found), **payload(outcome.result)},
+        {"stored": stored(outcome.entry, store, found=outcome.found), "device": where, **payload(outcome.result)},
         *tables(outcome.result),
-        stored_line(outcome.entry, store, found=outcome.found),
+        line if where is None else f"{line} Computed on {where}.",
         f"Next: gaga tstar {outcome.entry.name}",
     )
 
 
-def run(request: Request, store: Path, output: Output) -> "Outcome[GaussianityResult]":
-    """Find or compute and store what was asked for."""
+def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[GaussianityResult], str | None]":
+    """Find or compute and store what was asked for; also the device that computed it, None where it was found."""
     options.use_threads(request.threads)
+    check_statistics_device(request.device)
     from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult
     from gaga.stats.gaussianity import gaussianity as compute
     from gaga.stats.moments import estimate_moments
@@ -258,6 +274,7 @@ def run(request: Request, store: Path, output: Output) -> "Outcome[GaussianityRe
     )
 
     def work() -> GaussianityResult:
+        device, _ = statistics_device(request.device)
         # The whole split's moments, so that a fraction is held against the same Gaussians as all of it.
         moments = estimate_moments(chosen.pool.molecules, space)
         with output.progress("noising") as progress:
@@ -269,10 +286,12 @@ def run(request: Request, store: Path, output: Output) -> "Outcome[GaussianityRe
                 config,
                 seed=request.seed,
                 threads=request.threads,
+                device=device,
                 progress=progress,
             )
 
-    return compute_once(open_store(store), key, GaussianityResult, work, replace=request.replace)
+    outcome = compute_once(open_store(store), key, GaussianityResult, work, replace=request.replace)
+    return outcome, None if outcome.found else statistics_device(request.device)[1]
 
 
 def _schedule_and_space(request: Request, chosen: Selection) -> "tuple[Schedule, FeatureSpace, dict[str, str]]":

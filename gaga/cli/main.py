@@ -115,7 +115,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, UsageError):
         return 2, _usage_line(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported here
-        return 1, "the device is out of memory; use a smaller --batch-size"
+        return 1, "the device is out of memory; use a smaller --batch-size, or --device cpu"
     return 1, _bug_line(error)
 
 

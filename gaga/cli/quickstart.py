@@ -68,7 +68,7 @@ def quickstart(
     output.note("1/4  Variance of QM9: every convention, all 130,831 molecules.")
     variance = _variance(results, output, cache)
     output.note(f"2/4  Gaussianity under noise, on {FRACTION:.0%} of QM9, and T*.")
-    tstar = _tstar(results, files, output, seed=seed, threads=threads, cache=cache)
+    tstar = _tstar(results, files, output, seed=seed, threads=threads, device=device, cache=cache)
     output.note(f"3/4  {n} molecules from the shipped model, which was trained to the paper's T* of 550.")
     record = _sample(results, files, n, output, seed=seed, device=device)
     output.note("4/4  How good they are, beside real molecules.")
@@ -133,7 +133,7 @@ def _published_and_true(result: "VarianceResult") -> dict[str, float]:
 
 
 def _tstar(
-    results: "Store", files: _Files, output: Output, *, seed: int, threads: int | None, cache: Path | None
+    results: "Store", files: _Files, output: Output, *, seed: int, threads: int | None, device: str, cache: Path | None
 ) -> "TstarResult":
     from gaga.cli import gaussianity
     from gaga.stats.gaussianity import GaussianityResult
@@ -148,10 +148,12 @@ def _tstar(
         replace=True,
         seed=seed,
         threads=threads,
+        # MPS has the network's float32, but not the statistics' float64.
+        device="cpu" if device.lower() == "mps" else device,
         cache=cache,
         changes={"n_null": 1000},
     )
-    measured = gaussianity.run(request, results.path, output).result
+    measured = gaussianity.run(request, results.path, output)[0].result
     if not isinstance(measured, GaussianityResult):
         raise TypeError(type(measured).__name__)
     result = compute(measured, TstarConfig(), seed=seed)

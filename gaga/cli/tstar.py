@@ -90,6 +90,7 @@ def tstar(
     eps_ds: EpsDs = None,
     plot: Plot = None,
     overwrite: options.Overwrite = False,
+    device: gaussianity.Device = gaussianity.Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
@@ -108,7 +109,8 @@ def tstar(
         _check_plot(plot, overwrite=overwrite)
     output = Output(json=json)
     results = open_store(store)
-    entry = _source(results, source, gaussianity.Request(seed=seed, threads=threads, cache=cache), output)
+    request = gaussianity.Request(seed=seed, threads=threads, device=device, cache=cache)
+    entry = _source(results, source, request, output)
     changes = {
         "estimator": estimator and estimator.lower(),
         "reference": reference and reference.lower(),
@@ -156,7 +158,7 @@ def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output:
     data = read_dataset(dataset, output, cache=cache)
     request = gaussianity.Request(dataset=dataset, cache=cache)
     measured = f"{gaussianity.PREFIX}{slug(data.name)}"
-    source = results.find(gaussianity.KIND, measured) or gaussianity.run(request, results.path, output).entry
+    source = results.find(gaussianity.KIND, measured) or gaussianity.run(request, results.path, output)[0].entry
     if source.inputs.get(data.name) != data.fingerprint:
         raise Conflict(
             f"the stored {gaussianity.KIND}/{source.name} is of other molecules than {dataset} holds now",
@@ -181,7 +183,7 @@ def _source(results: "Store", name: str, request: gaussianity.Request, output: O
     dataset = name.casefold().removeprefix(gaussianity.PREFIX)
     if entry is None and dataset in NAMES and dataset != name.casefold():
         output.note(f"No gaussianity result {name} yet: computing it, as gaga gaussianity --dataset {dataset} does.")
-        entry = gaussianity.run(replace(request, dataset=dataset, name=name), results.path, output).entry
+        entry = gaussianity.run(replace(request, dataset=dataset, name=name), results.path, output)[0].entry
     entry = entry or results.require(gaussianity.KIND, name)
     if entry.shipped:
         output.note(f"Read gaussianity/{entry.name} from the results that ship with gaga.")

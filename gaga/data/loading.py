@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import platformdirs
-
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.files import locked, refuse_to_overwrite
 from gaga.base.progress import Progress, silent
@@ -94,6 +92,8 @@ def prepare(
 
 def default_cache_dir() -> Path:
     """The user's cache folder of gaga, as the operating system has it; it need not exist yet."""
+    import platformdirs  # a prepared file can be trained on where this is not installed
+
     return Path(platformdirs.user_cache_dir("gaga"))
 
 

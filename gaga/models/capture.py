@@ -1,6 +1,7 @@
 """A step that is the same every time, recorded once as a CUDA graph and replayed; on other devices simply called."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -17,10 +18,15 @@ class Replay:
         function: does its work in place, never waits for the device, and always does the same to the same shapes.
         device: where its tensors are.
         enabled: false calls the function every time, on any device.
+        pool: memory shared with other recordings (torch.cuda.graph_pool_handle) that never run at the same time and
+            read nothing of each other's.
     """
 
-    def __init__(self, function: Callable[[], None], device: torch.device, *, enabled: bool = True) -> None:
+    def __init__(
+        self, function: Callable[[], None], device: torch.device, *, enabled: bool = True, pool: Any = None
+    ) -> None:
         self._function = function
+        self._pool = pool
         self._records = enabled and device.type == "cuda"
         self._device = device
         self._calls = 0
@@ -35,7 +41,7 @@ class Replay:
         else:
             if self._graph is None:
                 self._graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graph):
+                with torch.cuda.graph(self._graph, pool=self._pool):
                     self._function()
             self._graph.replay()
         self._calls += 1

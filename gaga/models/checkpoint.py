@@ -18,7 +18,6 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.models.kernels import resolve_kernel
 from gaga.models.model import Model
 from gaga.noise import Moments, Schedule
 
@@ -71,7 +70,7 @@ class Checkpoint:
         network = EGNN(self.network, kernel, precision)
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        resolve_kernel(kernel, torch.device(device))
+        network.require_kernel()
         return Model(network, self.schedule, self.space, max_t=self.max_t, moments=self.moments, dataset=self.dataset)
 
 

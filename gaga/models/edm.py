@@ -82,6 +82,7 @@ def load_edm(
     except RuntimeError as error:
         raise InvalidInput(f"the weights in {folder} do not fit their arguments: {_first_line(error)}") from error
     network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    network.require_kernel()
     return Diffusion(network, _schedule(arguments, state), space), arguments
 
 

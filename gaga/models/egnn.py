@@ -11,7 +11,7 @@ This module holds the parameters; how they are applied is a kernel's business (g
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from gaga.base.errors import InvalidInput
 from gaga.models.kernels import KernelName, check_choice, resolve_kernel
 from gaga.models.layout import Layout
+
+if TYPE_CHECKING:
+    from gaga.models.kernels import Kernel
 
 Aggregation = Literal["sum", "mean"]
 
@@ -58,6 +61,13 @@ class Messages(nn.Module):
         )
         self.att_mlp = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid()) if attention else None
         self.node_mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+
+    def gate(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Weight [1, F] and bias [1] of the attention gate, where there is one."""
+        if self.att_mlp is None:
+            return None, None
+        linear = cast(nn.Linear, self.att_mlp[0])
+        return linear.weight, linear.bias
 
 
 class Coordinates(nn.Module):
@@ -100,6 +110,7 @@ class EGNN(nn.Module):
         super().__init__()
         check_choice(kernel, precision)
         self.config, self.precision, self._asked = config, precision, kernel
+        self._kernels: dict[tuple[torch.device, torch.dtype], tuple[KernelName, Kernel]] = {}
         width = config.features + int(config.condition_time)
         self.embedding = nn.Linear(width, config.hidden)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -113,7 +124,7 @@ class EGNN(nn.Module):
             t: time in [0, 1] of each molecule.
             layout: sizes of the molecules.
         """
-        return resolve_kernel(self._asked, z.device)[1](self, z, t, layout)
+        return self._kernel_on(z.device)[1](self, z, t, layout)
 
     @property
     def kernel(self) -> KernelName:
@@ -122,7 +133,21 @@ class EGNN(nn.Module):
         Raises:
             Unavailable: it was asked for by name and cannot run there.
         """
-        return resolve_kernel(self._asked, self.embedding.weight.device)[0]
+        return self._kernel_on(self.embedding.weight.device)[0]
+
+    def require_kernel(self) -> None:
+        """Refuse a kernel that was asked for by name and cannot run where the parameters are.
+
+        Raises:
+            Unavailable: it cannot.
+        """
+        self._kernel_on(self.embedding.weight.device)
+
+    def _kernel_on(self, device: torch.device) -> "tuple[KernelName, Kernel]":
+        key = (device, self.embedding.weight.dtype)
+        if key not in self._kernels:
+            self._kernels[key] = resolve_kernel(self, self._asked, device)
+        return self._kernels[key]
 
     def layers(self) -> Iterator[Block]:
         """The blocks, in order."""

@@ -1,7 +1,6 @@
 """The random numbers of gaga.base.rng, drawn on the device: the same words, keyed by (seed, molecule, step).
 
-Philox-4x32-10 (Salmon et al. 2011) in 64-bit integer arithmetic, whose products wrap around: their low and high words
-are exact. Nothing here waits for the device, and the stream may be a tensor, so that a CUDA graph can count steps.
+Nothing here waits for the device, and the stream may be a tensor, so that a CUDA graph can count steps.
 """
 
 import math
@@ -10,21 +9,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+from gaga.base.torch_rng import philox
+
 _LOW = 0xFFFFFFFF
-_ROUNDS = 10
-
-
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox-4x32-10 of four 32-bit words held in int64, of shapes that broadcast, under a 64-bit seed."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = seed & _LOW, seed >> 32
-    for _ in range(_ROUNDS):
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = ((p1 >> 32) & _LOW) ^ c1 ^ k0, p1 & _LOW, ((p0 >> 32) & _LOW) ^ c3 ^ k1, p0 & _LOW
-        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
-    return c0, c1, c2, c3
 
 
 def normals(

@@ -41,25 +41,25 @@ class TileCapacity:
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """A batch in tiles, on a device. K tiles, I items, A rows.
+    """A batch in tiles, on a device. K tiles, I items, R = 64 K rows.
 
     Attributes:
-        start: first row of each row's molecule, [A]. size: its number of atoms, [A]; 1 for filler.
+        start: first row of each row's molecule, [64 K]. size: its number of atoms, [64 K]; 1 for filler.
         shifts: largest shift in each tile, [K].
         first_block: block of the tile's first shift, [K]; edge (i, s) is row i mod 64 of block first_block + s - 1.
         first_item: the tile's first item, and the number of items behind the last tile, [K + 1].
         item_tile, item_shift: tile of each item, -1 where there is no work, and its first shift less one, [I].
-        blocks: number of blocks of 64 edges, or the room for them.
+        block_tile: tile of each block, -1 where there is none, [blocks].
     """
 
-    start: Int32[Tensor, " A"]
-    size: Int32[Tensor, " A"]
+    start: Int32[Tensor, " R"]
+    size: Int32[Tensor, " R"]
     shifts: Int32[Tensor, " K"]
     first_block: Int32[Tensor, " K"]
     first_item: Int32[Tensor, " K_plus_1"]
     item_tile: Int32[Tensor, " I"]
     item_shift: Int32[Tensor, " I"]
-    blocks: int
+    block_tile: Int32[Tensor, " blocks"]
 
     @classmethod
     def of(
@@ -67,7 +67,9 @@ class Tiles:
     ) -> "Tiles":
         """The tiles of molecules of these sizes, in their order; like sizes beside each other waste least."""
         plan = _Plan.of(n_atoms, capacity.rows if capacity else None)
-        items, blocks = (capacity.items, capacity.blocks) if capacity else (len(plan.item_tile), plan.blocks)
+        items, blocks = max(len(plan.item_tile), 1), max(plan.blocks, 1)  # a launch of nothing is an error
+        if capacity:
+            items, blocks = capacity.items, capacity.blocks
         arrays = {
             "start": plan.start,
             "size": plan.size,
@@ -76,13 +78,24 @@ class Tiles:
             "first_item": plan.first_item,
             "item_tile": _extended(plan.item_tile, items, -1),
             "item_shift": _extended(plan.item_shift, items, 0),
+            "block_tile": _extended(np.repeat(np.arange(len(plan.shifts)), plan.shifts), blocks, -1),
         }
         on_device = {name: torch.from_numpy(a.astype(np.int32)).to(device) for name, a in arrays.items()}
-        return cls(**on_device, blocks=blocks)
+        return cls(**on_device)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "blocks"}
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tiles."""
+        return len(self.start)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of 64 edges, or the room for them."""
+        return len(self.block_tile)
 
     @property
     def slots(self) -> int:
@@ -118,8 +131,7 @@ class _Plan:
         item_tile = np.repeat(np.arange(tiles), items)
         item_shift = (np.arange(len(item_tile)) - first_item[item_tile]) * SHIFTS
         first_block = np.cumsum(shifts) - shifts
-        return cls(rows, int(shifts.sum()), start[:rows], size[:rows], shifts, first_block, first_item, item_tile,
-                   item_shift)  # fmt: skip
+        return cls(rows, int(shifts.sum()), start, size, shifts, first_block, first_item, item_tile, item_shift)
 
 
 def _extended(values: np.ndarray, length: int, filler: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -66,6 +66,7 @@ class Trainer:
 
     Raises:
         InvalidInput: recipe and data, or recipe and `init_from`, do not fit together.
+        Unavailable: the kernel was asked for by name and cannot run on the device.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Trainer:
         )  # fmt: skip
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
         self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
+        self.network.require_kernel()
         self.diffusion = Diffusion(self.network, schedule, self.space)
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
@@ -201,7 +203,7 @@ class Trainer:
         """(step, members, this process's share) from here on, prepared ahead where a device does the work."""
         steps = self.objective.batches(self.train_set, self.counters.step)
         made = ((step, members, self.stepper.prepare(members, step)) for step, members in steps)
-        return ahead(made, _AHEAD) if self.device.type == "cuda" else made
+        return cast(Batches, ahead(made, _AHEAD)) if self.device.type == "cuda" else made
 
     def _agree(self, should_stop: Callable[[], bool]) -> bool:
         """Whether any process was asked to stop. All take rank 0's clock."""

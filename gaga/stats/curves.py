@@ -21,7 +21,7 @@ from gaga.stats.states import States, marginals, packed_chunks
 
 _CHUNK_ATOMS = 200_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.
-_GROUP_CELLS = 1024
+GROUP_CELLS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,9 +80,16 @@ def distance_curves(states: States, plan: DistancePlan, advance: Callable[[int],
     """D_t of these states; `advance` is called with the number of molecule-steps done since the last call."""
     steps = [_distances_at(states, int(t), plan, advance, threads) for t in plan.timesteps]
     estimate, resampled = (np.stack(parts) for parts in zip(*steps, strict=True))
-    resampled = recentre(np.moveaxis(resampled, -1, 0), estimate)
-    low, high = quantile_interval(resampled, plan.level)
-    return DistanceCurves(estimate=estimate, low=low, high=high, resampled=resampled)
+    return with_intervals(estimate, np.moveaxis(resampled, -1, 0), plan.level)
+
+
+def with_intervals(
+    estimate: Float64[np.ndarray, "S K R"], resampled: Float64[np.ndarray, "B S K R"], level: float
+) -> DistanceCurves:
+    """The curves of these distances and of those of each resample."""
+    moved = recentre(resampled, estimate)
+    low, high = quantile_interval(moved, level)
+    return DistanceCurves(estimate=estimate, low=low, high=high, resampled=moved)
 
 
 def beside(curves: list[DistanceCurves]) -> DistanceCurves:
@@ -98,7 +105,7 @@ def _distances_at(
     shape = (len(plan.blocks), len(plan.references))
     counts = _Counts(
         pooled=np.zeros((*shape, N_CELLS), dtype=np.int64),
-        grouped=np.zeros((*shape, plan.resampling.n_groups, _GROUP_CELLS), dtype=np.int64),
+        grouped=np.zeros((*shape, plan.resampling.n_groups, GROUP_CELLS), dtype=np.int64),
     )
     laws = [marginals(r, states.n_atoms, float(plan.schedule.alpha2[t])) for r in plan.references]
     pairs = list(np.ndindex(*shape))
@@ -124,8 +131,8 @@ def _count(counts: _Counts, chunk: _Chunk, laws: list[_Law], plan: DistancePlan,
     cells = cells_of(values.reshape(-1))
     counts.pooled[pair] += np.bincount(cells, minlength=N_CELLS)
     grouped = counts.grouped[pair]
-    cells //= N_CELLS // _GROUP_CELLS
-    cells += np.repeat(chunk.group * _GROUP_CELLS, values.shape[1])
+    cells //= N_CELLS // GROUP_CELLS
+    cells += np.repeat(chunk.group * GROUP_CELLS, values.shape[1])
     grouped += np.bincount(cells, minlength=grouped.size).reshape(grouped.shape)
 
 

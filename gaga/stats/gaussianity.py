@@ -18,11 +18,12 @@ from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import REFERENCE_KINDS, Moments, ReferenceGaussian, ReferenceKind, Schedule
-from gaga.stats.curves import DistanceCurves, DistancePlan, beside, distance_curves
+from gaga.stats.curves import DistanceCurves, DistancePlan, beside
 from gaga.stats.dependence import NULLS, PAIRS, DependenceCurves, dependence_curves, null_of
+from gaga.stats.engine import Engine, engine_on
 from gaga.stats.groups import Resampling, deal
-from gaga.stats.reference import TESTS, ReferenceTest, TestPlan, run_test
-from gaga.stats.states import States, data_states, gaussian_states, typical_sizes
+from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
+from gaga.stats.states import DataStates, GaussianStates, States, typical_sizes
 from gaga.stats.variance import variance
 
 
@@ -127,12 +128,14 @@ def gaussianity(
     *,
     seed: int,
     threads: int | None = None,
+    device: str | None = None,
     progress: Progress = silent,
 ) -> GaussianityResult:
     """Test noised molecules at each step, and true Gaussians of the same sizes beside them.
 
     The noise of a molecule depends on the seed, the molecule's index and the step alone; the result does not
-    depend on the number of threads (all cores where None).
+    depend on the number of threads (all cores where None). With a device such as "cuda" torch computes it there,
+    the same but for rounding; without one, numpy on the threads.
 
     Raises:
         InvalidInput: fewer than two molecules of two atoms or more, a step that the schedule does not have,
@@ -141,7 +144,7 @@ def gaussianity(
     tested = molecules.take(np.flatnonzero(molecules.n_atoms > 1))
     _check(tested, space, schedule, moments, config)
     rng = np.random.default_rng(seed)
-    states = data_states(tested, space, schedule, moments.centred, seed)
+    states = DataStates(tested, space, schedule, moments.centred, seed)
     data = _Sample(states=states, resampling=deal(len(tested), config.n_resamples, rng))
     nulls = _nulls(tested, schedule, moments, config, seed, rng)
     n_null = len(nulls[0].states)
@@ -151,7 +154,7 @@ def gaussianity(
         plan=_test_plan(tested, space, schedule, config),
         level=config.level,
         advance=_counter(progress, 2 * len(config.timesteps) * (len(tested) + len(nulls) * n_null)),
-        threads=threads or os.cpu_count() or 1,
+        engine=engine_on(device, threads or os.cpu_count() or 1),
     )
     reference, dependence = bench.test(data, nulls)
     return GaussianityResult(
@@ -194,14 +197,15 @@ class _Bench:
     plan: TestPlan
     level: float
     advance: Callable[[int], None]
-    threads: int
+    engine: Engine
 
     def test(self, data: _Sample, nulls: list[_Sample]) -> tuple[ReferenceTest, DependenceCurves]:
         """The per-molecule test of the data and of the first null, and Dep_t against every null."""
         # A null's states have the variance that is expected of them already.
         null_plan = replace(self.plan, expected=np.ones_like(self.plan.expected))
-        passes, sums = run_test(data.states, self.plan, data.resampling, self.advance, self.threads)
-        runs = [run_test(n.states, null_plan, n.resampling, self.advance, self.threads) for n in nulls]
+        test = self.engine.run_test
+        passes, sums = test(data.states, self.plan, data.resampling, self.advance)
+        runs = [test(n.states, null_plan, n.resampling, self.advance) for n in nulls]
         reference = ReferenceTest(
             alpha=self.plan.alpha,
             mi_threshold=self.plan.mi_threshold,
@@ -223,7 +227,7 @@ class _Bench:
             resampling=sample.resampling,
             level=self.level,
         )
-        return distance_curves(sample.states, plan, self.advance, self.threads)
+        return self.engine.distance_curves(sample.states, plan, self.advance)
 
 
 def _nulls(
@@ -243,7 +247,7 @@ def _nulls(
     kinds: list[ReferenceKind] = ["prior", "matched"]
     return [
         _Sample(
-            states=gaussian_states(ReferenceGaussian(kind, moments), schedule, sizes, seed),
+            states=GaussianStates(ReferenceGaussian(kind, moments), schedule, sizes, seed),
             resampling=resampling,
             kind=kind,
         )

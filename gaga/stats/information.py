@@ -71,7 +71,7 @@ def _information_with_rest(one: NDArray[np.floating], rest: NDArray[np.floating]
     """Equation 8 for one variable [n - 1, 1, n, B] against each of the rest [n - 1, R, n, B] -> [R, B]."""
     n = len(one) + 1
     radius = np.nextafter(kth_smallest(np.maximum(one, rest), k), np.zeros((), one.dtype))
-    psi = _digamma_table(n)
+    psi = digamma_table(n)
     neighbours = psi.take(_count(one <= radius)) + psi.take(_count(rest <= radius))
     estimate = psi[n - 1] + psi[k - 1] - neighbours.mean(axis=1)
     return np.asarray(np.maximum(estimate, 0.0))
@@ -83,7 +83,7 @@ def _count(within: NDArray[np.bool_]) -> NDArray[np.integer]:
 
 
 @lru_cache(maxsize=1024)
-def _digamma_table(n: int) -> NDArray[np.float64]:
+def digamma_table(n: int) -> NDArray[np.float64]:
     """digamma(count + 1) for counts 0..n-1."""
     return np.asarray(digamma(np.arange(1, n + 1)), dtype=np.float64)
 

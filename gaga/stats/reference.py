@@ -14,7 +14,7 @@ with zero mean has a variance smaller by (N - 1) / N. A true Gaussian therefore 
 with the null.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -78,6 +78,10 @@ class ReferenceTest:
     )
 
 
+# Indices [m] of molecules of one size, their KS distances [m, S, K] and mean mutual informations [m, S, K, 2].
+Scored = tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, "m S K"], Float64[np.ndarray, "m S K 2"]]
+
+
 def run_test(
     states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None], threads: int
 ) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
@@ -85,24 +89,29 @@ def run_test(
 
     `advance` is called with the number of molecule-steps done since it was called last.
     """
+    chunks = same_size_chunks(states.n_atoms, max(1, _CHUNK_ATOM_STEPS // len(plan.timesteps)))
+    scored = map_in_threads(partial(_score_chunk, states, plan), chunks, threads)
+    return collect(scored, states, plan, resampling, advance)
+
+
+def collect(
+    scored: Iterable[Scored], states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None]
+) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
+    """What `run_test` returns, from the scores of all molecules, chunk by chunk."""
     shape = (len(plan.timesteps), len(plan.blocks))
     flags = np.empty((len(states), *shape, len(TESTS)), dtype=bool)
     sums = np.zeros((resampling.n_groups, *shape, 2))
-    chunks = same_size_chunks(states.n_atoms, max(1, _CHUNK_ATOM_STEPS // shape[0]))
-    for indices, passed, information in map_in_threads(partial(_test_chunk, states, plan), chunks, threads):
-        flags[indices] = passed
+    n_atoms = states.n_atoms
+    for indices, distances, information in scored:
+        flags[indices] = _flags(distances, information, int(n_atoms[indices[0]]), plan)
         np.add.at(sums, resampling.group[indices], information)
         advance(len(indices) * shape[0])
     return flags, sums
 
 
-def _test_chunk(
-    states: States, plan: TestPlan, indices: Int64[np.ndarray, " m"]
-) -> tuple[Int64[np.ndarray, " m"], Bool[np.ndarray, "m S K 3"], Float64[np.ndarray, "m S K 2"]]:
+def _score_chunk(states: States, plan: TestPlan, indices: Int64[np.ndarray, " m"]) -> Scored:
     z = states.draw(indices, plan.timesteps)
-    z = z.reshape(len(z), len(indices), -1, z.shape[-1])
-    distances, information = score(z, plan)
-    return indices, _flags(distances, information, z.shape[2], plan), information
+    return indices, *score(z.reshape(len(z), len(indices), -1, z.shape[-1]), plan)
 
 
 def score(

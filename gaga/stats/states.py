@@ -1,6 +1,6 @@
 """Noised states z_t drawn when they are asked for: of the data, or of a Gaussian that stands for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,60 +16,86 @@ from gaga.noise import Moments, ReferenceGaussian, Schedule
 _NULL_STREAM = 1 << 24
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class States:
-    """M molecules whose z_t can be drawn.
+@dataclass(frozen=True, eq=False)
+class DataStates:
+    """M molecules and their z_t = alpha_t x + sigma_t eps, eps with zero mean in the columns where x has.
 
-    Attributes:
-        n_atoms: number of atoms of each, [M].
-        draw: (indices [m], timesteps [S]) -> z_t [S, A, C] of those molecules, packed. The same molecule,
-            step and seed give the same numbers, whatever else is drawn.
+    The same molecule, step and seed give the same numbers, whatever else is drawn.
     """
 
+    molecules: PackedMolecules
+    space: FeatureSpace
+    schedule: Schedule
+    centred: Bool[np.ndarray, " C"]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.molecules)
+
+    @property
+    def n_atoms(self) -> Int64[np.ndarray, " M"]:
+        """Number of atoms of each."""
+        return self.molecules.n_atoms
+
+    @property
+    def columns(self) -> int:
+        """C, all columns."""
+        return self.space.columns
+
+    def streams(self, timesteps: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " S"]:
+        """The streams of random numbers that these steps draw from."""
+        return timesteps
+
+    def draw(
+        self, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]
+    ) -> Float64[np.ndarray, "S A C"]:
+        """z_t of these molecules, packed."""
+        chosen = self.molecules.take(indices)
+        x = self.space.encode(chosen)
+        z = np.empty((len(timesteps), *x.shape))
+        for i, (t, stream) in enumerate(zip(timesteps, self.streams(timesteps), strict=True)):
+            noise = normals(self.seed, indices, chosen.n_atoms, self.columns, int(stream))
+            drift = molecule_means(noise, chosen.offsets) * self.centred
+            noise -= np.repeat(drift, chosen.n_atoms, axis=0)
+            z[i] = np.sqrt(self.schedule.alpha2[t]) * x + np.sqrt(self.schedule.sigma2[t]) * noise
+        return z
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianStates:
+    """Independent draws, at each step, of a reference Gaussian of molecules of these sizes."""
+
+    reference: ReferenceGaussian
+    schedule: Schedule
     n_atoms: Int64[np.ndarray, " M"]
-    draw: Callable[[Int64[np.ndarray, " m"], Int64[np.ndarray, " S"]], Float64[np.ndarray, "S A C"]]
+    seed: int
 
     def __len__(self) -> int:
         return len(self.n_atoms)
 
+    @property
+    def columns(self) -> int:
+        """C, all columns."""
+        return self.reference.moments.columns
 
-def data_states(
-    molecules: PackedMolecules,
-    space: FeatureSpace,
-    schedule: Schedule,
-    centred: Bool[np.ndarray, " C"],
-    seed: int,
-) -> States:
-    """z_t = alpha_t x + sigma_t eps of molecules, eps with zero mean in the columns where x has."""
+    def streams(self, timesteps: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " S"]:
+        """The streams of random numbers that these steps draw from."""
+        return _NULL_STREAM + timesteps
 
-    def draw(indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, "S A C"]:
-        chosen = molecules.take(indices)
-        x = space.encode(chosen)
-        z = np.empty((len(timesteps), *x.shape))
-        for i, t in enumerate(timesteps):
-            noise = normals(seed, indices, chosen.n_atoms, space.columns, int(t))
-            drift = molecule_means(noise, chosen.offsets) * centred
-            noise -= np.repeat(drift, chosen.n_atoms, axis=0)
-            z[i] = np.sqrt(schedule.alpha2[t]) * x + np.sqrt(schedule.sigma2[t]) * noise
+    def draw(
+        self, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]
+    ) -> Float64[np.ndarray, "S A C"]:
+        """z_t of these molecules, packed."""
+        sizes = self.n_atoms[indices]
+        z = np.empty((len(timesteps), int(sizes.sum()), self.columns))
+        for i, (t, stream) in enumerate(zip(timesteps, self.streams(timesteps), strict=True)):
+            noise = normals(self.seed, indices, sizes, self.columns, int(stream))
+            z[i] = self.reference.transform(noise, sizes, float(self.schedule.alpha2[t]))
         return z
 
-    return States(n_atoms=molecules.n_atoms, draw=draw)
 
-
-def gaussian_states(
-    reference: ReferenceGaussian, schedule: Schedule, n_atoms: Int64[np.ndarray, " M"], seed: int
-) -> States:
-    """Independent draws, at each step, of a reference Gaussian of molecules of these sizes."""
-
-    def draw(indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, "S A C"]:
-        sizes, columns = n_atoms[indices], reference.moments.columns
-        z = np.empty((len(timesteps), int(sizes.sum()), columns))
-        for i, t in enumerate(timesteps):
-            noise = normals(seed, indices, sizes, columns, _NULL_STREAM + int(t))
-            z[i] = reference.transform(noise, sizes, float(schedule.alpha2[t]))
-        return z
-
-    return States(n_atoms=n_atoms, draw=draw)
+# M molecules whose z_t can be drawn.
+States = DataStates | GaussianStates
 
 
 def typical_sizes(n_atoms: Int64[np.ndarray, " M"], n: int) -> Int64[np.ndarray, " n"]:

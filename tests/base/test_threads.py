@@ -26,38 +26,41 @@ def test_a_failure_reaches_the_caller_and_the_threads_end():
     assert threading.active_count() == before
 
 
-def numbers_until(failure, made):
-    for i in range(1000):
-        if i == failure:
-            raise ZeroDivisionError
-        made.append(i)
-        yield i
-
-
-def test_what_is_made_ahead_comes_in_order_and_from_another_thread():
-    threads = set()
+@pytest.mark.parametrize("depth", [1, 3])
+def test_items_are_made_ahead_in_their_order_and_no_more_than_asked_for(depth):
+    made = []
 
     def items():
-        for i in range(50):
-            threads.add(threading.get_ident())
+        for i in range(20):
+            made.append(i)
             yield i
 
-    assert list(ahead(items(), 3)) == list(range(50))
-    assert threading.get_ident() not in threads
-    assert len(threads) == 1
+    results = ahead(items(), depth)
+    assert [next(results) for _ in range(5)] == list(range(5))
+    assert len(made) <= 5 + depth
+    assert list(results) == list(range(5, 20))
+    assert list(ahead([], depth)) == []
 
 
-def test_no_more_than_the_depth_is_made_ahead_and_closing_ends_the_thread():
-    before, made = threading.active_count(), []
-    items = ahead(numbers_until(None, made), 3)
-    assert [next(items), next(items)] == [0, 1]
-    items.close()
-    assert len(made) <= 5
-    assert threading.active_count() == before
+def test_who_stops_taking_ends_the_maker_in_its_own_thread():
+    stop, ended = threading.Event(), []
+
+    def items():
+        try:
+            while True:
+                yield threading.current_thread()
+        finally:
+            ended.append((stop.is_set(), threading.current_thread()))
+
+    results = ahead(items(), 2, stop=stop)
+    maker = next(results)
+    assert maker is not threading.current_thread()
+    results.close()
+    assert ended == [(True, maker)]
 
 
-def test_a_failure_ahead_is_met_where_its_item_is_asked_for():
-    items = ahead(numbers_until(4, []), 3)
-    assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
+def test_a_failure_ahead_reaches_the_taker():
+    results = ahead((1 // (2 - i) for i in range(5)), 2)
+    assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
-        next(items)
+        next(results)

@@ -7,7 +7,7 @@ import pytest
 from gaga.cli import commands
 from gaga.stats.gaussianity import GaussianityConfig
 
-QUICK = ("--timesteps", "200:1000:400", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
+QUICK = ("--timesteps", "200:1000:400", "--n-null", 20, "--n-resamples", 10, "--threads", 1, "--device", "cpu")
 
 
 def test_records_and_tables(gaga, xyz):
@@ -18,7 +18,10 @@ def test_records_and_tables(gaga, xyz):
     assert len(payload["reference_test"]["pass_rates"]) == 3 * 2 * 4
     for row in payload["distances"] + payload["dependence"] + payload["null_distances"]:
         assert row["low"] <= row["estimate"] <= row["high"]
-    tables = gaga("gaussianity", "--dataset", xyz, *QUICK).out
+    assert payload["device"] == "cpu"
+    found = gaga("gaussianity", "--dataset", xyz, *QUICK)
+    assert "Computed on" not in found.out
+    tables = found.out
     assert "D_t of positions" in tables
     assert "Found gaussianity/identity_to_gaussian_tiny" in tables
     assert "Next: gaga tstar identity_to_gaussian_tiny" in tables
@@ -53,6 +56,37 @@ def test_options_reach_the_configuration(gaga, xyz):
     assert ran.json["molecules"] == 24
 
 
+def test_the_device_is_said_and_is_no_part_of_what_was_computed(gaga, xyz, monkeypatch):
+    """On a machine with a CUDA device, which torch's CPU stands for here."""
+    asked = []
+
+    def on_cuda(name):
+        asked.append(name)
+        return "cpu", "cuda (Card)"
+
+    monkeypatch.setattr("gaga.cli.gaussianity.statistics_device", on_cuda)
+    monkeypatch.setattr("gaga.stats.reference._score_chunk", lambda *a: pytest.fail("numpy"))
+    monkeypatch.setattr("gaga.stats.curves._distances_at", lambda *a: pytest.fail("numpy"))
+    words = ("gaussianity", "--dataset", xyz, *QUICK[:-2])
+    ran = gaga(*words)
+    assert "gaga.h5. Computed on cuda (Card).\n" in ran.out
+    assert set(asked) == {"auto"}
+    again = gaga(*words, "--device", "cpu", "--json").json
+    assert again["stored"]["found"]
+    assert again["device"] is None
+    assert "device" not in again["stored"]["config"]
+
+
+@pytest.mark.gpu
+def test_on_a_cuda_device(gaga, xyz):
+    ran = gaga("gaussianity", "--dataset", xyz, *QUICK[:-1], "cuda", "--json").json
+    assert ran["device"].startswith("cuda (")
+    numpys = gaga("gaussianity", "--dataset", xyz, *QUICK, "--replace", "--store", "other.h5", "--json").json
+    assert ran["reference_test"] == numpys["reference_test"]
+    for ours, theirs in zip(ran["distances"], numpys["distances"], strict=True):
+        assert ours["estimate"] == pytest.approx(theirs["estimate"], abs=1e-9)
+
+
 def test_another_configuration_is_refused_before_the_work(gaga, xyz, monkeypatch):
     assert gaga("gaussianity", "--dataset", xyz, *QUICK).code == 0
     monkeypatch.setattr("gaga.stats.gaussianity.gaussianity", lambda *a, **k: pytest.fail("computed"))
@@ -82,6 +116,9 @@ def test_a_checkpoint_gives_schedule_and_features(gaga, pytestconfig):
         (("--k-types", "0"), 2, "'--k-types'"),
         (("--test-variances", "x"), 2, "--test-variances"),
         (("--references", "best"), 1, "unknown reference Gaussian"),
+        (("--device", "gpu"), 2, "invalid value for --device: 'gpu'"),
+        (("--device", "mps"), 1, "the statistics need float64, which MPS does not have"),
+        (("--device", "cuda:999"), 1, "no such CUDA device here (received cuda:999)"),
         (("--schedule", "linear"), 1, "unknown noise schedule (received linear)"),
         (("--checkpoint", "none.safetensors"), 1, "none.safetensors"),
         (("--checkpoint", "tiny.xyz"), 1, "tiny.xyz"),

@@ -10,6 +10,7 @@ from gaga.data.features import FeatureSpace
 from gaga.models.batches import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.kernels.flat import run_flat
 from gaga.models.layout import Capacity
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -39,6 +40,13 @@ class PerAtom(nn.Module):
 def egnn(kernel="torch", hidden=16):
     torch.manual_seed(3)
     return EGNN(EGNNConfig(features=2, hidden=hidden, n_layers=2), kernel)
+
+
+def flat():
+    """The network by the kernel that `compile` compiles; it knows a batch by the tensors of its layout only."""
+    network = egnn()
+    network._kernels[torch.device("cpu"), torch.float32] = "compile", run_flat
+    return network
 
 
 def stepper(network, device="cpu", recipe=RECIPE):
@@ -78,7 +86,7 @@ class NeverWaits(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("network", [PerAtom, egnn])
+@pytest.mark.parametrize("network", [PerAtom, egnn, flat])
 def test_a_step_waits_for_nothing(network):
     it = stepper(network())
     batches = [it.prepare(members, step) for step, members in zip(range(3), epoch(it), strict=False)]
@@ -98,18 +106,20 @@ def test_what_waits_is_found(wait):
         wait(torch.ones(3))
 
 
-def test_a_filled_batch_takes_the_same_step():
-    exact, filled = stepper(egnn()), stepper(egnn())
+@pytest.mark.parametrize("network", [egnn, flat])
+def test_a_filled_batch_takes_the_same_step(network):
+    exact, filled = stepper(egnn()), stepper(network())
     filled._capacity = Capacity.around(np.full(6, 7))
     losses = run(exact, 0, 9), run(filled, 0, 9)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert_same_weights(exact, filled, 1e-5)
 
 
-def test_batches_taken_over_in_place_and_in_a_capacity_that_grows():
+@pytest.mark.parametrize("network", [PerAtom, flat])
+def test_batches_taken_over_in_place_and_in_a_capacity_that_grows(network):
     """What a CUDA device does, but for the recording."""
     recipe = replace(RECIPE, batch_size=18)
-    exact, static = stepper(PerAtom(), recipe=recipe), stepper(PerAtom(), recipe=recipe)
+    exact, static = stepper(network(), recipe=recipe), stepper(network(), recipe=recipe)
     static.records, static._capacity = True, Capacity.around(np.array([2, 2, 3]), molecules=18)
     first = static._capacity
     losses = run(exact, 0, 15), run(static, 0, 15)
@@ -135,7 +145,7 @@ def test_the_first_capacity_holds_most_batches():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("kernel", ["torch", "auto"])
+@pytest.mark.parametrize("kernel", ["torch", "compile", "auto"])
 def test_a_device_takes_the_steps_of_the_host(kernel):
     """Recorded where the kernel can be. Products may be in TF32 there, whose 1e-3 a few steps do not make 2e-2."""
     host, device = stepper(egnn("torch", 64)), stepper(egnn(kernel, 64), "cuda")

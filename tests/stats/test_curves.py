@@ -5,7 +5,7 @@ from gaga.noise import ReferenceGaussian, make_schedule
 from gaga.stats.curves import DistancePlan, distance_curves
 from gaga.stats.groups import deal
 from gaga.stats.ks import ks_distances
-from gaga.stats.states import data_states, gaussian_states
+from gaga.stats.states import DataStates, GaussianStates
 
 KINDS = ("published", "scalar", "block", "size")
 # Measured on all of QM9 with another implementation; rows t, columns the kinds for positions and three for types.
@@ -33,7 +33,7 @@ def plan_of(n, moments, kinds, timesteps, n_resamples=50):
 def test_the_curves_of_qm9(qm9, space, qm9_moments):
     """A random 10,000 molecules; the sampling error of a distance is about 0.0005."""
     chosen = qm9.take(np.random.default_rng(1).permutation(len(qm9))[:10_000])
-    states = data_states(chosen, space, make_schedule(), qm9_moments.centred, seed=0)
+    states = DataStates(chosen, space, make_schedule(), qm9_moments.centred, seed=0)
     plan = plan_of(10_000, qm9_moments, KINDS, list(MEASURED))
     done = []
     curves = distance_curves(states, plan, done.append, threads=1)
@@ -48,7 +48,7 @@ def test_the_curves_of_qm9(qm9, space, qm9_moments):
 def test_against_one_pooled_sample(qm9, space, qm9_moments, threads):
     """The slow twin: standardise molecule by molecule, pool, and take the exact distance."""
     chosen, schedule = qm9.take(np.arange(0, 130_000, 2000)), make_schedule()
-    states = data_states(chosen, space, schedule, qm9_moments.centred, seed=0)
+    states = DataStates(chosen, space, schedule, qm9_moments.centred, seed=0)
     curves = distance_curves(states, plan_of(65, qm9_moments, ("matched",), [50, 400]), lambda _: None, threads)
     reference = ReferenceGaussian("matched", qm9_moments)
     for s, t in enumerate((50, 400)):
@@ -63,7 +63,7 @@ def test_against_one_pooled_sample(qm9, space, qm9_moments, threads):
 
 def test_a_gaussian_is_as_far_from_itself_as_its_sample_is(qm9_moments):
     sizes = np.full(3000, 15)
-    states = gaussian_states(ReferenceGaussian("size", qm9_moments), make_schedule(), sizes, seed=1)
+    states = GaussianStates(ReferenceGaussian("size", qm9_moments), make_schedule(), sizes, seed=1)
     curves = distance_curves(states, plan_of(3000, qm9_moments, ("size", "published"), [300]), lambda _: None, 1)
     # 14 free atoms of 3 columns: the Kolmogorov law's 99.9 % point is 1.95 / sqrt(n).
     assert curves.estimate[0, 0, 0] < 1.95 / np.sqrt(3000 * 14 * 3)

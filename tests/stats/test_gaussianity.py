@@ -88,6 +88,34 @@ def test_the_result_depends_on_the_seed_and_not_on_the_threads(qm9, space, qm9_m
     assert one.nulls == ("independent",)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_device_gives_the_same_result(device):
+    """Every array of it: flags alike, numbers but for the rounding of what is kept."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(3, 20, size=150)
+    positions = rng.normal(scale=1.5, size=(int(sizes.sum()), 3)).astype(np.float32)
+    numbers = rng.choice([1, 6, 7, 8, 9], size=len(positions)).astype(np.uint8)
+    molecules, space = PackedMolecules(positions, numbers, offsets_of(sizes)), FeatureSpace((1, 6, 7, 8, 9))
+    config, done = GaussianityConfig(timesteps=(100, 500, 900), n_null=60, n_resamples=10), []
+
+    def run(**on):
+        moments = estimate_moments(molecules, space)
+        return to_tree(gaussianity(molecules, space, SCHEDULE, moments, config, seed=4, threads=1, **on))
+
+    def compare(found, expected, where=""):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            if isinstance(value, dict):
+                compare(found[name], value, f"{where}{name}.")
+            elif np.asarray(value).dtype.kind == "f":
+                np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-7, err_msg=where + name)
+            else:
+                np.testing.assert_array_equal(found[name], value, err_msg=where + name)
+
+    compare(run(device=device, progress=lambda *a: done.append(a[:2])), run())
+    assert done[-1] == (2 * 3 * (150 + 2 * 60),) * 2
+
+
 def test_single_atoms_are_left_out_and_counted(space, qm9, qm9_moments):
     pair = qm9.take([10, 20])
     molecules = PackedMolecules(

@@ -11,7 +11,7 @@ from gaga.stats.groups import deal
 from gaga.stats.ks import critical_distance
 from gaga.stats.reference import TestPlan as Plan
 from gaga.stats.reference import run_test, score
-from gaga.stats.states import data_states
+from gaga.stats.states import DataStates
 
 SCHEDULE = make_schedule()
 VARIANCES = np.array([1.380, 0.086])
@@ -69,7 +69,7 @@ def slow_score(block, k):
 def test_the_flags_of_300_molecules_are_the_slow_twins(qm9, space, qm9_moments):
     rng = np.random.default_rng(7)
     chosen = qm9.take(np.sort(rng.permutation(len(qm9))[:300]))
-    states = data_states(chosen, space, SCHEDULE, qm9_moments.centred, seed=11)
+    states = DataStates(chosen, space, SCHEDULE, qm9_moments.centred, seed=11)
     timesteps = np.array([200, 400, 800])
     plan = plan_at(timesteps)
     flags, _ = run_test(states, plan, deal(300, 2, rng), lambda _: None, threads=1)
@@ -87,7 +87,7 @@ def test_the_flags_of_300_molecules_are_the_slow_twins(qm9, space, qm9_moments):
 
 @pytest.mark.parametrize("molecule", [0, 1000, 70_000])
 def test_the_slow_twin_is_scikit_learn(qm9, space, qm9_moments, molecule):
-    states = data_states(qm9.take([molecule]), space, SCHEDULE, qm9_moments.centred, seed=0)
+    states = DataStates(qm9.take([molecule]), space, SCHEDULE, qm9_moments.centred, seed=0)
     z = states.draw(np.array([0]), np.array([500]))[0]
     for rows, k in [(z[:, :3].T, 2), (z[:, 3:].T, 3), (z[:, :3], 2), (z[:, 3:], 3)]:
         np.testing.assert_allclose(textbook_pairs(rows, k), sklearn_pairs(rows, k), rtol=0, atol=1e-9)
@@ -111,7 +111,7 @@ def test_awkward_sizes_against_the_slow_twin(n_atoms):
 
 def test_groups_add_up_to_the_molecules(qm9, space, qm9_moments):
     chosen = qm9.take(np.arange(300, 330))
-    states = data_states(chosen, space, SCHEDULE, qm9_moments.centred, seed=0)
+    states = DataStates(chosen, space, SCHEDULE, qm9_moments.centred, seed=0)
     plan = plan_at([300])
     resampling = deal(30, 2, np.random.default_rng(0))
     flags, sums = run_test(states, plan, resampling, lambda _: None, threads=2)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from gaga.noise import ReferenceGaussian, make_schedule
-from gaga.stats.states import data_states, gaussian_states, marginals, packed_chunks, same_size_chunks, typical_sizes
+from gaga.stats.states import DataStates, GaussianStates, marginals, packed_chunks, same_size_chunks, typical_sizes
 
 STEPS = np.array([100, 700])
 
 
 @pytest.fixture(scope="module")
 def states(qm9, space, qm9_moments):
-    return data_states(qm9.take(np.arange(5000, 5300)), space, make_schedule(), qm9_moments.centred, seed=3)
+    return DataStates(qm9.take(np.arange(5000, 5300)), space, make_schedule(), qm9_moments.centred, seed=3)
 
 
 def test_a_molecules_noise_does_not_depend_on_what_else_is_drawn(states):
@@ -34,7 +34,7 @@ def test_the_noise_has_the_variance_of_the_forward_law(states, qm9, space, qm9_m
 @pytest.mark.parametrize("kind", ["prior", "matched", "size"])
 def test_standardised_by_its_own_marginals_a_reference_has_unit_variance(qm9_moments, kind):
     reference, schedule, sizes = ReferenceGaussian(kind, qm9_moments), make_schedule(), np.full(4000, 12)
-    z = gaussian_states(reference, schedule, sizes, seed=0).draw(np.arange(4000), STEPS)
+    z = GaussianStates(reference, schedule, sizes, seed=0).draw(np.arange(4000), STEPS)
     for i, t in enumerate(STEPS):
         mean, deviations = marginals(reference, sizes, float(schedule.alpha2[t]))
         squares = (((z[i] - mean) / deviations[12]) ** 2).mean(axis=0)
@@ -44,8 +44,8 @@ def test_standardised_by_its_own_marginals_a_reference_has_unit_variance(qm9_mom
 
 def test_the_null_is_not_the_datas_noise(qm9, space, qm9_moments):
     schedule, sizes = make_schedule(), qm9.take([50]).n_atoms
-    data = data_states(qm9.take([50]), space, schedule, qm9_moments.centred, 0).draw(np.array([0]), np.array([1000]))
-    null = gaussian_states(ReferenceGaussian("prior", qm9_moments), schedule, sizes, 0)
+    data = DataStates(qm9.take([50]), space, schedule, qm9_moments.centred, 0).draw(np.array([0]), np.array([1000]))
+    null = GaussianStates(ReferenceGaussian("prior", qm9_moments), schedule, sizes, 0)
     assert np.abs(data - null.draw(np.array([0]), np.array([1000]))).max() > 0.1
 
 

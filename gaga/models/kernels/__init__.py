@@ -1,8 +1,10 @@
 """Ways of running the one EGNN: the same parameters, the same results, different speed."""
 
+import importlib.util
 import logging
+import os
+import shutil
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gaga.base.errors import InvalidInput, Unavailable
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 KernelName = Literal["auto", "naive", "torch", "compile", "triton"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
-STATIC: frozenset[KernelName] = frozenset({"triton"})  # read a batch through Layout.tensors() only: may be recorded
+STATIC: frozenset[KernelName] = frozenset({"compile", "triton"})  # know a batch by Layout.tensors() only: recordable
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 log = logging.getLogger(__name__)
@@ -39,22 +41,83 @@ def check_choice(kernel: str, precision: str) -> None:
         raise Unavailable("the naive kernel runs in float32 only", remedy="use --kernel torch, or --precision float32")
 
 
-@cache
-def resolve_kernel(name: str, device: "torch.device") -> "tuple[KernelName, Kernel]":
-    """The kernel that runs for this name on this device: (its own name, the function).
+def resolve_kernel(network: "EGNN", name: str, device: "torch.device") -> "tuple[KernelName, Kernel]":
+    """The kernel that runs this network for this name on this device: (its own name, the function).
 
-    `auto` is `torch` on a CPU, `triton` on a CUDA device, and `compile` there where Triton cannot run.
+    `auto` is `torch` on a CPU; on a CUDA device it is `triton`, where that cannot run `compile`, else `torch`.
 
     Raises:
         InvalidInput: the name is unknown.
         Unavailable: the kernel is named but cannot run here.
     """
-    from gaga.models.kernels.bucketed import run_bucketed
-    from gaga.models.kernels.naive import run_naive
+    check_choice(name, network.precision)
+    if name != "auto":
+        if why := _why_not(name, network, device):
+            raise Unavailable(f"the {name} kernel cannot run here: {why}", remedy="use --kernel auto or torch")
+        return name, _function(name)  # type: ignore[return-value]
+    if device.type != "cuda":
+        return "torch", _function("torch")
+    reasons = {candidate: _why_not(candidate, network, device) for candidate in ("triton", "compile")}
+    chosen: KernelName = next((c for c in ("triton", "compile") if reasons[c] is None), "torch")
+    if chosen != "triton":
+        log.warning("the fused kernels cannot run here (%s); using the %s kernel", reasons["triton"], chosen)
+    return chosen, _function(chosen)
 
-    check_choice(name, "float32")
+
+def _why_not(name: str, network: "EGNN", device: "torch.device") -> str | None:
+    """Why a kernel cannot run, None where it can."""
+    if name == "triton":
+        return _why_not_triton(network, device)
+    if name == "compile":
+        return _why_not_compile(device)
+    return None
+
+
+def _why_not_triton(network: "EGNN", device: "torch.device") -> str | None:
+    interpreted = bool(os.environ.get("TRITON_INTERPRET"))
+    if device.type != "cuda" and not interpreted:
+        return f"it needs a CUDA device, and this is {device.type}"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (pip install triton)"
+    from gaga.models.kernels.fused import shared_memory, why_not
+
+    return why_not(network) or (None if interpreted else _why_not_card(device, shared_memory(network)))
+
+
+def _why_not_card(device: "torch.device", needed: int) -> str | None:
+    import torch
+
+    card = torch.cuda.get_device_properties(device)
+    if card.major < 8:
+        return f"they need compute capability 8.0, and {card.name} has {card.major}.{card.minor}"
+    there: int = getattr(card, "shared_memory_per_block_optin", needed)
+    if there < needed:
+        return f"they need {needed} bytes of shared memory for this width, and {card.name} has {there}"
+    return None
+
+
+def _why_not_compile(device: "torch.device") -> str | None:
+    if device.type == "cuda":
+        return None if importlib.util.find_spec("triton") else "torch.compile needs triton (pip install triton)"
+    if device.type == "cpu":
+        compilers = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
+        return None if any(c and shutil.which(c) for c in compilers) else "torch.compile needs a C++ compiler"
+    return f"torch.compile is not used on {device.type}"
+
+
+def _function(name: str) -> "Kernel":
     if name == "naive":
-        return "naive", run_naive
-    if name == "torch" or (name == "auto" and device.type != "cuda"):
-        return "torch", run_bucketed
-    raise Unavailable(f"this version of gaga has no {name!r} kernel", remedy="use --kernel auto, torch or naive")
+        from gaga.models.kernels.naive import run_naive
+
+        return run_naive
+    if name == "compile":
+        from gaga.models.kernels.flat import run_compiled
+
+        return run_compiled
+    if name == "triton":
+        from gaga.models.kernels.fused import run_fused
+
+        return run_fused
+    from gaga.models.kernels.bucketed import run_bucketed
+
+    return run_bucketed

@@ -1,7 +1,8 @@
-"""Molecules of equal size together: exact sizes, no padding, first edge layer factorised into node projections.
+"""Molecules of equal size together: exact sizes, exact edges, no padding, first edge layer factorised into nodes.
 
 W1 [h_i, h_j, d, d0] = P_i + Q_j + d w_d + d0 w_0 with P = W_i h + b, Q = W_j h: one [F, F] product for each edge
-is left of the three that the papers' formulation does.
+is left of the three that the papers' formulation does. Groups are small enough for a core's cache, and run side by
+side on as many threads as torch has (gaga.models.kernels.lanes).
 """
 
 from typing import TYPE_CHECKING, cast
@@ -9,91 +10,102 @@ from typing import TYPE_CHECKING, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear
 
+from gaga.models.kernels.edges import lengths, neighbours, sum_of_messages
+from gaga.models.kernels.lanes import run_in_lanes
 from gaga.models.layout import Layout
 
 if TYPE_CHECKING:
     from gaga.models.egnn import EGNN, Coordinates, EGNNConfig, Messages
+
+EdgeArguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def run_bucketed(
     network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
-    if len(layout.groups) == 1:
-        return _dense(network, z[layout.groups[0][0]], t).reshape(z.shape)
-    outputs = [_dense(network, z[atoms], t[members]).reshape(-1, z.shape[1]) for atoms, members in layout.groups]
-    order = torch.cat([atoms.reshape(-1) for atoms, _ in layout.groups])
-    return torch.empty_like(z).index_copy(0, order, torch.cat(outputs))
+    return run_in_lanes(_dense, network, z, t, layout)
 
 
 def _dense(network: "EGNN", z: Float[Tensor, "b n C"], t: Float[Tensor, " b"]) -> Float[Tensor, "b n C"]:
+    """The network on b molecules of n atoms."""
     from gaga.models.egnn import input_features
 
     config = network.config
+    product = torch.bfloat16 if network.precision == "bfloat16" else z.dtype
     x = start = z[..., :3]
     h = network.embedding(input_features(network, z, t[:, None].expand(z.shape[:2])))
-    off_diagonal = 1.0 - torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     d0 = _geometry(x, config.norm_constant)[0]
     for block in network.layers():
         d, direction = _geometry(x, config.norm_constant)
-        edge = torch.stack([d, d0], dim=-1)
+        geometry = torch.stack([d, d0], dim=-1).reshape(-1, 2)
         for messages in block.message_layers():
-            h = _update_nodes(messages, config, h, edge, off_diagonal)
-        x = x + _displacement(block.coordinates, config, h, edge, direction, off_diagonal)
+            h = _update_nodes(messages, config, h, geometry, product)
+        x = x + _displacement(block.coordinates, config, h, geometry, direction, product)
     velocity = x - start
     velocity = velocity - velocity.mean(dim=1, keepdim=True)
     return torch.cat([velocity, network.embedding_out(h)[..., : z.shape[2] - 3]], dim=-1)
 
 
 def _geometry(x: Float[Tensor, "b n 3"], norm_constant: float) -> tuple[Tensor, Tensor]:
-    """Squared distances [b, n, n] and (x_i - x_j) / (|x_i - x_j| + c) [b, n, n, 3]."""
-    difference = x[:, :, None] - x[:, None]
+    """Squared distances [b, n, n - 1] and (x_i - x_j) / (|x_i - x_j| + c) [b, n, n - 1, 3]."""
+    difference = x[:, :, None] - neighbours(x)
     d = difference.square().sum(dim=-1)
     return d, difference / (torch.sqrt(d + 1e-8) + norm_constant)[..., None]
 
 
-def _hidden_edges(mlp: nn.Sequential, h: Float[Tensor, "b n F"], edge: Float[Tensor, "b n n 2"]) -> Tensor:
-    """The two hidden layers of an edge network, [b n n, F]."""
+def _edge_arguments(
+    mlp: nn.Sequential, h: Float[Tensor, "b n F"], geometry: Float[Tensor, "E 2"], product: torch.dtype
+) -> EdgeArguments:
+    """P, Q, geometry, W_g, W2, b2 of an edge network."""
     first, second = cast(nn.Linear, mlp[0]), cast(nn.Linear, mlp[2])
     width = h.shape[-1]
-    p = linear(h, first.weight[:, :width], first.bias)
-    q = linear(h, first.weight[:, width : 2 * width])
-    z1 = (p[:, :, None] + q[:, None]).reshape(-1, width)
-    with torch.autocast(z1.device.type, enabled=False):  # distances stay in float32 under mixed precision
-        z1 = torch.addmm(z1.to(edge.dtype), edge.reshape(-1, 2), first.weight[:, 2 * width :].T)
-    return silu(linear(silu(z1), second.weight, second.bias))
+    w_i, w_j, w_g = torch.split(first.weight, [width, width, 2], dim=1)
+    p, q = rounded_linear(h, w_i, first.bias, product), rounded_linear(h, w_j, None, product)
+    return p, q, geometry, w_g, second.weight, second.bias
+
+
+def rounded_linear(
+    x: Float[Tensor, "*s I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None, product: torch.dtype
+) -> Float[Tensor, "*s O"]:
+    """x W^T + b with the factors rounded to `product`; the result has the type of x."""
+    if product == x.dtype:
+        return linear(x, weight, bias)
+    y = linear(x.to(product), weight.to(product)).to(x.dtype)
+    return y if bias is None else y + bias
 
 
 def _update_nodes(
-    messages: "Messages", config: "EGNNConfig", h: Tensor, edge: Tensor, off_diagonal: Float[Tensor, "n n"]
-) -> Tensor:
-    b, n, width = h.shape
-    m = _hidden_edges(messages.edge_mlp, h, edge)
-    weight = off_diagonal.expand(b, n, n)
-    if messages.att_mlp is not None:
-        weight = messages.att_mlp(m).reshape(b, n, n) * off_diagonal
-    total = torch.bmm(weight.reshape(b * n, 1, n), m.reshape(b * n, n, width)).reshape(b, n, width)
-    update: Tensor = messages.node_mlp(torch.cat([h, _normalise(total, config)], dim=-1))
-    return h + update
+    messages: "Messages", config: "EGNNConfig", h: Float[Tensor, "b n F"], geometry: Tensor, product: torch.dtype
+) -> Float[Tensor, "b n F"]:
+    if h.shape[1] == 1:
+        total = torch.zeros_like(h)
+    else:
+        edges = _edge_arguments(messages.edge_mlp, h, geometry, product)
+        gate_w, gate_b = messages.gate()
+        total = sum_of_messages(*edges, gate_w, gate_b, product)
+    first, second = cast(nn.Linear, messages.node_mlp[0]), cast(nn.Linear, messages.node_mlp[2])
+    inside = rounded_linear(torch.cat([h, _normalise(total, config)], dim=-1), first.weight, first.bias, product)
+    return h + rounded_linear(torch.nn.functional.silu(inside), second.weight, second.bias, product)
 
 
 def _displacement(
     coordinates: "Coordinates",
     config: "EGNNConfig",
-    h: Tensor,
-    edge: Tensor,
-    direction: Tensor,
-    off_diagonal: Tensor,
+    h: Float[Tensor, "b n F"],
+    geometry: Tensor,
+    direction: Float[Tensor, "b n shifts 3"],
+    product: torch.dtype,
 ) -> Float[Tensor, "b n 3"]:
-    b, n, _ = h.shape
+    if h.shape[1] == 1:
+        return h.new_zeros((h.shape[0], 1, 3))
     last = cast(nn.Linear, coordinates.coord_mlp[4])
-    length = last(_hidden_edges(coordinates.coord_mlp, h, edge)).reshape(b, n, n)
+    length = lengths(*_edge_arguments(coordinates.coord_mlp, h, geometry, product), last.weight, product)
     if config.tanh:
         length = torch.tanh(length) * config.coords_range
-    length = (length.to(direction.dtype) * off_diagonal)[..., None]
-    return _normalise((length * direction).sum(dim=2), config)
+    return _normalise((length.view(direction.shape[:3])[..., None] * direction).sum(dim=2), config)
 
 
 def _normalise(total: Tensor, config: "EGNNConfig") -> Tensor:

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Everything that is to be found out on a borrowed GPU, in the order of its worth, with a short table at the end.
+#
+#   benchmarks/gpu_campaign.sh                        all parts until the time is up: tests parity forward sampling train geom
+#   benchmarks/gpu_campaign.sh train geom             these parts
+#   benchmarks/gpu_campaign.sh train-start            a training run in the background; then, in further calls,
+#   benchmarks/gpu_campaign.sh train-collect          wait for it, and bring its weights
+#   benchmarks/gpu_campaign.sh --rehearse [parts]     the same on the CPU with tiny networks, fused kernels interpreted
+#
+# A part that fails or takes too long loses nothing of the others. Variables:
+#   OUT         folder of results (./campaign_out): campaign.log, figures.json, table.txt, and what training left
+#   BUDGET      seconds of one call (570); what no longer fits is left out, and said to be
+#   PYTHON      python3 with torch; gaga need not be installed
+#   COMMIT      of this tree, where it comes without .git
+#   QM9         a prepared file for training: gaga data prepare qm9 --lean --out qm9_lean.h5
+#   RUNS        where training lives between calls (/tmp/gaga_campaign)
+#   TRAIN_OPTIONS, TRAIN_WAIT   options of gaga train; seconds that train-collect waits (520)
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+REHEARSE=0 PARTS=()
+for word in "$@"; do
+  case $word in
+    --rehearse) REHEARSE=1 ;;
+    tests | parity | forward | sampling | train | geom | train-start | train-collect) PARTS+=("$word") ;;
+    *) echo "unknown part: $word; see the head of $0" >&2; exit 2 ;;
+  esac
+done
+[ ${#PARTS[@]} -gt 0 ] || PARTS=(tests parity forward sampling train geom)
+
+OUT=${OUT:-campaign_out} BUDGET=${BUDGET:-570} PYTHON=${PYTHON:-python3} RUNS=${RUNS:-/tmp/gaga_campaign}
+COMMIT=${COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+mkdir -p "$OUT"
+OUT=$(cd "$OUT" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+exec > >(tee -a "$OUT/campaign.log") 2>&1
+
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+GAGA=("$PYTHON" -m gaga)
+failed=()
+
+if [ "$REHEARSE" = 1 ]; then
+  export TRITON_INTERPRET=1
+  DEVICE=cpu RUNS=$scratch/runs FORWARD="2 3" TRAIN="2 3" GEOM=1 KERNELS="naive torch triton" FULL=()
+  SIZE=(--hidden 32 --layers 2 --rounds 1)
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --batch-size 8}
+else
+  DEVICE=cuda FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
+  KERNELS="naive torch compile triton" FULL=(--full) SIZE=()
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --precision bfloat16 --batch-size 512 --lr 4e-4 --lr-schedule cosine
+    --warmup-steps 500 --ema-decay 0.999 --ema-warmup --stratified-t --budget 18m}
+fi
+
+left() { echo $((BUDGET - SECONDS)); }
+
+# limited SECONDS COMMAND...: run it for so long at most, and not into the end of the call. Its own words go to stderr.
+limited() {
+  local most=$1 rest
+  shift
+  rest=$(($(left) - 10))
+  if [ "$rest" -lt 10 ]; then
+    echo "   not run, no time left: $*" >&2
+    return 1
+  fi
+  [ "$most" -lt "$rest" ] || most=$rest
+  echo "   $* (at most $most s)" >&2
+  timeout -k 10 "$most" "$@"
+}
+
+# figures SECONDS WORDS...: one gaga benchmark; its JSON object goes behind those before it.
+figures() {
+  local most=$1 began=$SECONDS code
+  shift
+  limited "$most" "${GAGA[@]}" benchmark --json --device "$DEVICE" --store "$scratch/gaga.h5" "$@" >"$scratch/said"
+  code=$?
+  if [ "$(head -c 1 "$scratch/said")" = "{" ]; then
+    cat "$scratch/said" >>"$OUT/figures.json"
+  else
+    cat "$scratch/said"
+  fi
+  echo "   code $code after $((SECONDS - began)) s"
+  return $code
+}
+
+kernels() { for kernel in "$@"; do printf -- '--kernel %s ' "$kernel"; done; }
+
+part_tests() {
+  if ! "$PYTHON" -c 'import pytest' 2>/dev/null; then
+    echo "   there is no pytest here: the tests of kernels on the device were not run"
+    return 1
+  fi
+  # Without the options of pyproject.toml, which need packages that are not on every machine.
+  limited 150 "$PYTHON" -m pytest -o addopts= --import-mode=importlib --continue-on-collection-errors \
+    -p no:cacheprovider -q -rs -m gpu tests/models tests/stats tests/benchmark
+}
+
+part_parity() {
+  local size=()
+  [ "$REHEARSE" = 1 ] && size=(--hidden 32)
+  figures 120 --check --case qm9-train --case geom-train "${size[@]}"
+}
+
+part_forward() {
+  local ok=0
+  for n in $FORWARD; do
+    # shellcheck disable=SC2046
+    figures 100 --case qm9-forward --batch-size "$n" --precision bfloat16 --profile $(kernels naive torch triton) \
+      "${SIZE[@]}" || ok=1
+  done
+  return $ok
+}
+
+part_sampling() {
+  local ok=0
+  figures 150 --case qm9-sampling --kernel triton --precision bfloat16 "${FULL[@]}" "${SIZE[@]}" || ok=1
+  # shellcheck disable=SC2046
+  figures 120 --case qm9-sampling --precision bfloat16 $(kernels ${KERNELS/ triton/}) "${SIZE[@]}" || ok=1
+  return $ok
+}
+
+part_train() {
+  local ok=0
+  for n in $TRAIN; do
+    # shellcheck disable=SC2046,SC2086
+    figures 150 --case qm9-train --batch-size "$n" --precision bfloat16 --profile $(kernels $KERNELS) "${SIZE[@]}" || ok=1
+  done
+  return $ok
+}
+
+part_geom() {
+  local ok=0
+  for work in train forward sampling; do
+    # shellcheck disable=SC2046,SC2086
+    figures 120 --case "geom-$work" --batch-size "$GEOM" --precision bfloat16 $(kernels naive triton) "${SIZE[@]}" || ok=1
+  done
+  return $ok
+}
+
+part_train-start() {
+  mkdir -p "$RUNS"
+  if [ "$REHEARSE" = 1 ] && [ -z "${QM9:-}" ]; then
+    QM9=$RUNS/molecules.h5
+    limited 100 "${GAGA[@]}" data prepare examples/gdb17_xtb_1000.sdf.gz --out "$QM9" || return 1
+  fi
+  [ -f "${QM9:-}" ] || { echo "   QM9 names no prepared file"; return 1; }
+  # shellcheck disable=SC2086
+  setsid nohup "${GAGA[@]}" train --dataset "$QM9" --max-t 550 --device "$DEVICE" --name campaign --runs "$RUNS" \
+    --store "$RUNS/gaga.h5" $TRAIN_OPTIONS >"$RUNS/train.log" 2>&1 </dev/null &
+  echo $! >"$RUNS/pid"
+  echo "   training as process $!, log in $RUNS/train.log"
+}
+
+part_train-collect() {
+  [ -f "$RUNS/pid" ] || { echo "   nothing was started in $RUNS"; return 1; }
+  local until=$((SECONDS + ${TRAIN_WAIT:-520}))
+  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null && [ $SECONDS -lt $until ] && [ "$(left)" -gt 15 ]; do sleep 1; done
+  tail -n 25 "$RUNS/train.log"
+  cp "$RUNS/campaign/metrics.jsonl" "$OUT/" || return 1
+  # Files above 16 MiB do not come back: cat model.safetensors.* puts it together again.
+  split -b 15M -d "$RUNS/campaign/model.safetensors" "$OUT/model.safetensors."
+}
+
+echo "== campaign on $DEVICE, commit $COMMIT, $(date -u +%FT%TZ), parts: ${PARTS[*]}"
+[ "$DEVICE" = cuda ] && nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv
+for part in "${PARTS[@]}"; do
+  echo "== $part (after $SECONDS s)"
+  "part_$part" || failed+=("$part")
+done
+
+echo "== figures after $SECONDS s; not whole: ${failed[*]:-none}"
+"$PYTHON" benchmarks/campaign_table.py --commit "$COMMIT" "$OUT" | tee "$OUT/table.txt"
+[ ${#failed[@]} -eq 0 ]

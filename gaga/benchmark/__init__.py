@@ -1,0 +1,8 @@
+"""How fast the kernels are on real shapes, against the papers' formulation in the same run and the device's floor."""
+
+from gaga.benchmark.benchmark import run_benchmark
+from gaga.benchmark.report import Benchmark
+from gaga.benchmark.request import QUICK, QUICK_CUDA_BATCH, Request
+from gaga.benchmark.shapes import CASES
+
+__all__ = ["CASES", "QUICK", "QUICK_CUDA_BATCH", "Benchmark", "Request", "run_benchmark"]

@@ -1,0 +1,147 @@
+"""What is timed: networks and numbers of atoms of QM9 and of GEOM-Drugs, as the papers train and sample them."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from gaga.base.errors import InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.checkpoint import load_checkpoint
+from gaga.models.egnn import EGNNConfig
+
+Work = Literal["train", "forward", "sampling"]
+WORKS: tuple[Work, ...] = get_args(Work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One network and the data set whose sizes it meets.
+
+    Attributes:
+        name: of the data set.
+        vocabulary: atomic numbers, one column of types each.
+        n_layers, hidden: of the network.
+        steps: of a sampling run, the published T*.
+        cpu_batches, cuda_batches: molecules of a batch, by device.
+    """
+
+    name: str
+    vocabulary: tuple[int, ...]
+    n_layers: int
+    steps: int
+    hidden: int = 256
+    cpu_batches: tuple[int, ...]
+    cuda_batches: tuple[int, ...]
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The columns: positions and types, centred."""
+        return FeatureSpace(self.vocabulary)
+
+    @property
+    def network(self) -> EGNNConfig:
+        """EDM's network of this width and depth."""
+        return EGNNConfig(features=len(self.vocabulary), hidden=self.hidden, n_layers=self.n_layers)
+
+    @property
+    def counts(self) -> Int64[np.ndarray, " N_max_plus_1"]:
+        """Molecules of the training data by number of atoms."""
+        return histogram(self.name)
+
+    @property
+    def widest(self) -> int:
+        """Atoms of the data's largest molecule, which the published sampler pads all others to."""
+        return len(self.counts) - 1
+
+    def sizes(self, n: int, seed: int) -> Int64[np.ndarray, " n"]:
+        """Numbers of atoms of `n` molecules."""
+        return draw_sizes(self.counts, n, seed)
+
+
+# Hoogeboom et al. 2022, appendix E: 9 layers for QM9, 4 for GEOM-Drugs, 256 wide. T* of Qu et al. 2026.
+SHAPES: dict[str, Shape] = {
+    "qm9": Shape(
+        name="qm9",
+        vocabulary=(1, 6, 7, 8, 9),
+        n_layers=9,
+        steps=550,
+        cpu_batches=(64,),
+        cuda_batches=(256, 1024, 2048),
+    ),
+    "geom": Shape(
+        name="geom",
+        vocabulary=(1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83),
+        n_layers=4,
+        steps=650,
+        cpu_batches=(8,),
+        cuda_batches=(256, 1024),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A shape and what is done with it.
+
+    `train`: noising, network, loss, its gradient, and a step of AdamW. `forward`: one evaluation of the network by a
+    sampler. `sampling`: the whole sampler.
+    """
+
+    shape: Shape
+    work: Work
+
+    @property
+    def name(self) -> str:
+        """Such as qm9-train."""
+        return f"{self.shape.name}-{self.work}"
+
+
+CASES: dict[str, Case] = {
+    case.name: case for shape in SHAPES.values() for case in (Case(shape=shape, work=work) for work in WORKS)
+}
+
+
+def find_case(name: str) -> Case:
+    """The case of this name, in either case of letters.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if name.lower() not in CASES:
+        raise InvalidInput("unknown case", received=name, remedy=f"use one of {', '.join(CASES)}")
+    return CASES[name.lower()]
+
+
+@cache
+def histogram(dataset: str) -> Int64[np.ndarray, " N_max_plus_1"]:
+    """Molecules of a data set's training split by number of atoms, from what ships with the package."""
+    if dataset == "geom":
+        table = json.loads(files("gaga").joinpath("shipped", "geom_sizes.json").read_text(encoding="utf-8"))
+        counts = np.zeros(max(table["n_atoms"]) + 1, dtype=np.int64)
+        counts[table["n_atoms"]] = table["conformers"]
+        return counts
+    moments = load_checkpoint(SHIPPED_CHECKPOINT).moments
+    if moments is None or dataset != "qm9":
+        raise InvalidInput("no numbers of atoms ship for this data set", received=dataset)
+    return moments.counts
+
+
+def mean_over(counts: Int64[np.ndarray, " N_max_plus_1"], values: Float64[np.ndarray, " N_max_plus_1"]) -> float:
+    """Mean over molecules of a value that depends on the number of atoms."""
+    return float(counts @ values / counts.sum())
+
+
+def draw_sizes(counts: Int64[np.ndarray, " N_max_plus_1"], n: int, seed: int) -> Int64[np.ndarray, " n"]:
+    """Numbers of atoms of `n` molecules in random order, one drawn from each of n equal parts of the histogram.
+
+    Each is distributed as in the data, and even a small batch has nearly the data's mean work.
+    """
+    rng = np.random.default_rng(seed)
+    u = (rng.permutation(n) + rng.random(n)) / n
+    return np.searchsorted(np.cumsum(counts) / counts.sum(), u, side="right").astype(np.int64)

@@ -1,0 +1,67 @@
+"""The ways of running a network that are held against each other, and the one place where they are opened."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.layout import Layout
+
+ORACLE = "naive"
+_HEAD_GAIN = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A kernel and its precision; `pad_to` is for the naive kernel, which pads to a batch's largest molecule else."""
+
+    kernel: str
+    precision: str = "float32"
+    pad_to: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The kernel as tables name it."""
+        return self.kernel if self.pad_to is None else f"{self.kernel}, padded to {self.pad_to}"
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether this is the papers' formulation, which the others are held against."""
+        return self.kernel == ORACLE
+
+
+def make_variants(kernels: tuple[str, ...], precisions: tuple[str, ...], widest: int) -> tuple[Variant, ...]:
+    """Every kernel in every precision; the naive one in float32 alone, padded to each batch's largest and to `widest`.
+
+    The papers train in the first way and sample in the second.
+    """
+    oracle = (Variant(kernel=ORACLE), Variant(kernel=ORACLE, pad_to=widest)) if ORACLE in kernels else ()
+    others = (Variant(kernel=k, precision=p) for k in kernels if k != ORACLE for p in precisions)
+    return (*oracle, *others)
+
+
+def open_network(config: EGNNConfig, variant: Variant, device: torch.device, *, seed: int = 0) -> EGNN:
+    """The network on its device; all variants of one seed have the same weights.
+
+    The last layers of the coordinate networks are drawn wider than for training, so that coordinates matter.
+
+    Raises:
+        Unavailable: the kernel cannot run on this device, or not in this precision.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = EGNN(config, variant.kernel, variant.precision)
+        for block in network.layers():
+            last = cast(torch.nn.Linear, block.coordinates.coord_mlp[4])
+            torch.nn.init.xavier_uniform_(last.weight, gain=_HEAD_GAIN)
+    network = network.to(device)
+    _ = network.kernel  # raises where it cannot run on this device
+    return network
+
+
+def layout_for(n_atoms: Int64[np.ndarray, " M"], variant: Variant, device: torch.device) -> Layout:
+    """Where the atoms of a batch lie, padded as the variant says."""
+    return Layout.of(n_atoms, device, pad_to=variant.pad_to)

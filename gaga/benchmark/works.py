@@ -1,0 +1,98 @@
+"""What is timed, as functions without arguments: a training step, an evaluation of the network, a sampling run."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from gaga.benchmark.batches import Batch
+from gaga.benchmark.shapes import Shape
+from gaga.benchmark.variants import Variant, layout_for, open_network
+from gaga.models.api import sample
+from gaga.models.diffusion import Diffusion
+from gaga.models.model import Model
+from gaga.noise import Moments, make_schedule
+
+Step = Callable[[], None]
+_LEARNING_RATE = 1e-4
+
+
+def train_step(shape: Shape, batch: Batch, variant: Variant, device: torch.device) -> Step:
+    """Noising, network, loss, gradient, and AdamW with amsgrad, as training does them; the noise is drawn before.
+
+    Raises:
+        Unavailable: the kernel cannot run here.
+    """
+    network = open_network(shape.network, variant, device)
+    diffusion = Diffusion(network, make_schedule(), shape.space)
+    layout = layout_for(batch.n_atoms, variant, device)
+    x, eps, t = batch.x.float().to(device), batch.eps.float().to(device), batch.t.to(device)
+    x = layout.centre(x, diffusion.centred_columns)
+    on_cuda = device.type == "cuda"
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-12, amsgrad=True, fused=on_cuda, capturable=on_cuda
+    )
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        diffusion.loss(x, eps, t, layout).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def forward_step(shape: Shape, batch: Batch, variant: Variant, device: torch.device) -> Step:
+    """One evaluation of the network as a sampler does it, without a gradient.
+
+    Raises:
+        Unavailable: the kernel cannot run here.
+    """
+    network = open_network(shape.network, variant, device).eval().requires_grad_(False)
+    diffusion = Diffusion(network, make_schedule(), shape.space)
+    layout = layout_for(batch.n_atoms, variant, device)
+    z = layout.centre(batch.eps.float().to(device), diffusion.centred_columns)
+    time = (batch.t.double() / diffusion.schedule.T).float().to(device)
+
+    def step() -> None:
+        with torch.no_grad():
+            diffusion.noise(z, time, layout)
+
+    return step
+
+
+def sampler(shape: Shape, variant: Variant, device: torch.device) -> Model:
+    """A model of untrained weights that molecules can be drawn from.
+
+    Raises:
+        Unavailable: the kernel cannot run here.
+    """
+    network = open_network(shape.network, variant, device).eval().requires_grad_(False)
+    return Model(
+        network, make_schedule(), shape.space, max_t=shape.steps, moments=data_moments(shape), dataset=shape.name
+    )
+
+
+def sampling_run(model: Model, n_molecules: int, n_steps: int, *, batch_size: int | None, seed: int) -> Step:
+    """Molecules from the sampler, as `gaga.sample` draws them, in so many steps and one last evaluation."""
+
+    def run() -> None:
+        sample(model, n_molecules, seed=seed, t_start=n_steps, batch_size=batch_size)
+
+    return run
+
+
+def data_moments(shape: Shape) -> Moments:
+    """Moments with the sizes of the data and variance one for every column: what a start needs to be drawn."""
+    columns, sizes = shape.space.columns, len(shape.counts)
+    return Moments(
+        blocks=("positions", "types"),
+        starts=np.array([0, 3, columns]),
+        centred=np.ones(columns, dtype=bool),
+        mean=np.zeros(columns),
+        counts=shape.counts,
+        scalar=1.0,
+        block=np.ones(2),
+        within=np.broadcast_to(np.eye(columns), (sizes, columns, columns)).copy(),
+        between=np.zeros((sizes, columns, columns)),
+        published=1.0,
+    )

@@ -1,0 +1,88 @@
+"""The whole benchmark, on tiny networks."""
+
+import pytest
+import torch
+
+from gaga.benchmark import Benchmark, Request, floors, run_benchmark
+from gaga.store import Store
+from tests.benchmark.conftest import CPU
+
+TINY_REQUEST = Request(
+    cases=("qm9-train", "qm9-sampling"),
+    kernels=("naive", "torch"),
+    precisions=("float32",),
+    batch_sizes=(3,),
+    rounds=2,
+    hidden=8,
+    n_layers=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch):
+    monkeypatch.setattr(floors, "_CPU_SIDES", (64,))
+
+
+def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path):
+    found = run_benchmark(TINY_REQUEST, CPU, allocator="plain")
+    rows = {(row.case, row.kernel): row for row in found.rows}
+    assert set(rows) == {
+        ("qm9-train", "naive"),
+        ("qm9-train", "naive, padded to 29"),
+        ("qm9-train", "torch"),
+        ("qm9-sampling", "naive"),
+        ("qm9-sampling", "torch"),
+    }
+    measured = [row for row in found.rows if row.state == "measured"]
+    assert len(measured) == 5
+    for row in measured:
+        rate = row.useful_flops / row.seconds
+        assert row.floor == pytest.approx(rate / found.floors[0].flops)
+    torch_row, naive_row = rows["qm9-train", "torch"], rows["qm9-train", "naive"]
+    assert torch_row.times_naive == pytest.approx(naive_row.seconds / torch_row.seconds)
+    assert naive_row.times_naive == 1
+    assert found.refused == ()
+    assert found.machine.allocator == "plain"
+    store = Store(tmp_path / "s.h5")
+    store.put("benchmark", "b", found, config={})
+    assert store.get("benchmark", "b", Benchmark).rows == found.rows
+
+
+def test_one_wrong_kernel_keeps_the_figures_of_the_others(break_torch):
+    break_torch("gradient")
+    found = run_benchmark(TINY_REQUEST, CPU)
+    states = {(row.case, row.kernel): row.state for row in found.rows}
+    assert states["qm9-train", "torch"] == states["qm9-sampling", "torch"] == "refused"
+    assert states["qm9-train", "naive"] == "measured"
+    assert len(found.refused) == 3  # the kernel and its two rows
+
+
+def test_no_rounds_only_check():
+    request = Request(
+        cases=("qm9-train", "qm9-forward"), kernels=("torch",), precisions=("float32",), rounds=0, hidden=8
+    )
+    found = run_benchmark(request, CPU)
+    assert [(a.shape, a.kernel, a.holds) for a in found.parity] == [("qm9", "torch", True)]
+    assert found.rows == ()
+
+
+def test_progress_tells_what_is_going_on():
+    notes = []
+    run_benchmark(TINY_REQUEST, CPU, progress=lambda done, total, note="": notes.append(note))
+    assert notes[0].startswith("the floor")
+    assert "the oracle of qm9" in notes
+    assert "checking torch in float32" in notes
+    assert "round 2 of 2" in notes
+
+
+@pytest.mark.gpu
+def test_on_the_device():
+    found = run_benchmark(
+        Request(cases=("qm9-train", "qm9-forward"), batch_sizes=(8,), rounds=2, hidden=64, n_layers=2, profiled=True),
+        torch.device("cuda"),
+    )
+    assert found.refused == ()
+    states = {(row.kernel, row.precision): row.state for row in found.rows}
+    assert states["torch", "float32"] == "measured"
+    assert any(row.note == "CUDA graph" for row in found.rows)
+    assert all(profile.seconds.sum() > 0 for profile in found.profiles)

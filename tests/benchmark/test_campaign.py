@@ -1,0 +1,97 @@
+"""The campaign's script is well-formed, and its table reads what `gaga benchmark --json` writes."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def campaign_table():
+    spec = importlib.util.spec_from_file_location("campaign_table", ROOT / "benchmarks" / "campaign_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def a_row(**changes):
+    about = {
+        "case": "qm9-train", "batch": 1024, "molecules": 1024, "kernel": "triton", "precision": "bfloat16",
+        "state": "measured", "note": "", "seconds": 0.016, "molecules_per_second": 64_000.0, "floor": 0.215,
+        "memory": 6e9, "times_naive": 50.0, "times_padded": None, "extrapolated": False, "run_seconds": None,
+        "run_steps": None,
+    }  # fmt: skip
+    return {**about, **changes}
+
+
+def benchmark_of(*rows, device="cuda:0", profiles=(), parity=()):
+    machine = {"device": device, "device_name": "H100", "python": "3.12.3", "packages": ["torch 2.11.0"],
+               "cuda": "13.0", "commit": ""}  # fmt: skip
+    floors = [{"flops": 800e12, "how": "a product"}]
+    return {"machine": machine, "floors": floors, "rows": rows, "profiles": profiles, "parity": parity}
+
+
+def shown(campaign_table, *found):
+    return {what: (value, floor, verdict) for what, value, floor, _, verdict in campaign_table.target_rows(found)}
+
+
+def test_without_a_run_every_figure_says_so(campaign_table):
+    assert {value for value, _, _ in shown(campaign_table).values()} == {"not yet run on a device"}
+    assert shown(campaign_table, benchmark_of(a_row(), device="cpu")) == shown(campaign_table)
+
+
+def test_figures_beside_what_must_be_reached(campaign_table):
+    rows = shown(campaign_table, benchmark_of(a_row(), a_row(batch=256, molecules_per_second=40e3, floor=0.13)))
+    assert rows["QM9 train, batch 1024, triton"] == ("64,000 mol/s", "21.5 %", "reached")
+    assert rows["QM9 train, batch 256, triton"] == ("40,000 mol/s", "13.0 %", "short of it")
+    assert rows["QM9 train, batch 2048, triton"][0] == "not yet run on a device"
+    assert rows["QM9 train, batch 1024, compile"][0] == "not yet run on a device"
+
+
+def test_the_latest_figure_counts(campaign_table):
+    rows = shown(campaign_table, benchmark_of(a_row()), benchmark_of(a_row(molecules_per_second=70e3)))
+    assert rows["QM9 train, batch 1024, triton"][0] == "70,000 mol/s"
+
+
+def test_sampling_edges_and_errors(campaign_table):
+    run = a_row(case="qm9-sampling", molecules=10_000, seconds=0.03, run_seconds=16.5, run_steps=550, floor=0.37)
+    profile = {"case": "qm9-forward", "kernel": "triton", "molecules": 2048, "edge_rate": 300e12}
+    agreement = {"shape": "qm9", "kernel": "triton", "precision": "bfloat16", "output": 4e-3, "equivariance": 5e-3}
+    rows = shown(campaign_table, benchmark_of(run, profiles=[profile], parity=[agreement]))
+    assert rows["10,000 QM9 molecules, 550 steps, run in full"] == ("16.5 s", "37.0 %", "reached")
+    assert rows["the same over 1,000 steps, in proportion"] == ("30 s", "37.0 %", "reached")
+    assert rows["one sampler step, 1,000 QM9 molecules"] == ("3 ms", "37.0 %", "reached")
+    assert rows["fused edge kernels forward, batch 2048"] == ("300 TFLOP/s", "37.5 %", "reached")
+    assert rows["check in bfloat16, outputs against float64"][2] == "reached"
+    assert rows["check in bfloat16, rotated molecules"][2] == "short of it"
+
+
+def test_objects_behind_each_other_are_read(campaign_table, tmp_path):
+    objects = [benchmark_of(a_row()), benchmark_of(a_row(kernel="naive", seconds=None, state="unavailable"))]
+    (tmp_path / "figures.json").write_text("\n".join(json.dumps(one, indent=2) for one in objects) + "\n")
+    found = campaign_table.read([tmp_path, tmp_path / "missing"])
+    assert found == [json.loads(json.dumps(one)) for one in objects]
+    rows = campaign_table.kernel_rows(found)
+    assert [(row[2], row[4]) for row in rows] == [("triton", "64,000"), ("naive", "unavailable")]
+    assert "torch 2.11.0" in campaign_table.origin(found, "abc")
+    assert "commit abc" in campaign_table.origin(found, "abc")
+
+
+def test_tables_are_aligned_or_markdown(campaign_table):
+    rows = [("a", "1"), ("long", "2")]
+    assert campaign_table.table(("x", "y"), rows, markdown=False).splitlines() == ["x     y", "a     1", "long  2"]
+    assert campaign_table.table(("x", "y"), rows, markdown=True).splitlines()[1] == "| --- | --- |"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_script_is_well_formed_and_refuses_parts_that_it_does_not_know():
+    script = str(ROOT / "benchmarks" / "gpu_campaign.sh")
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    done = subprocess.run(["bash", script, "everything"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "unknown part: everything" in done.stderr

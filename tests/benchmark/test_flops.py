@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gaga.benchmark.batches import Batch
+from gaga.benchmark.flops import count_flops, edge_flops, node_flops, published_flops, useful_flops
+from gaga.benchmark.shapes import SHAPES, mean_over
+from gaga.benchmark.variants import Variant
+from gaga.benchmark.works import forward_step, train_step
+from tests.benchmark.conftest import CPU, TINY
+
+SIZES = np.array([1, 3, 7, 7, 5])
+
+
+def of_mean_molecule(name):
+    """GFLOPs of a forward pass, mean over the data."""
+    shape = SHAPES[name]
+    flops = [useful_flops(shape.network, np.array([n])) for n in range(len(shape.counts))]
+    return mean_over(shape.counts, np.array(flops, dtype=np.float64)) / 1e9
+
+
+def test_the_published_figures():
+    """Edges 0.745 and nodes 0.149 GFLOP of a QM9 molecule, 18 edge networks; the papers' formulation 6.08 and 103.7."""
+    shape = SHAPES["qm9"]
+    n = np.arange(len(shape.counts))
+    edges = [edge_flops(shape.network, n[i : i + 1]) for i in n]
+    assert mean_over(shape.counts, np.array(edges, dtype=np.float64)) == pytest.approx(0.745e9, rel=1e-3)
+    nodes = [node_flops(shape.network, n[i : i + 1]) for i in n]
+    assert mean_over(shape.counts, np.array(nodes, dtype=np.float64)) == pytest.approx(0.149e9, rel=2e-3)
+    assert of_mean_molecule("qm9") == pytest.approx(0.894, rel=1e-3)
+    assert published_flops(shape.network, 1, 29) == pytest.approx(6.08e9, rel=1e-3)
+    assert published_flops(SHAPES["geom"].network, 1, 181) == pytest.approx(103.7e9, rel=1e-3)
+
+
+def test_the_published_formulation_does_nearly_seven_times_the_work_of_qm9():
+    assert published_flops(SHAPES["qm9"].network, 1, 29) / 1e9 / of_mean_molecule("qm9") == pytest.approx(6.8, abs=0.05)
+
+
+def test_training_is_three_passes():
+    config = TINY["qm9"].network
+    assert useful_flops(config, SIZES, training=True) == 3 * useful_flops(config, SIZES)
+
+
+@pytest.mark.parametrize("inv_sublayers", [1, 2])
+@pytest.mark.parametrize("attention", [True, False])
+def test_naive_does_exactly_the_work_of_the_published_formulation(inv_sublayers, attention):
+    """Counted by torch, operator by operator: the ratio to naive is not against a straw man."""
+    from gaga.models.egnn import EGNN, EGNNConfig
+    from gaga.models.layout import Layout
+
+    config = EGNNConfig(features=5, hidden=12, n_layers=2, inv_sublayers=inv_sublayers, attention=attention)
+    network, layout = EGNN(config, "naive"), Layout.of(SIZES)
+    batch = Batch.of(SHAPES["qm9"], SIZES, 0)
+    counted = count_flops(lambda: network(batch.x.float(), batch.t / 1000, layout))
+    assert counted == published_flops(config, len(SIZES), 7)
+
+
+def test_naive_on_qm9_padded_to_29_counts_the_ratio_of_the_formula():
+    """A batch of real sizes with its largest molecule, at the width of the papers: about 6.8 times the useful work."""
+    shape = replace(SHAPES["qm9"], hidden=32, n_layers=1)
+    sizes = np.append(shape.sizes(31, seed=0), 29)
+    step = forward_step(shape, Batch.of(shape, sizes, 0), Variant(kernel="naive"), CPU)
+    ratio = count_flops(step) / useful_flops(shape.network, sizes)
+    assert ratio == pytest.approx(published_flops(shape.network, 32, 29) / useful_flops(shape.network, sizes))
+    assert ratio == pytest.approx(6.8, rel=0.15)  # narrower and with one more large molecule than the data
+
+
+def test_torch_does_little_more_than_is_needed():
+    """The diagonal, distances, gates and heads: a fifth more at 32 columns, of which the diagonal is 6 %."""
+    shape = replace(SHAPES["qm9"], hidden=32, n_layers=1)
+    batch = Batch.of(shape, shape.sizes(32, seed=0), 0)
+    counted = count_flops(forward_step(shape, batch, Variant(kernel="torch"), CPU))
+    assert 1.0 < counted / useful_flops(shape.network, batch.n_atoms) < 1.3
+
+
+def test_gradients_are_counted():
+    shape = TINY["qm9"]
+    batch = Batch.of(shape, SIZES, 0)
+    forward = count_flops(forward_step(shape, batch, Variant(kernel="naive"), CPU))
+    assert 2.5 < count_flops(train_step(shape, batch, Variant(kernel="naive"), CPU)) / forward < 3.0

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.benchmark.shapes import CASES, SHAPES, draw_sizes, find_case, mean_over
+
+
+def pairs(counts):
+    n = np.arange(len(counts), dtype=np.float64)
+    return n, n * (n - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "atoms", "edges", "widest"),
+    # QM9's as published; GEOM-Drugs' as another count of the same data found them.
+    [("qm9", 18.03, 315.7, 29), ("geom", 44.9, 2097, 181)],
+)
+def test_histograms_have_the_known_moments(name, atoms, edges, widest):
+    shape = SHAPES[name]
+    n, n_pairs = pairs(shape.counts)
+    assert mean_over(shape.counts, n) == pytest.approx(atoms, rel=1e-3)
+    assert mean_over(shape.counts, n_pairs) == pytest.approx(edges, rel=1e-3)
+    assert shape.widest == widest
+
+
+def test_networks_are_the_published_ones():
+    assert {name: (s.network.hidden, s.network.n_layers, s.network.features) for name, s in SHAPES.items()} == {
+        "qm9": (256, 9, 5),
+        "geom": (256, 4, 16),
+    }
+    assert [shape.steps for shape in SHAPES.values()] == [550, 650]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("n", [16, 64, 1024])
+def test_even_a_small_batch_has_nearly_the_mean_work(name, n):
+    shape = SHAPES[name]
+    n_pairs = pairs(shape.counts)[1]
+    sizes = shape.sizes(n, seed=3)
+    assert (sizes * (sizes - 1)).mean() == pytest.approx(mean_over(shape.counts, n_pairs), rel=0.1)
+
+
+def test_draws_follow_the_histogram_and_the_seed():
+    counts = np.array([0, 0, 10, 0, 30])
+    sizes = draw_sizes(counts, 400, seed=1)
+    assert np.bincount(sizes, minlength=5).tolist() == [0, 0, 100, 0, 300]
+    assert {draw_sizes(counts, 1, seed=k)[0] for k in range(40)} == {2, 4}
+    assert (draw_sizes(counts, 400, seed=1) == sizes).all()
+    assert (draw_sizes(counts, 400, seed=2) != sizes).any()
+    assert (np.diff(sizes) != 0).sum() > 10  # in random order
+
+
+def test_cases_are_found_by_name():
+    assert list(CASES) == [f"{shape}-{work}" for shape in SHAPES for work in ("train", "forward", "sampling")]
+    assert find_case("GEOM-Train").shape is SHAPES["geom"]
+    with pytest.raises(InvalidInput, match=r"unknown case \(received qm10-train\).*qm9-forward"):
+        find_case("qm10-train")
