@@ -13,14 +13,18 @@ import typer
 from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.cli import hyperparameters as hyper
 from gaga.cli import options
-from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, require_writable, slug
+from gaga.cli.train_max_t import check_max_t, with_max_t
 from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
 
 if TYPE_CHECKING:
+    import torch
+
     from gaga.data import Dataset
     from gaga.models.measuring import Metrics
+    from gaga.models.ranks import Ranks
     from gaga.models.recipes import Recipe
     from gaga.models.training import Trainer
     from gaga.models.training_record import TrainingRecord
@@ -119,35 +123,41 @@ def train(
     """Train EDM's network on steps 0 to T* of the diffusion; the schedule stays as it is.
 
     The run's folder holds model.safetensors (the averaged weights, all that sampling needs), state.safetensors (what
-    --resume needs) and metrics.jsonl. Interrupt it at any time: the step is finished and saved.
+    --resume needs) and metrics.jsonl. Interrupt it at any time: the step is finished and saved (on a GPU, up to 32 of
+    them). Under torchrun --nproc-per-node=N -m gaga train ..., N processes share each batch.
     """
     given = {key: value for key, value in locals().items() if key in _recipe_names()}
     options.use_threads(threads)
+    from gaga.cli.devices import ranks_from_environment, torch_device
     from gaga.models.api import model_file
 
     budget_s = hyper.parse_duration(budget)
     init_from = model_file(init_from) if init_from is not None else None
     given["factors"] = hyper.parse_factors(factors)
-    output, results = Output(json=json), open_store(store)
     recipe = hyper.recipe_of(preset, config, given)
-    recipe, source = _with_max_t(recipe, results, dataset, max_t, tstar, cache=cache, output=output)
-    data = _dataset(dataset, output, cache)
-    run = _run(
-        data, recipe, source, budget_s, init_from, name or _default_name(data, recipe, preset, config), runs, seed
-    )
-    found = _finished(results, run, replace=replace, resume=resume, dry_run=dry_run)
-    if found is not None:
-        return _show_found(results, found, store, output)
-    trainer = _trainer(data, recipe, run, budget_s=budget_s, device=device, kernel=kernel, init_from=init_from)
-    if resume:
-        trainer.resume()
-        output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
-    expected = estimate(trainer)
-    output.note(estimate_line(trainer, expected, dry=dry_run))
-    if dry_run:
-        output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
-        return None
-    return _train(trainer, run, results, store, output)
+    check_max_t(max_t, tstar)
+    ranks = ranks_from_environment()
+    where = torch_device(device, ranks)
+    output, results = Output(json=json, silent=not ranks.first), open_store(store)
+    with ranks.together(where):
+        recipe, source = ranks.from_first(
+            lambda: with_max_t(recipe, results, dataset, max_t, tstar, cache=cache, output=output)
+        )
+        data = _dataset(dataset, output, cache)
+        title = name or _default_name(data, recipe, preset, config)
+        run = _run(data, recipe, source, budget_s, init_from, title, runs, seed)
+        found = ranks.from_first(lambda: _finished(results, run, replace=replace, resume=resume, dry_run=dry_run))
+        if found is not None:
+            return _show_found(results, found, store, output) if ranks.first else None
+        trainer = _trainer(data, recipe, run, where, ranks, budget_s=budget_s, kernel=kernel, init_from=init_from)
+        if resume:
+            trainer.resume()
+            output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
+        expected = estimate(trainer)
+        output.note(estimate_line(trainer, expected, dry=dry_run))
+        if dry_run:
+            return output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
+        return _train(trainer, run, results, store, output)
 
 
 def _recipe_names() -> set[str]:
@@ -156,47 +166,6 @@ def _recipe_names() -> set[str]:
     from gaga.models.recipes import Recipe
 
     return {f.name for f in fields(Recipe)} - {"max_t"}
-
-
-def _with_max_t(
-    recipe: "Recipe",
-    results: "Store",
-    dataset: str,
-    max_t: str | None,
-    tstar: str | None,
-    *,
-    cache: Path | None,
-    output: Output,
-) -> tuple["Recipe", dict[str, str]]:
-    """The recipe with its T*, and the stored result that T* came from."""
-    from dataclasses import replace
-
-    if tstar is not None and max_t is not None:
-        raise usage_error("--max-t and --tstar both say where to stop; give one of them")
-    if tstar is None and max_t is None:
-        return recipe, {}
-    if max_t is not None and max_t.lower() != "auto":
-        if not max_t.isdecimal():
-            raise usage_error(f"invalid value for --max-t: {max_t!r}; write a step such as 550, or auto")
-        return replace(recipe, max_t=int(max_t)), {}
-    from gaga.cli.tstar import default_tstar, stored_tstar
-    from gaga.noise import Schedule, make_schedule
-
-    if tstar is None:
-        entry, result = default_tstar(results, dataset, cache=cache, output=output)
-    else:
-        entry, result = stored_tstar(results, tstar)
-    if result.tstar is None:
-        raise InvalidInput(f"{entry.kind}/{entry.name} found no step that passes", remedy="name a step with --max-t")
-    mine = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
-    if not mine.matches(Schedule(result.schedule, result.gamma)):
-        raise InvalidInput(
-            f"T* of {entry.name} belongs to another schedule, {result.schedule} of {result.T} steps",
-            received=f"{recipe.schedule} of {recipe.diffusion_steps} steps, precision {recipe.precision_of_schedule:g}",
-            remedy="measure T* with this schedule, train with that one, or name a step with --max-t",
-        )
-    output.note(f"T* = {result.tstar}, from {entry.kind}/{entry.name}.")
-    return replace(recipe, max_t=result.tstar), {f"{entry.kind}/{entry.name}": entry.digest}
 
 
 def _dataset(name: str, output: Output, cache: Path | None) -> "Dataset":
@@ -287,19 +256,18 @@ def _trainer(
     data: "Dataset",
     recipe: "Recipe",
     run: _Run,
+    device: "torch.device",
+    ranks: "Ranks",
     *,
     budget_s: float | None,
-    device: str,
     kernel: str,
     init_from: Path | None,
 ) -> "Trainer":
-    from gaga.cli.devices import torch_device
     from gaga.data.features import FeatureSpace
     from gaga.models.training import Trainer
     from gaga.noise import PUBLISHED_VARIANCE
     from gaga.stats.moments import estimate_moments
 
-    where = torch_device(device)
     space = FeatureSpace(
         vocabulary=data.vocabulary, factors=recipe.factors, include_charges=recipe.include_charges,
         centred_features=recipe.centred_features,
@@ -307,8 +275,8 @@ def _trainer(
     published = PUBLISHED_VARIANCE.get(data.name)
     moments = estimate_moments(data.molecules.take(data.splits["train"]), space, published)
     return Trainer(
-        data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=where, kernel=kernel,
-        init_from=init_from, provenance={"name": run.name, "inputs": run.inputs},
+        data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=device, kernel=kernel,
+        init_from=init_from, provenance={"name": run.name, "inputs": run.inputs}, ranks=ranks,
     )  # fmt: skip
 
 
@@ -330,8 +298,12 @@ def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output:
 
     with stop_requests() as stop, output.progress("training") as progress:
         finished = trainer.run(progress=progress, on_metrics=on_metrics, should_stop=stop)
-        entry, record = keep(finished=finished)
+        kept = keep(finished=finished) if trainer.ranks.first else None
+        trainer.ranks.wait()
     stop.raise_if_asked(f"saved step {trainer.counters.step:,} in {run.folder}; the same command with --resume goes on")
+    if kept is None:
+        return
+    entry, record = kept
     checkpoint = run.folder / "model.safetensors"
     output.show(
         {"stored": stored(entry, store, found=False), **payload(record)},

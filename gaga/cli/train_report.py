@@ -41,11 +41,14 @@ def estimate_line(trainer: "Trainer", expected: dict[str, Any], *, dry: bool = F
     """The estimate as a sentence."""
     epochs = expected["steps"] / expected["steps_per_epoch"]
     verb = "Would train" if dry else "Training"
+    where, each = expected["device"], ""
+    if trainer.ranks.size > 1:
+        where, each = f"{trainer.ranks.size} processes, the first on {where}", " each"
     return (
         f"{verb} {expected['parameters']:,} parameters on {expected['training_molecules']:,} molecules, steps 0 to "
-        f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {expected['device']}: "
+        f"{trainer.recipe.max_t} of {trainer.recipe.diffusion_steps}, on {where}: "
         f"{expected['steps']:,} steps ({epochs:.3g} epochs) in about {human_time(expected['seconds'])}, "
-        f"with about {human_bytes(expected['memory_bytes'])} of memory."
+        f"with about {human_bytes(expected['memory_bytes'])} of memory{each}."
     )
 
 

@@ -1,18 +1,17 @@
-"""Batches of like sizes, keyed by (seed, epoch): the order of a run does not depend on where it was interrupted."""
+"""Random batches, keyed by (seed, epoch): the order of a run does not depend on where it was interrupted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from gaga.base.molecules import PackedMolecules
 from gaga.data.features import FeatureSpace
-from gaga.models.layout import Layout
-
-_POOL = 32  # batches whose molecules are sorted by size together
+from gaga.models.layout import Capacity, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,41 +29,113 @@ class Columns:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def batch(self, members: Int64[np.ndarray, " B"]) -> tuple[Float[Tensor, "A C"], Layout]:
-        """Columns and layout of these molecules."""
-        sizes = np.diff(self.offsets)[members]
+    @cached_property
+    def n_atoms(self) -> Int64[np.ndarray, " M"]:
+        """Number of atoms of each molecule."""
+        return np.diff(self.offsets)
+
+    def rows(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " A"]:
+        """Where the atoms of these molecules are, in their order."""
+        first = self.offsets[members]
+        sizes = self.offsets[members + 1] - first
         starts = np.cumsum(sizes) - sizes
-        atoms = np.arange(sizes.sum()) + np.repeat(self.offsets[members] - starts, sizes)
-        return self.values[torch.from_numpy(atoms).to(self.values.device)], Layout.of(sizes, self.values.device)
+        rows: Int64[np.ndarray, " A"] = np.arange(sizes.sum()) + np.repeat(first - starts, sizes)
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a training step reads of a batch of M molecules; those that fill a capacity have weight 0.
+
+    Attributes:
+        rows: row of each atom in the columns of the data set.
+        keys: number of each molecule in the data set, which its noise is keyed by.
+        t: step of the diffusion of each.
+        weights: what its objective counts in the loss.
+        layout: sizes of the molecules.
+    """
+
+    rows: Int64[Tensor, " A"]
+    keys: Int64[Tensor, " M"]
+    t: Int64[Tensor, " M"]
+    weights: Float32[Tensor, " M"]
+    layout: Layout
+
+    @classmethod
+    def of(
+        cls,
+        columns: Columns,
+        members: Int64[np.ndarray, " B"],
+        t: Int64[np.ndarray, " B"],
+        weights: Float32[np.ndarray, " B"],
+        capacity: Capacity | None = None,
+    ) -> "Batch":
+        """These molecules of a data set, on the host, in a capacity where one is given."""
+        sizes = columns.n_atoms[members]
+        layout = Layout.of(sizes) if capacity is None else Layout.filled(sizes, capacity)
+        atoms, molecules = len(layout.molecule), len(layout)
+        return cls(
+            rows=_extended(columns.rows(members), atoms),
+            keys=_extended(members, molecules),
+            t=_extended(t, molecules),
+            weights=_extended(weights, molecules),
+            layout=layout,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything on the device, by name."""
+        return {"rows": self.rows, "keys": self.keys, "t": self.t, "weights": self.weights, **self.layout.tensors()}
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        if device == self.rows.device:
+            return self
+
+        def sent(value: Tensor) -> Tensor:
+            return _departing(value, device).to(device, non_blocking=device.type == "cuda")
+
+        layout = replace(self.layout, sizes=sent(self.layout.sizes), molecule=sent(self.layout.molecule))
+        return Batch(sent(self.rows), sent(self.keys), sent(self.t), sent(self.weights), layout)
+
+    def copy_(self, other: "Batch") -> None:
+        """Take over another batch of the same capacity in place, without waiting for the device."""
+        theirs = other.tensors()
+        for name, mine in self.tensors().items():
+            mine.copy_(_departing(theirs[name], mine.device), non_blocking=mine.is_cuda)
+
+
+def _departing(value: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host where a copy to the device may leave from without being waited for."""
+    return value.pin_memory() if device.type == "cuda" else value
+
+
+def _extended(values: np.ndarray, length: int) -> Tensor:
+    """The values, and zeros behind them."""
+    filler = np.zeros(length - len(values), dtype=values.dtype)
+    return torch.from_numpy(np.concatenate([values, filler]))
 
 
 def batches_of_epoch(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, epoch: int, *, like_sizes: bool = True
+    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, epoch: int
 ) -> list[Int64[np.ndarray, " B"]]:
-    """Every molecule once, in batches of like sizes in random order.
+    """Every molecule once: a random permutation cut into batches, each sorted by size (ties stay random).
 
-    A random permutation is cut into pools; within a pool molecules are sorted by size (ties stay random) and cut
-    into batches; the batches are shuffled. Nothing is padded, and batches hold few distinct sizes. Without
-    `like_sizes` batches are random, as published: a loss that is divided by a batch's largest size depends on it.
+    A batch is a random subset, as stochastic gradients need it; the order within changes no sum, and like sizes beside
+    each other waste least.
     """
-    rng = np.random.default_rng((seed, epoch))
-    order = rng.permutation(len(n_atoms))
-    batches = []
-    for first in range(0, len(order), _POOL * batch_size):
-        pool = order[first : first + _POOL * batch_size]
-        if like_sizes:
-            pool = pool[np.argsort(n_atoms[pool], kind="stable")]
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    order = np.random.default_rng((seed, epoch)).permutation(len(n_atoms))
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return [batch[np.argsort(n_atoms[batch], kind="stable")] for batch in batches]
 
 
 def batches_from(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, step: int, *, like_sizes: bool = True
+    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, step: int
 ) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
-    """(epoch, batch) from this step of a run on, without end."""
+    """(step, batch) from this step of a run on, without end."""
     per_epoch = -(-len(n_atoms) // batch_size)
     epoch, skip = divmod(step, per_epoch)
     while True:
-        for members in batches_of_epoch(n_atoms, batch_size, seed, epoch, like_sizes=like_sizes)[skip:]:
-            yield epoch, members
+        for members in batches_of_epoch(n_atoms, batch_size, seed, epoch)[skip:]:
+            yield step, members
+            step += 1
         epoch, skip = epoch + 1, 0

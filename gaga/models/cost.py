@@ -3,38 +3,50 @@
 import time
 
 import numpy as np
+import torch
 
+from gaga.models.capture import WARMUP, Replay
 from gaga.models.samplers import SampleConfig, seconds_per_molecule
 from gaga.models.training import Trainer
 
 
 def seconds_per_step(trainer: Trainer, n_steps: int = 4) -> float:
-    """Median time of a step after a first one, which is slower."""
-    batches = trainer.objective.batches(trainer.train_set, 0)
+    """Median time of the gradient of a batch, after the first ones, which are slower; the weights stay as they are."""
+    stepper, recorded = trainer.stepper, WARMUP + 1 if trainer.stepper.records else 1
+    step, members = next(trainer.objective.batches(trainer.train_set, 0))
+
+    def gradient() -> None:
+        stepper.gradient()
+
+    replay = Replay(gradient, trainer.device, enabled=stepper.records)
+    stepper.load(stepper.prepare(members, step), step)
     times = []
-    for k in range(n_steps + 1):
-        members = next(batches)[1]
+    for _ in range(recorded + n_steps):
         start = time.perf_counter()
-        loss = trainer.objective.loss(trainer.diffusion, trainer.train_set, members, k).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        float(loss.detach())  # waits for the device
+        replay()
+        _wait(trainer.device)
         times.append(time.perf_counter() - start)
-    trainer.optimizer.zero_grad()
-    return float(np.median(times[1:]))
+    stepper.forget()
+    return float(np.median(times[recorded:]))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def seconds_per_sample(trainer: Trainer) -> float:
-    """Time of drawing one molecule for a stability sample."""
-    return seconds_per_molecule(trainer.model(), SampleConfig(), min(64, trainer.recipe.stability_samples))
+    """Time of drawing one molecule for a stability sample, with all processes at work."""
+    alone = seconds_per_molecule(trainer.model(), SampleConfig(), min(64, trainer.recipe.stability_samples))
+    return alone / trainer.ranks.size
 
 
 def memory_bytes(trainer: Trainer) -> int:
-    """An estimate of the memory of training: weights, EMA, three optimiser moments, gradients, activations.
+    """An estimate of the memory of each process: weights, EMA, three optimiser moments, gradients, activations.
 
     Activations are counted as eight [F] rows for each edge of each edge network, kept for the backward pass.
     """
     recipe = trainer.recipe
-    sizes = np.diff(trainer.train_set.offsets).astype(np.float64)
-    edges = float(np.quantile(sizes**2, 0.95)) * recipe.batch_size
+    edges = float((trainer.train_set.n_atoms**2).mean()) * recipe.batch_size / trainer.ranks.size
     networks = recipe.n_layers * (recipe.inv_sublayers + 1)
     return int(4 * (6 * trainer.network.n_parameters + 8 * edges * recipe.hidden * networks))

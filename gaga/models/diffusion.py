@@ -67,7 +67,6 @@ class Diffusion:
         eps: Float[Tensor, "A C"],
         t: Int64[Tensor, " M"],
         layout: Layout,
-        denominator: int | None = None,
     ) -> Float[Tensor, " M"]:
         """EDM's L2 objective of each molecule: 1/2 |eps - eps_hat|^2 / (C N), N its own number of atoms.
 
@@ -79,7 +78,6 @@ class Diffusion:
             eps: standard normal noise, centred here.
             t: integer steps.
             layout: sizes of the molecules.
-            denominator: what to divide by in the place of each N; the published code takes the padded size.
         """
         eps = layout.centre(eps, self.centred_columns)
         z = self.noised(x, eps, t, layout)
@@ -87,8 +85,7 @@ class Diffusion:
         at_zero = layout.per_atom(t == 0)
         types = error[:, 3:].sum(dim=1).masked_fill(at_zero, 0.0)
         total = layout.sum(error[:, :3].sum(dim=1) + types)
-        sizes = layout.sizes if denominator is None else denominator
-        return 0.5 * total / (x.shape[1] * sizes)
+        return 0.5 * total / (x.shape[1] * layout.sizes)
 
     def predict_noise(
         self,

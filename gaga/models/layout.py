@@ -1,6 +1,6 @@
 """Where each atom of a packed batch lies: its molecule, molecules of equal size, tiles of rows for fused kernels."""
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,12 @@ class Capacity:
     def holds(self, n_atoms: Int64[np.ndarray, " M"]) -> bool:
         """Whether a batch fits."""
         return len(n_atoms) < self.molecules and int(n_atoms.sum()) <= self.atoms and self.tiles.holds(n_atoms)
+
+    def grown(self, n_atoms: Int64[np.ndarray, " M"]) -> "Capacity":
+        """Room for this batch and others like it, and for whatever fitted before."""
+        more = Capacity.around(n_atoms)
+        tiles = TileCapacity(*map(max, astuple(self.tiles), astuple(more.tiles)))
+        return Capacity(max(self.molecules, more.molecules), max(self.atoms, more.atoms), tiles)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from gaga.base.files import atomic_write
 from gaga.chem import edm_stability
 from gaga.models.model import Model
+from gaga.models.ranks import ALONE, Ranks
 from gaga.models.samplers import SampleConfig, sample_stream
 
 
@@ -68,19 +71,18 @@ class Window:
         }
 
 
-def rows_up_to(path: Path, step: int) -> list[str]:
-    """The lines of a log that were written up to this step; a torn last line is left out."""
-    if not path.is_file():
-        return []
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["step"] <= step:
-            kept.append(line)
-    return kept
+def drop_rows_after(path: Path, step: int) -> None:
+    """Leave in a log what was written up to this step; a torn last line goes too."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    with atomic_write(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines if _step_of(line) <= step), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
 
 
 def read_rows(path: Path) -> list[Metrics]:
@@ -89,9 +91,15 @@ def read_rows(path: Path) -> list[Metrics]:
     return [Metrics(**json.loads(line)) for line in lines]
 
 
-def sampled_stability(model: Model, n_molecules: int, seed: int) -> tuple[float, float]:
-    """Fractions of stable atoms and of stable molecules among freshly sampled ones (EDM's rule)."""
-    drawn = sample_stream(model, range(n_molecules), SampleConfig(), seed=seed)
+def sampled_stability(
+    model: Model, n_molecules: int, seed: int, device: torch.device, ranks: Ranks = ALONE
+) -> tuple[float, float]:
+    """Fractions of stable atoms and of stable molecules among freshly sampled ones (EDM's rule).
+
+    Each process draws every size-th molecule on its device, and all get the same fractions.
+    """
+    drawn = sample_stream(model, range(n_molecules)[ranks.rank :: ranks.size], SampleConfig(), seed=seed)
     counts = [(*edm_stability(m.atomic_numbers, m.positions), len(m.atomic_numbers)) for m in drawn]
-    atoms, stable, sizes = (np.array(column, dtype=np.float64) for column in zip(*counts, strict=True))
-    return float(atoms.sum() / sizes.sum()), float(stable.mean())
+    mine = np.array(counts, dtype=np.int64).reshape(-1, 3).sum(axis=0)
+    atoms, molecules, of_atoms = ranks.sum(torch.from_numpy(mine).to(device)).tolist()
+    return atoms / of_atoms, molecules / n_molecules

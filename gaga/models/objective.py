@@ -1,16 +1,19 @@
-"""The training objective of a batch, with everything random in it keyed by (seed, stream, step)."""
+"""The training objective of a batch. What is random in it has keys: the steps t of a batch (seed, stream, step), the
+noise of a molecule (seed, stream, molecule, step); neither knows how many processes share the batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from gaga.models.batches import Columns, batches_from, batches_of_epoch
+from gaga.models.batches import Batch, Columns, batches_from, batches_of_epoch
 from gaga.models.diffusion import Diffusion
-from gaga.models.layout import Layout
+from gaga.models.layout import Capacity
+from gaga.models.random import exact_device, normals
+from gaga.models.ranks import ALONE, Ranks
 from gaga.models.recipes import Recipe
 
 TRAINING, VALIDATION = 0, 1
@@ -24,43 +27,78 @@ class Objective:
     seed: int
 
     def batches(self, columns: Columns, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
-        """(epoch, members) from this step on; random batches where the loss depends on a batch's largest size."""
-        sizes = np.diff(columns.offsets)
-        like = not self.recipe.padded_denominator
-        return batches_from(sizes, self.recipe.batch_size, self.seed, step, like_sizes=like)
+        """(step, members) from this step on."""
+        return batches_from(columns.n_atoms, self.recipe.batch_size, self.seed, step)
 
-    def loss(
+    def batch(
         self,
-        diffusion: Diffusion,
         columns: Columns,
         members: Int64[np.ndarray, " B"],
         step: int,
+        *,
         stream: int = TRAINING,
-    ) -> Float[Tensor, " B"]:
-        """The objective of each molecule, at steps and with noise of its own."""
-        x, layout = columns.batch(members)
-        t, eps = self._draw(x, layout, step, stream)
-        widest = int(layout.n_atoms.max()) if self.recipe.padded_denominator else None
-        return diffusion.loss(x, eps, t, layout, widest)
+        ranks: Ranks = ALONE,
+        capacity: Capacity | None = None,
+    ) -> Batch:
+        """A process's share of a batch, on the host: every size-th molecule, so that shares weigh alike.
 
-    def validation_loss(self, diffusion: Diffusion, columns: Columns, max_molecules: int = 2000) -> float:
-        """Mean objective over the first validation molecules, always with the same noise; NaN if there are none."""
-        sizes = np.diff(columns.offsets)[:max_molecules]
+        Summed over all shares, weight times objective is the mean over the batch. Where a batch has fewer molecules
+        than there are processes, those left over take its first one with weight 0.
+        """
+        t = self._steps(len(members), step, stream)
+        weights = self._weights(columns.n_atoms[members]) * (ranks.rank < len(members))
+        mine = ranks.share(len(members))
+        return Batch.of(columns, members[mine], t[mine], weights[mine], capacity)
+
+    def losses(
+        self,
+        diffusion: Diffusion,
+        values: Float[Tensor, "rows C"],
+        batch: Batch,
+        step: int | Int64[Tensor, ""],
+        stream: int = TRAINING,
+    ) -> Float[Tensor, " M"]:
+        """The weighted objective of each molecule, with noise of its own; does not wait for the device."""
+        x = values[batch.rows]
+        keys = batch.layout.per_atom(batch.keys)
+        where = exact_device(x.device)
+        eps = normals(_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
+        return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout) * batch.weights
+
+    def validation_loss(
+        self, diffusion: Diffusion, columns: Columns, *, ranks: Ranks = ALONE, max_molecules: int = 2000
+    ) -> float:
+        """Mean objective over the first validation molecules, always with the same noise; NaN if there are none.
+
+        Each process takes every size-th batch, and all get the same number.
+        """
+        sizes = columns.n_atoms[:max_molecules]
         if len(sizes) == 0:
             return float("nan")
-        batches = enumerate(batches_of_epoch(sizes, self.recipe.batch_size, 0, 0))
+        batches = list(enumerate(batches_of_epoch(sizes, self.recipe.batch_size, 0, 0)))
+        total = torch.zeros(len(sizes), device=columns.values.device)
         with torch.no_grad():
-            losses = [self.loss(diffusion, columns, members, k, VALIDATION) for k, members in batches]
-        return float(torch.cat(losses).mean())
+            for k, members in batches[ranks.rank :: ranks.size]:
+                batch = self.batch(columns, members, k, stream=VALIDATION).to(total.device)
+                total[batch.keys] = len(members) * self.losses(diffusion, columns.values, batch, k, VALIDATION)
+        return float(ranks.sum(total).mean())
 
-    def _draw(self, x: Tensor, layout: Layout, step: int, stream: int) -> tuple[Int64[Tensor, " B"], Tensor]:
+    def _steps(self, batch: int, step: int, stream: int) -> Int64[np.ndarray, " B"]:
+        """A step of the diffusion for each molecule of a batch."""
         key = np.random.SeedSequence((self.seed, stream, step)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
-        batch, n_steps = len(layout), self.recipe.max_t + 1
-        if self.recipe.stratified_t:
-            u = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-            t = (u * n_steps).long().clamp_(max=n_steps - 1)
-        else:
-            t = torch.randint(0, n_steps, (batch,), generator=generator)
-        eps = torch.randn(x.shape, generator=generator)
-        return t.to(x.device), eps.to(x.device)
+        n_steps = self.recipe.max_t + 1
+        if not self.recipe.stratified_t:
+            return torch.randint(0, n_steps, (batch,), generator=generator).numpy()
+        u = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
+        return (u * n_steps).long().clamp_(max=n_steps - 1).numpy()
+
+    def _weights(self, n_atoms: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
+        """1 / B; times N / N_max where the objective of each molecule is divided by the batch's largest size."""
+        share = n_atoms / n_atoms.max() if self.recipe.padded_denominator else np.ones(len(n_atoms))
+        return (share / len(n_atoms)).astype(np.float32)
+
+
+def _key(seed: int, stream: int) -> int:
+    """A key of 64 bits: what is drawn for training, for validation and for sampling under one seed stays apart."""
+    return int(np.random.SeedSequence((seed, stream)).generate_state(1, np.uint64)[0])

@@ -40,3 +40,8 @@ def uniforms(seed: int, molecules: Int64[Tensor, " M"], stream: int | Int64[Tens
     zero = torch.zeros_like(molecules)
     words = philox((zero, zero + stream, molecules & _LOW, molecules >> 32), seed)
     return (words[0].double() + 0.5) / 2.0**32
+
+
+def exact_device(device: torch.device) -> torch.device:
+    """Where float64 is computed for tensors on this device: there, but for Apple's devices, which do not have it."""
+    return torch.device("cpu") if device.type == "mps" else device

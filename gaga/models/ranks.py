@@ -1,14 +1,22 @@
 """Several processes that work as one: which of them this is, and what they say to each other (torch.distributed)."""
 
 import datetime
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from gaga.base.errors import Unavailable
+from gaga.base.errors import GagaError, Unavailable
+
+T = TypeVar("T")
+
+
+class RankLost(Unavailable):
+    """Another process of the same run has ended or does not answer."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Ranks:
         """Whether this one speaks and writes for all."""
         return self.rank == 0
 
+    def share(self, n: int) -> slice:
+        """This process's share of n things: every size-th; the first of them where there are too few for all."""
+        return slice(self.rank, None, self.size) if self.rank < n else slice(0, 1)
+
     def connect(self, device: torch.device, timeout_s: float = 600.0) -> None:
         """Join the others; what each of them then waits for is given up after `timeout_s`.
 
@@ -41,8 +53,9 @@ class Ranks:
         backend = "nccl" if device.type == "cuda" else "gloo"
         try:
             torch.distributed.init_process_group(
-                backend, rank=self.rank, world_size=self.size, timeout=datetime.timedelta(seconds=timeout_s)
-            )
+                backend, rank=self.rank, world_size=self.size, timeout=datetime.timedelta(seconds=timeout_s),
+                device_id=device if device.type == "cuda" else None,
+            )  # fmt: skip
         except (RuntimeError, ValueError) as error:
             raise Unavailable(
                 f"rank {self.rank} of {self.size} could not reach the others: {error}",
@@ -53,31 +66,82 @@ class Ranks:
         """The sum of everyone's tensor, in place.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size > 1:
             with _someone_missing(self):
                 torch.distributed.all_reduce(value)
         return value
 
+    def take_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Rank 0's numbers for everyone's tensors, in place.
+
+        Raises:
+            RankLost: another process has ended or does not answer.
+        """
+        if self.size > 1:
+            with _someone_missing(self):
+                for tensor in tensors:
+                    torch.distributed.broadcast(tensor.detach(), 0)
+
+    def from_first(self, compute: Callable[[], T]) -> T:
+        """What rank 0 computes; everyone gets it, or raises the error that rank 0 met.
+
+        Raises:
+            RankLost: another process has ended or does not answer.
+        """
+        if self.size == 1:
+            return compute()
+        told: list[Any] = [None]
+        if self.first:
+            try:
+                told = [compute()]
+            except GagaError as error:
+                told = [error]
+        with _someone_missing(self):
+            torch.distributed.broadcast_object_list(told, 0)
+        if isinstance(told[0], GagaError):
+            raise told[0]
+        answer: T = told[0]
+        return answer
+
     def wait(self) -> None:
         """Until everyone is here.
 
         Raises:
-            Unavailable: another process has ended or does not answer.
+            RankLost: another process has ended or does not answer.
         """
         if self.size > 1:
             with _someone_missing(self):
                 torch.distributed.barrier()
 
+    @contextmanager
+    def together(self, device: torch.device) -> Iterator[None]:
+        """Join the others, and take leave of them when the block has ended well.
+
+        Where it has not, this process is to end; the others notice when they next wait for it.
+
+        Raises:
+            Unavailable: the others could not be reached.
+        """
+        self.connect(device)
+        yield
+        if self.size > 1:
+            torch.distributed.destroy_process_group()
+
+
+ALONE = Ranks()
+
 
 @contextmanager
 def _someone_missing(ranks: Ranks) -> Iterator[None]:
-    """Turns what torch.distributed raises into one line."""
+    """Turns what torch.distributed raises into one line: gloo's, for one, without its source file and its advice."""
     try:
         yield
     except RuntimeError as error:
-        raise Unavailable(
-            f"rank {ranks.rank} of {ranks.size} lost the others: {str(error).splitlines()[0]}",
+        said = re.sub(r"^\[[^\]]*\] *", "", str(error).splitlines()[0]).split(". ")[0]
+        raise RankLost(
+            f"rank {ranks.rank} of {ranks.size} lost the others",
+            received=said.rstrip("."),
             remedy="the same command with --resume goes on from what was saved last",
         ) from error

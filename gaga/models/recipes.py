@@ -86,6 +86,24 @@ class Recipe:
         if len(self.factors) != 3 or min(self.factors) <= 0:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
 
+    def learning_rate_at(self, step: int, fraction: float) -> float:
+        """The learning rate of a step (from 0), where this fraction of the run is done."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        fade = 0.5 * (1 + math.cos(math.pi * fraction)) if self.lr_schedule == "cosine" else 1.0
+        return self.learning_rate * warm * fade
+
+    def ema_decay_at(self, step: int) -> float:
+        """The decay of the averaged weights at a step (from 0)."""
+        return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
+
+    def measures_after(self, step: int) -> bool:
+        """Whether something is measured after so many steps."""
+        return self.until_measured(step - 1) == 1
+
+    def until_measured(self, step: int) -> int:
+        """Steps from here until something is measured."""
+        return min(every - step % every for every in (self.validate_every, self.sample_every) if every)
+
     def _check_types(self) -> None:
         """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
         for f in fields(self):

@@ -1,46 +1,56 @@
 """Training on [0, T*]: AdamW, EMA, adaptive clipping, and a state that resumes bit for bit on the CPU.
 
 Recipe of Hoogeboom et al. 2022 (EDM), appendix E, and Qu et al. 2026 (GAGA). Everything random in step k is keyed
-by (seed, k), so that the state is the weights, their moments and a few numbers.
+by (seed, k), so that the state is the weights, their moments and a few numbers, whatever the number of processes.
 """
 
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
 from gaga import __version__
-from gaga.base.errors import GagaError, InvalidInput
-from gaga.base.files import atomic_write
+from gaga.base.errors import Conflict, GagaError
 from gaga.base.progress import Progress, silent
+from gaga.base.threads import ahead
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Columns
-from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
-from gaga.models.clipping import AdaptiveClipping
+from gaga.models.batches import Batch, Columns
+from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
 from gaga.models.diffusion import Diffusion
-from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.models.measuring import Metrics, Window, read_rows, rows_up_to, sampled_stability
+from gaga.models.egnn import EGNN
+from gaga.models.initial import initial_network
+from gaga.models.measuring import Metrics, Window, drop_rows_after, read_rows, sampled_stability
 from gaga.models.model import Model
 from gaga.models.objective import Objective
+from gaga.models.optimiser import Optimiser
+from gaga.models.ranks import ALONE, RankLost, Ranks
 from gaga.models.recipes import Recipe
-from gaga.models.training_state import Counters, TrainingState, optimizer_tensors
+from gaga.models.stepping import REMEMBERED, Stepper
+from gaga.models.training_state import Counters, TrainingState, differences, write_skipped_step
 from gaga.noise import Moments, make_schedule
 
-MODEL_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "state.safetensors", "metrics.jsonl"
+MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
+METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped_step.json"
 _MAX_BAD_STEPS = 10
+_AHEAD = 4  # batches that are prepared while a device works
+Batches = Generator[tuple[int, Int64[np.ndarray, " B"], Batch], None, None]
 log = logging.getLogger(__name__)
 
 
 class Trainer:
     """One training run in a folder: `model.safetensors`, `state.safetensors` and `metrics.jsonl`.
+
+    Several processes may run it together, each with the same arguments but its own device and rank: they share each
+    batch, and rank 0 writes the folder.
 
     Args:
         dataset: molecules with their split.
@@ -52,9 +62,11 @@ class Trainer:
         device, kernel: where and how the network runs.
         init_from: a checkpoint whose weights are the start.
         provenance: what else the checkpoint should say about its origin.
+        ranks: the processes that train together, connected.
 
     Raises:
         InvalidInput: recipe and data, or recipe and `init_from`, do not fit together.
+        Unavailable: the kernel was asked for by name and cannot run on the device.
     """
 
     def __init__(
@@ -70,9 +82,10 @@ class Trainer:
         kernel: str = "auto",
         init_from: Path | None = None,
         provenance: dict[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.dataset, self.recipe, self.moments, self.folder = dataset, recipe, moments, folder
-        self.seed, self.budget_s, self.device = seed, budget_s, torch.device(device)
+        self.seed, self.budget_s, self.device, self.ranks = seed, budget_s, torch.device(device), ranks
         self.provenance = provenance or {}
         self.init_digest = None if init_from is None else file_digest(init_from)
         self.space = FeatureSpace(
@@ -80,16 +93,15 @@ class Trainer:
             centred_features=recipe.centred_features,
         )  # fmt: skip
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
-        self.network = self._initial_network(kernel, init_from)
+        self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
+        self.network.require_kernel()
         self.diffusion = Diffusion(self.network, schedule, self.space)
-        self.ema = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, amsgrad=True
-        )
-        self.objective = Objective(recipe, seed)
-        self.clipping = AdaptiveClipping()
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
+        self.objective = Objective(recipe, seed)
+        self.optimiser = Optimiser(self.network, recipe)
+        self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
+        self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
         self.last_metrics: Metrics | None = None
 
@@ -119,76 +131,112 @@ class Trainer:
         on_metrics: Callable[[Metrics], None] = lambda row: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Train to the end, or until `should_stop`; the state is saved either way. Returns whether it ended.
+        """Train to the end, or until `should_stop` of any process; the state is saved either way.
+
+        `on_metrics` is called by rank 0 alone. Returns whether the run ended.
 
         Raises:
             GagaError: the loss or its gradient was not finite in ten steps on end.
+            Conflict: another process has other data or another recipe.
+            RankLost: another process has ended; on the CPU the last whole step is saved.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        c = self.counters
-        if c.step == 0:
-            (self.folder / METRICS_FILE).unlink(missing_ok=True)
-        batches = self.objective.batches(self.train_set, c.step)
-        saved = started = time.monotonic()
-        before = c.seconds
-        window = Window()
-        while not (ended := self._fraction_done() >= 1.0) and not should_stop():
-            epoch, members = next(batches)
-            window.add(*self._train_step(members))
-            c.seconds = before + time.monotonic() - started
-            progress(*self._done_of_total(), note=f"loss {np.mean(window.losses[-100:]):.4f}")
-            if self._is_due() and self._fraction_done() < 1.0:
-                self.save()
-                on_metrics(self._measure(epoch, window))
-                window = Window()
-            if time.monotonic() - saved > self.recipe.save_every_s:
-                self.save()
-                saved = time.monotonic()
-        self.save()
-        if ended and not (self.last_metrics and self.last_metrics.step == c.step and self.last_metrics.atom_stable):
-            on_metrics(self._measure(c.step // self.steps_per_epoch, window, last=True))
+        self._meet()
+        self._open_folder()
+        try:
+            ended, window = self._train(progress, on_metrics, should_stop)
+            self.stepper.forget()
             self.save()
+            last = self.last_metrics
+            if ended and not (last and last.step == self.counters.step and last.atom_stable):
+                self._measure(window, on_metrics, last=True)
+                self.save()
+            self.ranks.wait()
+        except RankLost:
+            if self.device.type == "cpu":  # a GPU that waits for another one may never answer
+                self.save()
+            raise
         return ended
 
-    def _train_step(self, members: Int64[np.ndarray, " B"]) -> tuple[float, float, float]:
-        """One optimiser step; one whose loss or gradient is not finite is skipped and counted.
+    def _train(
+        self, progress: Progress, on_metrics: Callable[[Metrics], None], should_stop: Callable[[], bool]
+    ) -> tuple[bool, Window]:
+        """Steps until the run has ended or somebody asks to stop: whether it ended, and what was not yet measured."""
+        c, window = self.counters, Window()
+        saved = started = time.monotonic()
+        before = c.seconds
+        with closing(self._batches()) as batches:
+            stop = self._agree(should_stop)
+            while not (ended := self._fraction_done() >= 1.0) and not stop:
+                self._advance(batches, window)
+                c.seconds = before + time.monotonic() - started
+                stop = self._agree(should_stop)
+                progress(*self._done_of_total(), note=f"loss {np.mean(window.losses[-100:]):.4f}")
+                if self.recipe.measures_after(c.step) and self._fraction_done() < 1.0:
+                    self.save()
+                    self._measure(window, on_metrics)
+                    window = Window()
+                if time.monotonic() - saved > self.recipe.save_every_s:
+                    self.save()
+                    saved = time.monotonic()
+        return ended, window
 
-        Returns the loss, the gradient's norm before clipping, and the largest norm allowed.
-        """
+    def _meet(self) -> None:
+        """All processes go on from what rank 0 has, on the same data by the same recipe."""
+        if self.ranks.size == 1:
+            return
+        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.last_metrics))
+        if differing := differences(theirs[0], self._identity()):
+            raise Conflict(
+                f"rank {self.ranks.rank} was started with another {', '.join(differing)} than rank 0",
+                remedy="start all processes with the same command on the same data",
+            )
+        _, self.counters, self.last_metrics = theirs
+        self.ranks.take_from_first(self.optimiser.tensors().values())
+
+    def _open_folder(self) -> None:
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.counters.step == 0:
+                (self.folder / METRICS_FILE).unlink(missing_ok=True)
+
+    def _batches(self) -> Batches:
+        """(step, members, this process's share) from here on, prepared ahead where a device does the work."""
+        steps = self.objective.batches(self.train_set, self.counters.step)
+        made = ((step, members, self.stepper.prepare(members, step)) for step, members in steps)
+        return cast(Batches, ahead(made, _AHEAD)) if self.device.type == "cuda" else made
+
+    def _agree(self, should_stop: Callable[[], bool]) -> bool:
+        """Whether any process was asked to stop. All take rank 0's clock."""
+        if self.ranks.size == 1:
+            return should_stop()
+        mine = (self.counters.seconds if self.ranks.first else 0.0, float(should_stop()))
+        said = self.ranks.sum(torch.tensor(mine, dtype=torch.float64, device=self.device))
+        self.counters.seconds, asked = said.tolist()
+        return bool(asked)
+
+    def _advance(self, batches: Batches, window: Window) -> None:
+        """Steps up to the next look, and that look at what they came to."""
         c = self.counters
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        mean = self.objective.loss(self.diffusion, self.train_set, members, c.step).mean()
-        mean.backward()  # type: ignore[no-untyped-call]
-        loss = float(mean.detach())
-        parameters = list(self.network.parameters())
-        limit = self.clipping.limit() if self.recipe.clipping == "adaptive" else float("inf")
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        if np.isfinite(norm) and np.isfinite(loss):
-            self.clipping.add(norm)
-            self.optimizer.step()
-            self._average()
-            c.bad_steps = 0
-        else:
-            self._count_bad_step(members, loss, norm)
-        c.step += 1
-        return loss, norm, limit
+        first, members_of = c.step, []
+        for step, members, batch in islice(batches, self._until_look()):
+            self.stepper(batch, step, self._learning_rate(), self.recipe.ema_decay_at(step))
+            members_of.append(members)
+            c.step = step + 1
+        outcomes = self.stepper.look(first, c.step).tolist()
+        for step, (members, (loss, norm, limit, taken)) in enumerate(zip(members_of, outcomes, strict=True), first):
+            window.add(loss, norm, limit)
+            c.bad_steps = 0 if taken else c.bad_steps + 1
+            if not taken:
+                self._tell_bad_step(step, members, loss, norm)
 
-    def _average(self) -> None:
-        """The exponential moving average of the weights."""
+    def _until_look(self) -> int:
+        """Steps until there is something to look at: every few, where something is measured, and at the end."""
         step = self.counters.step
-        decay = self.recipe.ema_decay
-        if self.recipe.ema_warmup:
-            decay = min(decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            current = [p.detach() for p in self.network.parameters()]
-            torch._foreach_lerp_(list(self.ema.values()), current, 1.0 - decay)
+        left = self.look_every if self.budget_s else self.total_steps - step
+        return min(self.look_every - step % self.look_every, self.recipe.until_measured(step), left)
 
     def _learning_rate(self) -> float:
-        warm = min(1.0, (self.counters.step + 1) / max(1, self.recipe.warmup_steps))
-        fade = 0.5 * (1 + np.cos(np.pi * self._fraction_done())) if self.recipe.lr_schedule == "cosine" else 1.0
-        return float(self.recipe.learning_rate * warm * fade)
+        return self.recipe.learning_rate_at(self.counters.step, self._fraction_done())
 
     def _fraction_done(self) -> float:
         """By time where a budget is given (a full schedule in that time), else by steps."""
@@ -199,50 +247,43 @@ class Trainer:
         c = self.counters
         return (int(min(c.seconds, self.budget_s)), int(self.budget_s)) if self.budget_s else (c.step, self.total_steps)
 
-    def _count_bad_step(self, members: Int64[np.ndarray, " B"], loss: float, norm: float) -> None:
-        c = self.counters
-        c.bad_steps += 1
-        log.warning("step %d skipped: loss %s, gradient norm %s", c.step, loss, norm)
-        facts = {
-            "step": c.step,
-            "seed": self.seed,
-            "molecules": self.dataset.splits["train"][members].tolist(),
-        }
-        with atomic_write(self.folder / "skipped_step.json") as partial:
-            partial.write_text(json.dumps(facts))
-        if c.bad_steps >= _MAX_BAD_STEPS:
+    def _tell_bad_step(self, step: int, members: Int64[np.ndarray, " B"], loss: float, norm: float) -> None:
+        """Write down a step that was skipped; the tenth on end is the last."""
+        log.warning("step %d skipped: loss %s, gradient norm %s", step, loss, norm)
+        if self.ranks.first:
+            write_skipped_step(self.folder / SKIPPED_FILE, step, self.seed, self.dataset.splits["train"][members])
+        if self.counters.bad_steps >= _MAX_BAD_STEPS:
             self.save()
+            self.ranks.wait()
             raise GagaError(
                 f"the loss or its gradient was not finite in {_MAX_BAD_STEPS} steps on end",
-                received=f"step {c.step}",
+                received=f"step {step}",
                 remedy=f"start from {self.model_path} with --init-from, a lower --lr and another --name",
             )
 
     def model(self) -> Model:
         """The averaged weights as a model."""
         network = EGNN(self.network.config, self.network.kernel, self.recipe.precision)
-        network.load_state_dict({name: value.clone() for name, value in self.ema.items()})
+        network.load_state_dict({name: value.clone() for name, value in self.optimiser.ema.items()})
         network = network.to(self.device).eval().requires_grad_(False)
         return Model(network, self.diffusion.schedule, self.space, max_t=self.recipe.max_t, moments=self.moments,
                      dataset=self.dataset.name)  # fmt: skip
 
-    def _is_due(self) -> bool:
-        """Whether something is to be measured at this step."""
-        recipe, step = self.recipe, self.counters.step
-        return step % recipe.validate_every == 0 or (recipe.sample_every > 0 and step % recipe.sample_every == 0)
-
-    def _measure(self, epoch: int, window: Window, *, last: bool = False) -> Metrics:
-        c, every = self.counters, self.recipe.sample_every
+    def _measure(self, window: Window, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
+        """One more row of the log."""
+        c, every, model = self.counters, self.recipe.sample_every, self.model()
         row = Metrics(
-            step=c.step, epoch=epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
-            valid_loss=self.objective.validation_loss(self.model(), self.valid_set), **window.means(),
+            step=c.step, epoch=c.step // self.steps_per_epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
+            valid_loss=self.objective.validation_loss(model, self.valid_set, ranks=self.ranks), **window.means(),
         )  # fmt: skip
         if last or (every and c.step % every == 0):
-            atoms, molecules = sampled_stability(self.model(), self.recipe.stability_samples, (self.seed + 1) % 2**32)
+            seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
+            atoms, molecules = sampled_stability(model, n, seed, self.device, self.ranks)
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
-        row.append_to(self.folder / METRICS_FILE)
         self.last_metrics = row
-        return row
+        if self.ranks.first:
+            row.append_to(self.folder / METRICS_FILE)
+            on_metrics(row)
 
     def checkpoint(self) -> Checkpoint:
         """The averaged weights with everything that sampling needs."""
@@ -253,7 +294,7 @@ class Trainer:
             schedule=self.diffusion.schedule,
             max_t=self.recipe.max_t,
             moments=self.moments,
-            weights=self.ema,
+            weights=self.optimiser.ema,
             dataset=self.dataset.name,
             recipe=asdict(self.recipe),
             metrics=self.last_metrics.plain() if self.last_metrics else {},
@@ -262,60 +303,36 @@ class Trainer:
                 "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
                 "molecules_seen": c.step * self.recipe.batch_size, "training_seconds": round(c.seconds),
                 "torch_version": torch.__version__, "gaga_version": __version__, "device": str(self.device),
-                "kernel": self.network.kernel, "threads": torch.get_num_threads(),
+                "kernel": self.network.kernel, "threads": torch.get_num_threads(), "processes": self.ranks.size,
             },
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write model and state; each replaces the one before only when it is whole."""
-        save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
-        self.counters.norms = self.clipping.norms()
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.items()} | optimizer_tensors(self.optimizer)
-        TrainingState(self.counters, self._identity(), tensors).save(self.folder / STATE_FILE)
+        """Write model and state, as rank 0; each replaces the one before only when it is whole."""
+        if self.ranks.first:
+            save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
+            TrainingState(self.counters, self._identity(), self.optimiser.tensors()).save(self.folder / STATE_FILE)
 
     def resume(self) -> None:
         """Go on from the state in the folder; log lines from after that state are dropped.
+
+        Rank 0 reads it, and tells the others when the run begins.
 
         Raises:
             InvalidInput: there is no state, or it cannot be read.
             Conflict: the state belongs to another recipe, seed, budget or data set.
         """
+        self.ranks.from_first(self._read_state)
+
+    def _read_state(self) -> None:
         path = self.folder / STATE_FILE
         state = TrainingState.load(path, self.device)
         state.refuse_other(self._identity(), path)
+        self.optimiser.restore(state.tensors)
         self.counters = state.counters
-        self.clipping = AdaptiveClipping(self.counters.norms)
-        self.network.load_state_dict(state.part("network."))
-        self.ema = {name: state.part("ema.")[name].clone() for name in self.ema}
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state.optimizer_moments(), "param_groups": groups})
-        log_path = self.folder / METRICS_FILE
-        lines = rows_up_to(log_path, self.counters.step)
-        with atomic_write(log_path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        rows = self.rows()
-        self.last_metrics = rows[-1] if rows else None
+        drop_rows_after(self.folder / METRICS_FILE, state.counters.step)
+        self.last_metrics = next(reversed(self.rows()), None)
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
                 "dataset": self.dataset.fingerprint, "init_from": self.init_digest}  # fmt: skip
-
-    def _initial_network(self, kernel: str, init_from: Path | None) -> EGNN:
-        recipe = self.recipe
-        config = EGNNConfig(features=self.space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers,
-                            inv_sublayers=recipe.inv_sublayers)  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = EGNN(config, kernel, recipe.precision)
-        if init_from is not None:
-            start = load_checkpoint(init_from)
-            if start.network != config or start.space != self.space:
-                raise InvalidInput(
-                    f"{init_from} holds another network or other columns than this recipe",
-                    received=f"{start.network} {start.space}",
-                    remedy=f"train with {config} {self.space}",
-                )
-            network.load_state_dict(dict(start.weights))
-        network.to(self.device).require_kernel()
-        return network

@@ -1,11 +1,13 @@
 """The state of a training run on disk: enough to go on bit for bit on the CPU, and nothing that executes."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -22,18 +24,16 @@ class Counters:
         step: optimiser steps taken, skipped ones included.
         seconds: time spent training, over all sittings.
         bad_steps: steps on end whose loss or gradient was not finite.
-        norms: the gradient norms that adaptive clipping remembers.
     """
 
     step: int = 0
     seconds: float = 0.0
     bad_steps: int = 0
-    norms: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """Counters, the run's identity, and tensors by name: network.*, ema.*, optimizer.<index>.<moment>."""
+    """Counters, the run's identity, and tensors by name (gaga.models.optimiser.Optimiser.tensors)."""
 
     counters: Counters
     identity: dict[str, Any]
@@ -67,30 +67,22 @@ class TrainingState:
         Raises:
             Conflict: the identity differs; the line names what differs.
         """
-        wanted = json.loads(json.dumps(identity))
-        differing = [k for k in wanted if k != "recipe" and self.identity.get(k) != wanted[k]]
-        recipe = self.identity.get("recipe", {})
-        differing += [k for k, value in wanted.get("recipe", {}).items() if recipe.get(k) != value]
+        differing = differences(self.identity, json.loads(json.dumps(identity)))
         if differing:
             raise Conflict(
                 f"the run in {path.parent} was started with another {', '.join(differing)}",
                 remedy="resume with the settings it was started with, or give this run another --name",
             )
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under a prefix, without it."""
-        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
-    def optimizer_moments(self) -> dict[int, dict[str, Tensor]]:
-        """The optimiser's moments by parameter index."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in self.part("optimizer.").items():
-            index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = value
-        return moments
+def differences(identity: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """What differs between the identities of two runs, by name; hyperparameters each by its own."""
+    names = [k for k in wanted if k != "recipe" and identity.get(k) != wanted[k]]
+    recipe = identity.get("recipe", {})
+    return names + [k for k, value in wanted.get("recipe", {}).items() if recipe.get(k) != value]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's moments as optimizer.<index>.<moment>."""
-    state = optimizer.state_dict()["state"]
-    return {f"optimizer.{i}.{name}": value for i, moments in state.items() for name, value in moments.items()}
+def write_skipped_step(path: Path, step: int, seed: int, molecules: Int64[np.ndarray, " B"]) -> None:
+    """What repeats a step whose loss or gradient was not finite: its number, the seed, and the molecules."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps({"step": step, "seed": seed, "molecules": molecules.tolist()}))

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 SMALL = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--batch-size", "8", "--stability-samples", "2",
@@ -140,6 +143,109 @@ def test_a_toml_file_is_changed_by_options(train, gaga, xyz, tmp_path):
         "recipe"
     ]
     assert (recipe["hidden"], recipe["learning_rate"], recipe["max_t"], recipe["n_layers"]) == (12, 0.001, 30, 3)
+
+
+def started_together(folder, n, xyz, *words):
+    """`torchrun --nproc-per-node=n -m gaga train`, on its way."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+    command = [*torchrun, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL, *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def assert_same_weights(one, other, tolerance):
+    """But for the last bias: centring takes it out, so that its gradient is rounding alone, which Adam scales up."""
+    a, b = (load_file(run / "state.safetensors") for run in (one, other))
+    assert {k: (v.dtype, v.shape) for k, v in a.items()} == {k: (v.dtype, v.shape) for k, v in b.items()}
+    for name in a:
+        if name.startswith(("network.", "ema.")) and not name.endswith("embedding_out.bias"):
+            torch.testing.assert_close(a[name], b[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def logged(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds" and v is not None} for row in rows]
+
+
+def test_two_processes_train_as_one_does(train, gaga, xyz, tmp_path):
+    """Sums in another order are all that differs: 1e-7 of each gradient, of twelve steps of 1e-3 at most."""
+    assert train("--name", "one").code == 0
+    code, out, err = ended(started_together(tmp_path, 2, xyz, "--steps", "12", "--name", "two", "--json"))
+    assert code == 0, err
+    payload = json.loads(out)
+    assert payload["finished"]
+    assert payload["metrics"]["step"] == [5, 10, 12]
+    one, two = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
+    assert_same_weights(one, two, 1e-5)
+    for mine, theirs in zip(logged(one), logged(two), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    headers = [json.loads(safetensors_header(run / "state.safetensors")["gaga"]) for run in (one, two)]
+    assert headers[0]["identity"] == headers[1]["identity"]
+    assert gaga("store", "show", "train/two").code == 0
+
+
+def safetensors_header(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+def process_of_rank(launcher, rank):
+    """The process that torchrun started with this RANK."""
+    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process of a rank in /proc")
+def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_path):
+    """The state is the last whole step's: nothing had been saved before."""
+    words = ("--validate-every", "1000", "--steps", "400", "--name")
+    assert train(*words, "whole").code == 0
+    launcher = started_together(tmp_path, 2, xyz, *words, "parts", "--validate-every", "20")
+    run = tmp_path / "runs" / "parts"
+    deadline = time.monotonic() + 60
+    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (run / "state.safetensors").unlink()
+    os.kill(process_of_rank(launcher.pid, 1), signal.SIGKILL)
+    code, _, err = ended(launcher)
+    assert code != 0
+    assert "gaga: rank 0 of 2 lost the others" in err
+    assert "this is a bug" not in err
+    resumed = train(*words, "parts", "--validate-every", "20", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "Resuming" in resumed.err
+    assert_same_weights(tmp_path / "runs" / "whole", run, 1e-3)
+
+
+def test_processes_that_are_asked_to_stop_save_the_same_step(train, xyz, tmp_path):
+    words = ("--steps", "100000", "--save-every-s", "0", "--validate-every", "100000")
+    launcher = started_together(tmp_path, 2, xyz, *words, "--name", "stopped")
+    state = tmp_path / "runs" / "stopped" / "state.safetensors"
+    deadline = time.monotonic() + 60
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    launcher.terminate()
+    code, _, err = ended(launcher)
+    assert code != 0
+    said = [line for line in err.splitlines() if line.startswith("gaga: terminated; saved step")]
+    assert len(said) == 2
+    assert said[0] == said[1]
+
+
+def test_what_rank_0_finds_wrong_ends_all(xyz, tmp_path):
+    code, _, err = ended(started_together(tmp_path, 2, xyz, "--resume"))
+    assert code != 0
+    assert err.count("gaga: no training state to resume") == 2
+    assert "lost the others" not in err
 
 
 @pytest.mark.parametrize(

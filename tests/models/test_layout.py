@@ -49,6 +49,16 @@ def test_a_batch_is_taken_over_in_place():
         assert torch.equal(tensor, fresh.tensors()[name]), name
 
 
+def test_a_capacity_grows_and_never_shrinks():
+    many, large = np.full(30, 4), np.array([33, 33])
+    capacity = Capacity.around(many)
+    assert not capacity.holds(large)
+    grown = capacity.grown(large)
+    assert grown.holds(large)
+    assert grown.holds(many)
+    assert grown.grown(many) == grown
+
+
 def test_what_does_not_fit_is_refused():
     capacity = Capacity.around(np.array([9, 9]))
     with pytest.raises(InvalidInput, match="does not fit"):

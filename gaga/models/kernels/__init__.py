@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KernelName = Literal["auto", "naive", "torch", "compile", "triton"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
+STATIC: frozenset[KernelName] = frozenset({"compile", "triton"})  # know a batch by Layout.tensors() only: recordable
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 log = logging.getLogger(__name__)

@@ -1,0 +1,35 @@
+"""The network that a training run starts with."""
+
+from pathlib import Path
+
+import torch
+
+from gaga.base.errors import InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.models.checkpoint import load_checkpoint
+from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.recipes import Recipe
+
+
+def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str, init_from: Path | None = None) -> EGNN:
+    """A network drawn by the seed, or with the weights of a checkpoint, on the CPU.
+
+    Raises:
+        InvalidInput: the checkpoint is of another network or other columns.
+    """
+    config = EGNNConfig(
+        features=space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers, inv_sublayers=recipe.inv_sublayers
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = EGNN(config, kernel, recipe.precision)
+    if init_from is not None:
+        start = load_checkpoint(init_from)
+        if start.network != config or start.space != space:
+            raise InvalidInput(
+                f"{init_from} holds another network or other columns than this recipe",
+                received=f"{start.network} {start.space}",
+                remedy=f"train with {config} {space}",
+            )
+        network.load_state_dict(dict(start.weights))
+    return network

@@ -1,0 +1,109 @@
+"""What a training step does with a gradient: clipping, AdamW, the moving average of the weights.
+
+A step whose loss or gradient is not finite changes nothing. All of this is decided on the device, from tensors that
+stay where they are: a CUDA graph can hold it.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from gaga.base.errors import InvalidInput
+from gaga.models.clipping import AdaptiveClipping
+from gaga.models.random import exact_device
+from gaga.models.recipes import Recipe
+
+
+class Optimiser:
+    """AdamW with amsgrad, EDM's adaptive clipping, and the averaged weights (Hoogeboom et al. 2022, appendix E).
+
+    Attributes:
+        parameters: of the network, in its order.
+        ema: the averaged weights by name.
+        clipping: the norms of the last gradients.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        named = dict(network.named_parameters())
+        self.parameters = list(named.values())
+        device = self.parameters[0].device
+        self.ema = {name: p.detach().clone() for name, p in named.items()}
+        self._names, self._exact = list(named), exact_device(device)
+        self._on_device = self._exact == device
+        self._rate = torch.tensor(recipe.learning_rate, device=self._exact)
+        self._forget = torch.zeros((), device=self._exact)
+        self._no_limit = torch.tensor(float("inf"), dtype=torch.float64, device=self._exact)
+        self._adaptive = recipe.clipping == "adaptive"
+        self.clipping = AdaptiveClipping(self._exact)
+        self._adamw = torch.optim.AdamW(
+            self.parameters, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=True, foreach=False,
+            fused=self._on_device, capturable=device.type == "cuda",
+        )  # fmt: skip
+        self._make_moments()
+
+    def set(self, learning_rate: float, ema_decay: float) -> None:
+        """What the next steps take."""
+        self._rate.fill_(learning_rate)
+        self._forget.fill_(1.0 - ema_decay)
+
+    def apply(self, gradient: Float[Tensor, " P"], loss: Float[Tensor, ""]) -> Float[Tensor, "4"]:
+        """Take a step along a gradient of all parameters, which is clipped in place.
+
+        Returns:
+            loss, norm of the gradient before clipping, largest norm allowed, and 1 where the step was taken, else 0.
+        """
+        loss = loss.to(self._exact, torch.float64)
+        norm = torch.linalg.vector_norm(gradient).to(self._exact, torch.float64)
+        taken = torch.isfinite(loss) & torch.isfinite(norm)
+        limit = self.clipping.limit() if self._adaptive else self._no_limit
+        gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0).to(gradient))
+        self._descend(gradient, taken)
+        self._average(taken)
+        self.clipping.add(norm, taken)
+        return torch.stack([loss, norm, limit, taken.double()])
+
+    def _descend(self, gradient: Float[Tensor, " P"], taken: Bool[Tensor, ""]) -> None:
+        parts = torch.split(gradient, [p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        if self._on_device:
+            self._adamw.found_inf = (~taken).float()  # type: ignore[attr-defined]
+            self._adamw.step()
+        elif bool(taken):
+            self._adamw.step()
+
+    @torch.no_grad()
+    def _average(self, taken: Bool[Tensor, ""]) -> None:
+        """ema <- ema + (1 - decay)(weights - ema); both are finite, since no step that is not was taken."""
+        averages, weights = list(self.ema.values()), [p.detach() for p in self.parameters]
+        change = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(change, (self._forget * taken).to(averages[0].device))
+        torch._foreach_add_(averages, change)
+
+    def _make_moments(self) -> None:
+        """AdamW makes its moments, zeros, in its first step: take one that changes nothing."""
+        zeros = torch.zeros_like(torch.cat([p.detach().reshape(-1) for p in self.parameters]))
+        self._descend(zeros, torch.zeros((), dtype=torch.bool, device=self._exact))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on: network.*, ema.*, optimizer.<index>.<moment>, clipping.*."""
+        moments = self._adamw.state_dict()["state"]
+        return {
+            **{f"network.{name}": p.detach() for name, p in zip(self._names, self.parameters, strict=True)},
+            **{f"ema.{name}": value for name, value in self.ema.items()},
+            **{f"optimizer.{i}.{name}": value for i, values in moments.items() for name, value in values.items()},
+            "clipping.norms": self.clipping.norms,
+            "clipping.count": self.clipping.count,
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` gave, in place.
+
+        Raises:
+            InvalidInput: they are of another network.
+        """
+        mine = self.tensors()
+        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in tensors.items()}:
+            raise InvalidInput("the training state holds other tensors than this network and its optimiser have")
+        for name, value in mine.items():
+            value.copy_(tensors[name])

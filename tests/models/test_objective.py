@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gaga.data.features import FeatureSpace
+from gaga.models.batches import Columns, batches_of_epoch
+from gaga.models.diffusion import Diffusion
+from gaga.models.layout import Capacity
+from gaga.models.objective import TRAINING, VALIDATION, Objective
+from gaga.models.ranks import Ranks
+from gaga.models.recipes import make_recipe
+from gaga.noise import make_schedule
+from tests.models.conftest import small_network, toy_molecules
+
+RECIPE = make_recipe("tiny", batch_size=6, max_t=60)
+SPACE = FeatureSpace((1, 6))
+
+
+@pytest.fixture
+def columns():
+    return Columns.of(toy_molecules(20), SPACE, "cpu")
+
+
+@pytest.fixture
+def diffusion():
+    network = small_network(2, dtype=torch.float32).requires_grad_(False)
+    return Diffusion(network, make_schedule(), SPACE)
+
+
+def test_the_noise_of_a_molecule_does_not_depend_on_its_batch(columns, diffusion):
+    objective = Objective(RECIPE, seed=3)
+
+    def loss_of_seven(members):
+        batch = objective.batch(columns, np.array(members), step=11)
+        place = members.index(7)
+        batch.t.fill_(30)
+        batch.weights.fill_(1.0)
+        return float(objective.losses(diffusion, columns.values, batch, 11)[place])
+
+    alone = loss_of_seven([7])
+    assert loss_of_seven([2, 7, 5]) == pytest.approx(alone, rel=1e-5)
+    assert loss_of_seven([7, 9]) == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("changed", ["seed", "step", "stream"])
+def test_noise_differs_between_seeds_steps_and_streams(columns, diffusion, changed):
+    keys = {"seed": 3, "step": 11, "stream": TRAINING}
+
+    def losses(seed, step, stream):
+        objective = Objective(RECIPE, seed)
+        batch = objective.batch(columns, np.arange(5), step=0)
+        batch.t.fill_(30)
+        return objective.losses(diffusion, columns.values, batch, step, stream)
+
+    ratio = losses(**(keys | {changed: 4})) / losses(**keys)
+    assert (ratio - 1).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_shares_sum_to_the_mean_over_the_batch(columns, diffusion, padded, size):
+    """Eight processes, six molecules: the last two take a molecule that does not count."""
+    objective = Objective(replace(RECIPE, padded_denominator=padded), seed=3)
+    members = next(objective.batches(columns, 0))[1]
+    shares = [objective.batch(columns, members, 0, ranks=Ranks(rank, size)) for rank in range(size)]
+    total = sum(float(objective.losses(diffusion, columns.values, share, 0).sum()) for share in shares)
+    whole = objective.batch(columns, members, 0)
+    own = objective.losses(diffusion, columns.values, whole, 0) / whole.weights
+    sizes = torch.from_numpy(columns.n_atoms[members])
+    expected = (own * sizes / sizes.max()).mean() if padded else own.mean()
+    assert total == pytest.approx(float(expected), rel=1e-5)
+    assert sum(float(share.weights.count_nonzero()) for share in shares) == 6
+
+
+def test_filler_does_not_change_the_loss(columns, diffusion):
+    objective = Objective(RECIPE, seed=3)
+    members = np.array([1, 4, 6])
+    exact = objective.losses(diffusion, columns.values, objective.batch(columns, members, 5), 5)
+    capacity = Capacity.around(columns.n_atoms[members], molecules=6)
+    filled = objective.batch(columns, members, 5, capacity=capacity)
+    losses = objective.losses(diffusion, columns.values, filled, torch.tensor(5))
+    torch.testing.assert_close(losses[:3], exact)
+    assert not losses[3:].any()
+
+
+def test_steps_are_drawn_up_to_t_star_and_spread_where_asked(columns):
+    members = np.arange(20)
+    independent = Objective(RECIPE, seed=0)
+    drawn = np.concatenate([independent.batch(columns, members, step).t for step in range(200)])
+    assert (drawn.min(), drawn.max()) == (0, 60)
+    spread = Objective(replace(RECIPE, stratified_t=True, max_t=59), seed=0).batch(columns, members, 0).t
+    np.testing.assert_array_equal(np.sort(spread.numpy() // 3), np.arange(20))
+
+
+def test_the_validation_loss_is_a_mean_that_is_always_the_same(columns, diffusion):
+    objective = Objective(RECIPE, seed=3)
+    loss = objective.validation_loss(diffusion, columns)
+    assert loss == objective.validation_loss(diffusion, columns)
+    by_hand = []
+    for k, members in enumerate(batches_of_epoch(columns.n_atoms, 6, 0, 0)):
+        batch = objective.batch(columns, members, k, stream=VALIDATION)
+        by_hand += (objective.losses(diffusion, columns.values, batch, k, VALIDATION) * len(members)).tolist()
+    assert len(by_hand) == 20
+    assert loss == pytest.approx(np.mean(by_hand), rel=1e-6)
+    assert np.isnan(objective.validation_loss(diffusion, columns, max_molecules=0))

@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.models.recipes import PRESETS, Recipe, make_recipe
+
+
+def test_presets_are_the_published_recipes():
+    gaga, edm = PRESETS["gaga-qm9"], PRESETS["edm"]
+    assert (gaga.hidden, gaga.n_layers, gaga.batch_size, gaga.learning_rate) == (256, 9, 256, 1e-4)
+    assert (gaga.ema_decay, gaga.epochs, gaga.stability_samples, gaga.max_t) == (0.9999, 1650, 1000, 550)
+    assert gaga.centred_features
+    assert not gaga.include_charges
+    assert (edm.max_t, edm.batch_size, edm.include_charges, edm.centred_features) == (1000, 64, True, False)
+    assert gaga == Recipe()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},
+     {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")},
+     {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
+)  # fmt: skip
+def test_recipes_out_of_range(changes):
+    with pytest.raises(InvalidInput):
+        make_recipe("tiny", **changes)
+
+
+def test_the_learning_rate_warms_up_and_fades():
+    recipe = make_recipe("tiny", learning_rate=0.1, warmup_steps=10, lr_schedule="cosine")
+    assert recipe.learning_rate_at(0, 0.0) == pytest.approx(0.01)
+    assert recipe.learning_rate_at(9, 0.0) == pytest.approx(0.1)
+    assert recipe.learning_rate_at(500, 0.5) == pytest.approx(0.05)
+    assert recipe.learning_rate_at(1000, 1.0) == pytest.approx(0.0)
+    constant = replace(recipe, lr_schedule="constant", warmup_steps=0)
+    assert constant.learning_rate_at(0, 0.9) == constant.learning_rate_at(1000, 1.0) == 0.1
+
+
+def test_the_average_forgets_fast_at_first_where_asked():
+    warm = make_recipe("tiny", ema_decay=0.999, ema_warmup=True)
+    assert warm.ema_decay_at(0) == pytest.approx(0.1)
+    assert warm.ema_decay_at(10**6) == 0.999
+    assert replace(warm, ema_warmup=False).ema_decay_at(0) == 0.999
+
+
+@pytest.mark.parametrize(("sample_every", "expected"), [(0, [6, 12, 18]), (4, [4, 6, 8, 12, 16, 18])])
+def test_when_something_is_measured(sample_every, expected):
+    recipe = make_recipe("tiny", validate_every=6, sample_every=sample_every)
+    assert [step for step in range(1, 20) if recipe.measures_after(step)] == expected
+    assert all(recipe.measures_after(step + recipe.until_measured(step)) for step in range(20))
