@@ -40,9 +40,11 @@ class Replay:
             self._aside()
         else:
             if self._graph is None:
-                self._graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graph, pool=self._pool):
+                graph = torch.cuda.CUDAGraph()
+                # Other threads, such as one that takes results over, may go on using CUDA meanwhile.
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                     self._function()
+                self._graph = graph  # not before: a recording that failed is not replayed
             self._graph.replay()
         self._calls += 1
 

@@ -4,7 +4,9 @@ import importlib.util
 import logging
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gaga.base.errors import InvalidInput, Unavailable
@@ -74,14 +76,29 @@ def _why_not(name: str, network: "EGNN", device: "torch.device") -> str | None:
 
 
 def _why_not_triton(network: "EGNN", device: "torch.device") -> str | None:
-    interpreted = bool(os.environ.get("TRITON_INTERPRET"))
-    if device.type != "cuda" and not interpreted:
+    if device.type != "cuda" and not interpreted():
         return f"it needs a CUDA device, and this is {device.type}"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
     from gaga.models.kernels.fused import shared_memory, why_not
 
-    return why_not(network) or (None if interpreted else _why_not_card(device, shared_memory(network)))
+    if (why := why_not(network)) or interpreted():
+        return why
+    return _why_not_card(device, shared_memory(network)) or _why_no_launcher()
+
+
+def interpreted() -> bool:
+    """Whether Triton's interpreter runs its kernels, as Triton reads TRITON_INTERPRET."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+
+def _why_no_launcher() -> str | None:
+    """Triton compiles what launches its kernels, in C, at the first launch."""
+    if not any(c and shutil.which(c) for c in (os.environ.get("CC", ""), "gcc", "clang")):
+        return "triton needs a C compiler (gcc or clang, or CC)"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
+        return "triton needs Python's headers (Debian's python3-dev, for one)"
+    return None
 
 
 def _why_not_card(device: "torch.device", needed: int) -> str | None:
@@ -98,7 +115,7 @@ def _why_not_card(device: "torch.device", needed: int) -> str | None:
 
 def _why_not_compile(device: "torch.device") -> str | None:
     if device.type == "cuda":
-        return None if importlib.util.find_spec("triton") else "torch.compile needs triton (pip install triton)"
+        return _why_no_launcher() if importlib.util.find_spec("triton") else "torch.compile needs triton"
     if device.type == "cpu":
         compilers = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
         return None if any(c and shutil.which(c) for c in compilers) else "torch.compile needs a C++ compiler"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gaga.models.egnn import EGNN, Coordinates, EGNNConfig, Messages
 
 Region = Callable[..., Tensor]
+_COMPILATIONS = 128
 
 
 def run_flat(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
@@ -40,6 +41,8 @@ def run_compiled(
 
 @cache
 def _compiled_regions() -> tuple[Region, Region]:
+    # One for each width, precision, and way of asking for gradients; past the limit torch would go on uncompiled.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILATIONS)
     return torch.compile(messages_of_edges, dynamic=True), torch.compile(heads_of_edges, dynamic=True)
 
 
@@ -99,8 +102,11 @@ class PairSum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Float[Tensor, "S F"]) -> tuple[Tensor, Tensor, None]:
-        grad = grad * ctx.index.there[:, None]
-        return ctx.index.sum(grad), ctx.index.sum(grad[ctx.index.reverse] * ctx.index.there[:, None]), None
+        there = ctx.index.there[:, None]
+        exact = torch.promote_types(grad.dtype, torch.float32)  # what sums are kept in
+        dp = ctx.index.sum((grad * there).to(exact))
+        dq = ctx.index.sum((grad[ctx.index.reverse] * there).to(exact))
+        return dp.to(grad.dtype), dq.to(grad.dtype), None
 
 
 class RowSum(torch.autograd.Function):

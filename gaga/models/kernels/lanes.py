@@ -5,6 +5,7 @@ core for a moment; here they meet once in a pass. Which lane takes a group depen
 alone, and sums over groups have an order, so that results are the same bit for bit.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -91,6 +92,8 @@ class _Lanes(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         graphs, ctx.graphs = ctx.graphs, None
+        if graphs is None:
+            raise RuntimeError("lanes differentiate a graph once; where it is kept, use torch.set_num_threads(1)")
         parameters = [p for p in ctx.parameters if p.requires_grad]
         dz = grad.new_zeros(ctx.shapes[0]) if ctx.needs_input_grad[3] else None
         dt = grad.new_zeros(ctx.shapes[1]) if ctx.needs_input_grad[4] else None
@@ -139,6 +142,10 @@ def _run(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "gaga-lane", initializer=torch.set_num_threads, initargs=(1,))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of its parent's threads
 
 
 @contextmanager

@@ -78,6 +78,17 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], toleranc
     assert not wrong, wrong
 
 
+def norms(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
+    """Norm of each tensor's difference, in units of its own norm, or of 2 % of the largest norm of a gradient."""
+    assert found.keys() == expected.keys()
+    size = {name: float(value.norm()) for name, value in expected.items()}
+    least = 0.02 * max(value for name, value in size.items() if name != "output")
+    return {
+        name: float((found[name] - value).norm()) / (size[name] if name == "output" else max(size[name], least))
+        for name, value in expected.items()
+    }
+
+
 def oracle(case: Case) -> dict[str, Tensor]:
     """The papers' formulation in float64."""
     return case.results(run_naive)

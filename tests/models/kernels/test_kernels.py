@@ -1,5 +1,8 @@
 """Every kernel against the papers' formulation in float64, and what none of them may break."""
 
+import select
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +109,32 @@ def test_lanes_change_rounding_only(threads):
     assert_close(found, oracle(case), 1e-11)
     assert all(torch.equal(found[name], again[name]) for name in found)
     torch.testing.assert_close(without_graph, found["output"], rtol=1e-12, atol=1e-12)
+
+
+def test_lanes_differentiate_once_and_survive_a_fork():
+    import os
+
+    case, before = Case((9, 9, 4, 12)), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network, (z, t, layout) = case.network(torch.float64), case.batch(torch.float64)
+        out = run_bucketed(network, z, t, layout).sum()
+        out.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="differentiate a graph once"):
+            out.backward()
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads: that is what is tested
+            child = os.fork()
+        if child == 0:
+            with torch.no_grad():
+                os.write(write, b"y" if torch.isfinite(run_bucketed(network, z, t, layout)).all() else b"n")
+            os._exit(0)
+        assert select.select([read], [], [], 30)[0], "the forked process hangs"
+        assert os.read(read, 1) == b"y"
+        os.waitpid(child, 0)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_naive_does_the_work_of_the_padding_it_is_told_to_do():

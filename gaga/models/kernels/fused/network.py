@@ -4,6 +4,7 @@ Operands of products have the network's precision (bfloat16, or float32 up to th
 features, sums over neighbours, distances and coordinates stay in float32.
 """
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gaga.models.egnn import EGNN, Coordinates
     from gaga.models.egnn import Messages as MessageLayer
 
-_WIDTHS = {torch.bfloat16: (16, 32, 64, 128, 256), torch.float32: (16, 32, 64)}  # 128 wide in float32 spills
+_WIDTHS = {torch.bfloat16: (16, 32, 64, 128, 256), torch.float32: (16, 32)}  # wider ones spill on some card
 
 
 def why_not(network: "EGNN") -> str | None:
@@ -44,6 +45,11 @@ def shared_memory(network: "EGNN") -> int:
 
 def run_fused(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
+    with torch.cuda.device(z.device) if z.is_cuda else nullcontext():  # Triton launches on the current one
+        return _run(network, z, t, layout)
+
+
+def _run(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
     from gaga.models.egnn import input_features
 
     config, tiles, dtype = network.config, layout.tiles, _product_type(network)
@@ -56,7 +62,7 @@ def run_fused(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], 
         d = SquaredDistances.apply(x, tiles) if k else d0
         for messages in block.message_layers():
             pq, *edge = _edge_arguments(messages.edge_mlp, h, dtype)
-            total = Messages.apply(pq, d, d0, *edge, *messages.gate(), tiles)
+            total = Messages.apply(pq, d, d0, *edge, *messages.gate(), tiles, torch.is_grad_enabled())
             h = _update(messages, h, total / config.normalization_factor, dtype)
         x = x + _displacement(block.coordinates, network, h, x, d, d0, layout)
     velocity = (x - start)[: len(z)]
@@ -90,7 +96,8 @@ def _displacement(
 ) -> Float[Tensor, "R 3"]:
     config = network.config
     pq, *edge = _edge_arguments(coordinates.coord_mlp, h, _product_type(network))
-    heads = Heads.apply(pq, d, d0, *edge, cast(nn.Linear, coordinates.coord_mlp[4]).weight, layout.tiles)
+    last = cast(nn.Linear, coordinates.coord_mlp[4])
+    heads = Heads.apply(pq, d, d0, *edge, last.weight, layout.tiles, torch.is_grad_enabled())
     reach = config.coords_range if config.tanh else None
     scale = 1.0 / config.normalization_factor
     moved: Tensor = Displacement.apply(x, heads, layout.tiles, reach, config.norm_constant, scale)

@@ -4,7 +4,6 @@ Rows are those of all tiles, R = 64 K; numbers of edges stand in slots [S] (gaga
 are filler hold nothing that is read. Their plain twin is gaga.models.kernels.flat.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gaga.models.kernels import interpreted
 from gaga.models.kernels.fused import device
 from gaga.models.tiles import SHIFTS, TILE, Tiles
 
-INTERPRET = bool(os.environ.get("TRITON_INTERPRET"))
+INTERPRET = interpreted()
 _BLOCKS = 6  # of a program of edge_backward: W2 is read once for all of them
 _PROGRAMS = 128  # of weight_gradient: one for each multiprocessor, each with its own sum
 
@@ -68,14 +68,14 @@ class EdgeInputs:
 
 
 class Messages(torch.autograd.Function):
-    """sum_j e_ij m_ij [R, F] with the gate e_ij = sigmoid(w m_ij + b)."""
+    """sum_j e_ij m_ij [R, F] with the gate e_ij = sigmoid(w m_ij + b); `keep` what a gradient needs, or nothing."""
 
     @staticmethod
     def forward(
         ctx: Any, pq: Tensor, d: Tensor, d0: Tensor, wg: Tensor, w2: Tensor, b2: Tensor, head: Tensor, bias: Tensor,
-        tiles: Tiles,
+        tiles: Tiles, keep: bool,
     ) -> Float[Tensor, "R F"]:  # fmt: skip
-        inputs, keep = EdgeInputs.of(pq, d, d0, wg), any(ctx.needs_input_grad)
+        inputs = EdgeInputs.of(pq, d, d0, wg)
         sums, gates, z2 = _forward(inputs, w2, b2, head[0], bias, tiles, gate=True, keep=keep)
         if keep:
             ctx.save_for_backward(pq, d, d0, wg, w2, head, gates, z2)
@@ -91,7 +91,7 @@ class Messages(torch.autograd.Function):
         d_edge = torch.empty_like(gates)
         d_head = _head_backward(z2, head[0], gates, grad, d_edge, ctx.tiles, gate=True)
         found = _backward(inputs, w2, head[0], gates, d_edge, grad, z2, ctx.tiles, gate=True)
-        return *found, d_head, _sum_of_edges(d_edge, ctx.tiles)[None], None
+        return *found, d_head, _sum_of_edges(d_edge, ctx.tiles)[None], None, None
 
 
 class Heads(torch.autograd.Function):
@@ -99,9 +99,10 @@ class Heads(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, pq: Tensor, d: Tensor, d0: Tensor, wg: Tensor, w2: Tensor, b2: Tensor, head: Tensor, tiles: Tiles
-    ) -> Float[Tensor, " S"]:
-        inputs, keep = EdgeInputs.of(pq, d, d0, wg), any(ctx.needs_input_grad)
+        ctx: Any, pq: Tensor, d: Tensor, d0: Tensor, wg: Tensor, w2: Tensor, b2: Tensor, head: Tensor, tiles: Tiles,
+        keep: bool,
+    ) -> Float[Tensor, " S"]:  # fmt: skip
+        inputs = EdgeInputs.of(pq, d, d0, wg)
         _, heads, z2 = _forward(inputs, w2, b2, head[0], None, tiles, gate=False, keep=keep)
         if keep:
             ctx.save_for_backward(pq, d, d0, wg, w2, head, z2)
@@ -115,7 +116,7 @@ class Heads(torch.autograd.Function):
         inputs = EdgeInputs.of(pq, d, d0, wg)
         grad = grad.contiguous()
         d_head = _head_backward(z2, head[0], None, None, grad, ctx.tiles, gate=False)
-        return *_backward(inputs, w2, head[0], None, grad, None, z2, ctx.tiles, gate=False), d_head, None
+        return *_backward(inputs, w2, head[0], None, grad, None, z2, ctx.tiles, gate=False), d_head, None, None
 
 
 class SquaredDistances(torch.autograd.Function):

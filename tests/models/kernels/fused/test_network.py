@@ -8,13 +8,16 @@ import importlib.util
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.kernels import resolve_kernel
+from gaga.models.kernels.bucketed import run_bucketed
+from gaga.models.kernels.flat import run_flat
 from gaga.models.layout import Capacity, Layout
-from tests.models.kernels.conftest import AWKWARD, Case, assert_close, oracle, worst
+from tests.models.kernels.conftest import AWKWARD, Case, assert_close, norms, oracle, worst
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
@@ -100,12 +103,39 @@ def test_a_graph_is_differentiated_once(run):
 
 
 @interpreted
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+def test_coordinate_updates_as_small_as_at_the_start_of_training(run):
+    """Heads near 0: a tanh that is the difference of numbers near 1 would lose three digits of the velocity."""
+    torch.manual_seed(3)
+    network = EGNN(EGNNConfig(features=5, hidden=16, n_layers=1))
+    z, t, layout = Case((5, 9)).batch(torch.float32)
+    with torch.no_grad():
+        found = run(network, z, t, layout)[:, :3].double()
+        expected = run_bucketed(network.double(), z.double(), t.double(), layout)[:, :3]
+    assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+@interpreted
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+def test_nothing_is_kept_where_no_gradient_is_wanted(run, monkeypatch):
+    from gaga.models.kernels.fused import ops
+
+    kept, original = [], ops._forward
+    monkeypatch.setattr(ops, "_forward", lambda *a, keep, **k: kept.append(keep) or original(*a, keep=keep, **k))
+    network, (z, t, layout) = Case((3,), n_layers=1).network(torch.float32), Case((3,)).batch(torch.float32)
+    with torch.no_grad():
+        run(network, z, t, layout)
+    run(network, z, t, layout)
+    assert kept == [False, False, True, True]
+
+
+@interpreted
 def test_what_the_kernels_cannot_do_is_said():
     from gaga.base.errors import Unavailable
 
     for config, precision, why in [
         (EGNNConfig(features=5, hidden=48), "bfloat16", "this one has 48"),
-        (EGNNConfig(features=5, hidden=128), "float32", "this one has 128"),
+        (EGNNConfig(features=5, hidden=64), "float32", "this one has 64"),
         (EGNNConfig(features=5, hidden=32, attention=False), "float32", "attention"),
     ]:
         with pytest.raises(Unavailable, match=why):
@@ -123,23 +153,28 @@ DEVICE_CASES = [
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("case", DEVICE_CASES, ids=["awkward", "one size", "drugs", "narrow"])
-def test_device_in_bfloat16(run, case):
-    """Factors rounded by 2^-9; PERFORMANCE's measurement is 2.4e-3 of the output and 2e-2 of the worst gradient."""
-    errors = worst(case.results(run, torch.float32, precision="bfloat16", device="cuda"), oracle(case), floor=0.02)
-    assert errors["output"] < 1e-2
-    assert max(errors.values()) < 6e-2
+def test_device(run, case, precision):
+    """As near to float64 as plain torch in the same precision is on a CPU, within a factor.
 
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("case", [replace(c, hidden=64) for c in DEVICE_CASES], ids=str)
-def test_device_in_float32(run, case):
-    """Three TF32 products for one of float32."""
-    assert_close(case.results(run, torch.float32, device="cuda"), oracle(case), 2e-4)
+    The fused kernels round z2 and the gradients of z1 and z2 too, and take a tanh of eleven bits; float32 is three TF32
+    products. Case by case the CPU's errors are 0.5 to 4 % of an output in bfloat16, 1e-6 to 1e-4 in float32.
+    """
+    if precision == "float32":
+        case = replace(case, hidden=32)
+    exact = case.results(run_bucketed)
+    plain = norms(case.results(run_flat, torch.float32, precision=precision), exact)
+    found = norms(case.results(run, torch.float32, precision=precision, device="cuda"), exact)
+    least = 4e-3 if precision == "bfloat16" else 2e-6
+    wrong = {name: (error, plain[name]) for name, error in found.items() if error > 4 * max(plain[name], least)}
+    assert not wrong, wrong
 
 
 @pytest.mark.gpu
 def test_device_gives_the_same_numbers_every_time(run):
+    """Without torch's deterministic algorithms: none of what is used is atomic."""
+    torch.use_deterministic_algorithms(False)
     case = DEVICE_CASES[0]
     first, second = (case.results(run, torch.float32, precision="bfloat16", device="cuda") for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -147,14 +182,33 @@ def test_device_gives_the_same_numbers_every_time(run):
 
 @pytest.mark.gpu
 def test_device_rotations(run):
-    """PERFORMANCE.md asks for 3e-3 of one network evaluation."""
+    """Turned molecules give turned outputs but for rounding, of which plain torch on a CPU has as much."""
     from scipy.spatial.transform import Rotation
 
     case = DEVICE_CASES[1]
-    network, (z, t, layout) = case.network(torch.float32, "bfloat16").cuda(), case.batch(torch.float32, "cuda")
-    matrix = torch.from_numpy(Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()).to(z)
+    matrix = torch.from_numpy(Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix())
+
+    def error(run, device):
+        network, (z, t, layout) = case.network(torch.float32, "bfloat16").to(device), case.batch(torch.float32, device)
+        turn = matrix.to(z)
+        with torch.no_grad():
+            out = run(network, z, t, layout)
+            moved = run(network, torch.cat([z[:, :3] @ turn.T, z[:, 3:]], dim=1), t, layout)
+        expected = torch.cat([out[:, :3] @ turn.T, out[:, 3:]], dim=1)
+        return float((moved - expected).norm() / out.norm())
+
+    assert error(run, "cuda") < 4 * error(run_flat, "cpu")
+
+
+@pytest.mark.gpu
+def test_the_largest_batch_of_a_sampler(run):
+    """10,000 molecules at once: numbers of slots times features beyond 31 bits."""
+    network = Case(hidden=256, n_layers=1).network(torch.float32, "bfloat16").cuda()
+    sizes = np.sort(np.random.default_rng(0).integers(12, 25, 10_000))
+    layout = Layout.of(sizes, "cuda")
+    z = torch.randn(int(sizes.sum()), 8, generator=torch.Generator().manual_seed(0)).cuda()
+    t = torch.full((len(sizes),), 0.5, device="cuda")
     with torch.no_grad():
         out = run(network, z, t, layout)
-        moved = run(network, torch.cat([z[:, :3] @ matrix.T, z[:, 3:]], dim=1), t, layout)
-    expected = torch.cat([out[:, :3] @ matrix.T, out[:, 3:]], dim=1)
-    assert (moved - expected).abs().max() / out.abs().max() < 3e-3
+        last = run(network, z[-int(sizes[-1]) :], t[-1:], Layout.of(sizes[-1:], "cuda"))
+    torch.testing.assert_close(out[-int(sizes[-1]) :], last, rtol=2e-2, atol=2e-2 * float(out.abs().max()))
