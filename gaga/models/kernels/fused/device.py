@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 
 TILE = tl.constexpr(64)
+UNROLL = tl.constexpr(4)  # shifts at a time where a row's loop waits for memory
 ONES = tl.constexpr(16)  # columns of ones that a product sums rows with: the fewest that it takes
 
 
@@ -305,17 +306,16 @@ def _difference(X, i, j):
 
 @triton.jit
 @no_type_check
-def distances(X, D, start, size, shifts, first_block):
-    """D [slots]: squared distances of the edges of a tile; 0 where there is no edge."""
-    tile = tl.program_id(0)
-    r = tl.arange(0, TILE)
-    i = tile * TILE + r
-    a = tl.load(start + i)
-    n = tl.load(size + i)
-    block = tl.load(first_block + tile)
-    for s in range(1, tl.load(shifts + tile) + 1):
-        x, y, z = _difference(X, i, _neighbour(i, a, n, s))
-        tl.store(D + (block + s - 1) * TILE + r, x * x + y * y + z * z)
+def distances(X, D, start, size, first_block, block_tile):
+    """D [slots]: squared distances of the edges of a block; 0 where there is no edge."""
+    b = tl.program_id(0)
+    tile = tl.load(block_tile + b)
+    if tile >= 0:
+        r = tl.arange(0, TILE)
+        i = tile * TILE + r
+        j = _neighbour(i, tl.load(start + i), tl.load(size + i), b - tl.load(first_block + tile) + 1)
+        x, y, z = _difference(X, i, j)
+        tl.store(D + b * TILE + r, x * x + y * y + z * z)
 
 
 @triton.jit
@@ -331,7 +331,7 @@ def distances_backward(X, DD, DX, start, size, shifts, first_block):
     gx = tl.zeros([TILE], dtype=tl.float32)
     gy = tl.zeros([TILE], dtype=tl.float32)
     gz = tl.zeros([TILE], dtype=tl.float32)
-    for s in range(1, tl.load(shifts + tile) + 1):
+    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
         there = s < n
         j = _neighbour(i, a, n, s)
         x, y, z = _difference(X, i, j)
@@ -368,7 +368,7 @@ def displacement(X, PHI, OUT, start, size, shifts, first_block, reach, norm_cons
     ox = tl.zeros([TILE], dtype=tl.float32)
     oy = tl.zeros([TILE], dtype=tl.float32)
     oz = tl.zeros([TILE], dtype=tl.float32)
-    for s in range(1, tl.load(shifts + tile) + 1):
+    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
         x, y, z = _difference(X, i, _neighbour(i, a, n, s))
         phi = tl.load(PHI + (block + s - 1) * TILE + r, mask=s < n, other=0.0)
         w = _length(phi, reach, TANH)[0] / (tl.sqrt(x * x + y * y + z * z + 1e-8) + norm_constant)
@@ -382,10 +382,30 @@ def displacement(X, PHI, OUT, start, size, shifts, first_block, reach, norm_cons
 
 @triton.jit
 @no_type_check
-def displacement_backward(
-    X, PHI, GRAD, DX, DPHI, start, size, shifts, first_block, reach, norm_constant, scale, TANH: tl.constexpr
+def heads_gradient(
+    X, PHI, GRAD, DPHI, start, size, first_block, block_tile, reach, norm_constant, scale, TANH: tl.constexpr
 ):  # fmt: skip
-    """DX [R, 3] and DPHI [slots] from the gradient of the displacement [R, 3].
+    """DPHI [slots] of a block from the gradient of the displacement [R, 3]; 0 where there is no edge."""
+    b = tl.program_id(0)
+    tile = tl.load(block_tile + b)
+    if tile >= 0:
+        r = tl.arange(0, TILE)
+        i = tile * TILE + r
+        n = tl.load(size + i)
+        s = b - tl.load(first_block + tile) + 1
+        x, y, z = _difference(X, i, _neighbour(i, tl.load(start + i), n, s))
+        slope = _length(tl.load(PHI + b * TILE + r), reach, TANH)[1] * scale
+        along = tl.load(GRAD + i * 3) * x + tl.load(GRAD + i * 3 + 1) * y + tl.load(GRAD + i * 3 + 2) * z
+        found = slope * along / (tl.sqrt(x * x + y * y + z * z + 1e-8) + norm_constant)
+        tl.store(DPHI + b * TILE + r, tl.where(s < n, found, 0.0))
+
+
+@triton.jit
+@no_type_check
+def displacement_backward(
+    X, PHI, GRAD, DX, start, size, shifts, first_block, reach, norm_constant, scale, TANH: tl.constexpr
+):  # fmt: skip
+    """DX [R, 3] from the gradient of the displacement [R, 3].
 
     With v = x_i - x_j, e = sqrt(v^2 + 1e-8), k = e + c and w = length * gradient of i, an edge gives i the gradient
     w / k - (w v) v / (k^2 e), and j its negative.
@@ -402,15 +422,14 @@ def displacement_backward(
     gx = tl.zeros([TILE], dtype=tl.float32)
     gy = tl.zeros([TILE], dtype=tl.float32)
     gz = tl.zeros([TILE], dtype=tl.float32)
-    for s in range(1, tl.load(shifts + tile) + 1):
+    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
         there = s < n
         j = _neighbour(i, a, n, s)
         x, y, z = _difference(X, i, j)
         e = tl.sqrt(x * x + y * y + z * z + 1e-8)
         k = e + norm_constant
         slot = (block + s - 1) * TILE + r
-        length, slope = _length(tl.load(PHI + slot, mask=there, other=0.0), reach, TANH)
-        tl.store(DPHI + slot, tl.where(there, slope * (px * x + py * y + pz * z) / k, 0.0))
+        length = _length(tl.load(PHI + slot, mask=there, other=0.0), reach, TANH)[0]
         back = _length(tl.load(PHI + _reverse(first_block, j, n, s), mask=there, other=0.0), reach, TANH)[0]
         # The reverse edge gives this row the negative of its gradient, and its difference is -v.
         wx = length * px - back * tl.load(GRAD + j * 3) * scale

@@ -126,7 +126,9 @@ class SquaredDistances(torch.autograd.Function):
     def forward(ctx: Any, x: Float[Tensor, "R 3"], tiles: Tiles) -> Float[Tensor, " S"]:
         x = x.contiguous()
         d = x.new_empty(tiles.slots)
-        device.distances[(len(tiles.shifts),)](x, d, *_geometry(tiles), num_warps=2)
+        device.distances[(tiles.blocks,)](
+            x, d, tiles.start, tiles.size, tiles.first_block, tiles.block_tile, num_warps=2
+        )
         ctx.save_for_backward(x)
         ctx.tiles = tiles
         return d
@@ -164,10 +166,14 @@ class Displacement(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Float[Tensor, "R 3"]) -> tuple[Tensor | None, ...]:
         x, phi = ctx.saved_tensors
-        dx, dphi = torch.empty_like(x), torch.empty_like(phi)
-        device.displacement_backward[(len(ctx.tiles.shifts),)](
-            x, phi, grad.contiguous(), dx, dphi, *_geometry(ctx.tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
+        dx, dphi, grad, tiles = torch.empty_like(x), torch.empty_like(phi), grad.contiguous(), ctx.tiles
+        device.displacement_backward[(len(tiles.shifts),)](
+            x, phi, grad, dx, *_geometry(tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
         )
+        device.heads_gradient[(tiles.blocks,)](
+            x, phi, grad, dphi, tiles.start, tiles.size, tiles.first_block, tiles.block_tile, *ctx.settings,
+            TANH=ctx.tanh, num_warps=2,
+        )  # fmt: skip
         return dx, dphi, None, None, None, None
 
 

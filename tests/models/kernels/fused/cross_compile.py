@@ -36,7 +36,16 @@ KERNELS = {
     "backward head": ("edge_backward", BASE | {"GATE": False, "INTERPRET": False, "BLOCKS": 6}),
     "weights": ("weight_gradient", BASE | {"HALF": 128, "INTERPRET": False}),
     "nodes": ("node_gradients", {"F": F, "COLUMNS": 64}),
+    "sums": ("sum_items", {"F": F, "COLUMNS": 64}),
+    "narrow float32": ("edge_backward", {"F": 32, "FAST": False, "GATE": True, "INTERPRET": False, "BLOCKS": 6}),
+    "distances": ("distances", {}),
+    "distances backward": ("distances_backward", {}),
+    "displacement": ("displacement", {"TANH": True}),
+    "displacement backward": ("displacement_backward", {"TANH": True}),
+    "heads gradient": ("heads_gradient", {"TANH": True}),
 }
+WARPS = {"sum_items": 4, "node_gradients": 4, "edge_forward": 8, "edge_backward": 8, "head_backward": 8,
+         "weight_gradient": 8}  # fmt: skip
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
@@ -45,12 +54,14 @@ def compile_for(card: int, name: str) -> dict[str, int]:
     function, constants = KERNELS[name]
     kernel = getattr(device, function)
     signature = {a: "constexpr" if a in constants else _type(a, constants) for a in kernel.arg_names}
+    if "float32" in name:
+        signature = {a: "*fp32" if kind == "*bf16" else kind for a, kind in signature.items()}
     divisible = [["tt.divisibility", 16]]
     attributes = {
         (i,): divisible for i, a in enumerate(kernel.arg_names) if signature[a][0] == "*" or a in ("stride", "zero")
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
-    warps = 4 if function == "node_gradients" else 8
+    warps = 4 if constants.get("F", F) < 128 else WARPS.get(function, 2)
     compiled = triton.compile(source, target=GPUTarget("cuda", card, 32), options={"num_warps": warps, "num_stages": 1})
     loop = _largest_loop(_disassembled(compiled.asm["cubin"]))
     return {
@@ -65,6 +76,8 @@ def compile_for(card: int, name: str) -> dict[str, int]:
 def _type(argument: str, constants: dict[str, object]) -> str:
     if argument in ("stride", "zero", "blocks"):
         return "i32"
+    if argument in ("reach", "norm_constant", "scale"):
+        return "fp32"
     if argument == "GRAD" and not constants.get("GATE"):
         return "*fp32"
     return "*i32" if argument in INTEGERS else "*bf16" if argument in SIXTEEN_BITS else "*fp32"

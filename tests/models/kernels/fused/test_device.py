@@ -33,8 +33,8 @@ def test_what_the_compiler_makes_of_the_kernels(compiled):
     card, kernels = compiled
     for name, found in kernels.items():
         assert found["shared"] <= SHARED_MEMORY[card], name
-        assert found["instructions"] > 100, name
         if name in PRODUCTS:
+            assert found["instructions"] > 100, name
             assert found["tensor_core"] > 0, name
     spills = {name: found["spills"] for name, found in kernels.items() if found["spills"]}
     assert not set(FORWARD) & set(spills), spills
