@@ -4,6 +4,8 @@ Nothing here waits for the device, and the stream may be a tensor, so that a CUD
 """
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int64
@@ -26,6 +28,10 @@ def normals(
         columns: numbers for each row.
         stream: what they are drawn for, a number or a tensor of no dimensions on the device.
     """
+    if place.is_cuda and (draw := _in_one_pass()) is not None:
+        exact = stream if isinstance(stream, Tensor) else torch.full((), stream, device=place.device)
+        with torch.cuda.device(place.device):
+            return draw(seed, molecules, place, columns, exact)
     element = place[:, None] * columns + torch.arange(columns, device=place.device)
     key = molecules[:, None]
     words = philox((element >> 2, torch.zeros_like(key) + stream, key & _LOW, key >> 32), seed)
@@ -33,6 +39,18 @@ def normals(
     radius = torch.sqrt(-2.0 * torch.log((torch.where(second, words[2], words[0]).double() + 0.5) / 2.0**32))
     angle = torch.where(second, words[3], words[1]).double() * (2.0 * math.pi / 2.0**32)
     return radius * torch.where((element & 1) > 0, torch.sin(angle), torch.cos(angle))
+
+
+@cache
+def _in_one_pass() -> Callable[..., Tensor] | None:
+    """The fused form, where Triton can launch kernels."""
+    from gaga.models.kernels import why_no_triton
+
+    if why_no_triton() is not None:
+        return None
+    from gaga.models.kernels.fused.noise import normals as fused
+
+    return fused
 
 
 def uniforms(seed: int, molecules: Int64[Tensor, " M"], stream: int | Int64[Tensor, ""]) -> Float[Tensor, " M"]:

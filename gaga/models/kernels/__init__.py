@@ -78,13 +78,13 @@ def _why_not(name: str, network: "EGNN", device: "torch.device") -> str | None:
 def _why_not_triton(network: "EGNN", device: "torch.device") -> str | None:
     if device.type != "cuda" and not interpreted():
         return f"it needs a CUDA device, and this is {device.type}"
-    if importlib.util.find_spec("triton") is None:
-        return "triton is not installed (pip install triton)"
+    if why := why_no_triton():
+        return why
     from gaga.models.kernels.fused import shared_memory, why_not
 
     if (why := why_not(network)) or interpreted():
         return why
-    return _why_not_card(device, shared_memory(network)) or _why_no_launcher()
+    return _why_not_card(device, shared_memory(network))
 
 
 def interpreted() -> bool:
@@ -92,8 +92,12 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
-def _why_no_launcher() -> str | None:
-    """Triton compiles what launches its kernels, in C, at the first launch."""
+def why_no_triton() -> str | None:
+    """Why Triton runs nothing here, None where it does. It compiles what launches its kernels, in C."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (pip install triton)"
+    if interpreted():
+        return None
     if not any(c and shutil.which(c) for c in (os.environ.get("CC", ""), "gcc", "clang")):
         return "triton needs a C compiler (gcc or clang, or CC)"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
@@ -115,7 +119,7 @@ def _why_not_card(device: "torch.device", needed: int) -> str | None:
 
 def _why_not_compile(device: "torch.device") -> str | None:
     if device.type == "cuda":
-        return _why_no_launcher() if importlib.util.find_spec("triton") else "torch.compile needs triton"
+        return why_no_triton()
     if device.type == "cpu":
         compilers = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
         return None if any(c and shutil.which(c) for c in compilers) else "torch.compile needs a C++ compiler"
