@@ -14,6 +14,7 @@ import typer
 
 from gaga.base.errors import Conflict, NotFound
 from gaga.cli import options
+from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import Output, stored, stored_line
@@ -107,6 +108,7 @@ def benchmark(
     1. Figures stand beside the rate of a plain matrix product measured in the same run, the floor.
     """
     options.use_threads(threads)
+    kept = keep_freed_memory()
     from gaga.benchmark import run_benchmark
     from gaga.cli.devices import torch_device
 
@@ -119,7 +121,7 @@ def benchmark(
     chosen = name or default_name(where)
     _check_outputs(results, chosen, out, replace=replace, overwrite=overwrite)
     with output.progress("benchmark") as progress:
-        found = run_benchmark(request, where, allocator=allocator_settings(os.environ), progress=progress)
+        found = run_benchmark(request, where, allocator=kept or allocator_settings(os.environ), progress=progress)
     entry = results.put(KIND, chosen, found, config=asdict(request), seed=seed, replace=True)
     if out is not None:
         _write(out, markdown(found))

@@ -13,6 +13,7 @@ import typer
 from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.cli import hyperparameters as hyper
 from gaga.cli import options
+from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, require_writable, slug
@@ -128,6 +129,7 @@ def train(
     """
     given = {key: value for key, value in locals().items() if key in _recipe_names()}
     options.use_threads(threads)
+    keep_freed_memory()
     from gaga.cli.devices import ranks_from_environment, torch_device
     from gaga.models.api import model_file
 
