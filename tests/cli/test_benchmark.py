@@ -24,7 +24,7 @@ def test_a_table_with_the_machine_the_floor_and_the_ratio(gaga):
     ran = gaga("benchmark", *FAST)
     assert ran.code == 0, ran.err
     assert "cpu: " in ran.out
-    assert "allocator: the system's defaults" in ran.out
+    assert "allocator: " in ran.out
     assert "Floor of float32: " in ran.out
     assert "agrees (allowed: 1e-04, 1e-04, 1e-04)" in ran.out
     assert "qm9-train, 3 molecules, " in ran.out
