@@ -1,19 +1,51 @@
-"""The device that a command's network runs on, by the name a user types."""
+"""The device that a command's network runs on, by the name a user types, and the processes that torchrun started.
 
+The only place that names the environment variables of `torchrun --nproc-per-node=N -m gaga ...`.
+"""
+
+import os
 from typing import TYPE_CHECKING
 
-from gaga.base.errors import Unavailable
+from gaga.base.errors import InvalidInput, Unavailable
 from gaga.cli.commands import usage_error
 
 if TYPE_CHECKING:
     import torch
 
+    from gaga.models.ranks import Ranks
 
-def torch_device(name: str) -> "torch.device":
-    """The device for auto, cpu, cuda, cuda:N or mps.
+_TOGETHER = "start the processes with torchrun --nproc-per-node=N -m gaga ..."
+
+
+def ranks_from_environment() -> "Ranks":
+    """Which process this is among those that torchrun started; the only one where it started none.
 
     Raises:
-        UsageError: the name is none of these.
+        InvalidInput: RANK, WORLD_SIZE and LOCAL_RANK do not fit together.
+    """
+    from gaga.models.ranks import Ranks
+
+    size, rank, local_rank = _number("WORLD_SIZE", 1), _number("RANK", 0), _number("LOCAL_RANK", 0)
+    if not 0 <= rank < size or not 0 <= local_rank <= rank:
+        received = f"RANK={rank} LOCAL_RANK={local_rank} WORLD_SIZE={size}"
+        raise InvalidInput("the ranks in the environment do not fit together", received=received, remedy=_TOGETHER)
+    if size > 1 and not (os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT")):
+        raise InvalidInput("WORLD_SIZE is set, but MASTER_ADDR or MASTER_PORT is not", remedy=_TOGETHER)
+    return Ranks(rank=rank, size=size, local_rank=local_rank)
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal():
+        raise InvalidInput(f"the environment variable {variable} is not a number", received=text, remedy=_TOGETHER)
+    return int(text)
+
+
+def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
+    """The device for auto, cpu, cuda, cuda:N or mps; of several processes each takes the GPU of its local rank.
+
+    Raises:
+        UsageError: the name is none of these, or one GPU is named for several processes.
         Unavailable: this machine has no such device.
     """
     import torch
@@ -21,12 +53,29 @@ def torch_device(name: str) -> "torch.device":
     wanted, _, number = name.lower().partition(":")
     if wanted not in ("auto", "cpu", "cuda", "mps") or (number and not (wanted == "cuda" and number.isdecimal())):
         raise usage_error(f"invalid value for --device: {name!r}; choose from auto, cpu, cuda, cuda:N, mps")
+    several = ranks is not None and ranks.size > 1
+    if several and number:
+        raise usage_error(f"invalid value for --device: {name!r}; each process takes its own GPU, write cuda")
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and torch.cuda.device_count() <= int(number or 0):
-        raise Unavailable(
-            "there is no such CUDA device here", received=name, remedy="use --device cpu, or see `gaga doctor`"
-        )
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda":
+        return _cuda_device(int(number or (ranks.local_rank if ranks and several else 0)), several=several)
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise Unavailable("there is no MPS device here", received=name, remedy="use --device cpu")
-    return torch.device(name.lower())
+    return torch.device(wanted)
+
+
+def _cuda_device(number: int, *, several: bool) -> "torch.device":
+    """The GPU, made the current one: kernels and graphs run on the current device."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if number >= count:
+        remedy = f"start at most {count} processes on this machine, or use --device cpu"
+        raise Unavailable(
+            "there is no such CUDA device here",
+            received=f"cuda:{number}",
+            remedy=remedy if several and count else "use --device cpu, or see `gaga doctor`",
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

@@ -145,10 +145,20 @@ Kernel = Annotated[
     str,
     typer.Option(
         "--kernel",
-        metavar="auto|naive|torch",
+        metavar="auto|naive|torch|compile|triton",
         show_default=True,
         rich_help_panel=_RUN,
         help="How the network runs; the results are the same.",
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="float32|bfloat16",
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="Precision of matrix products.",
     ),
 ]
 

@@ -35,20 +35,25 @@ class Output:
 
     Attributes:
         json: whether stdout carries one JSON object and nothing else.
+        silent: whether another process speaks for this one.
     """
 
     json: bool = False
+    silent: bool = False
 
     def note(self, line: str) -> None:
         """A line for the reader on stderr."""
-        sys.stderr.write(f"{line}\n")
+        if not self.silent:
+            sys.stderr.write(f"{line}\n")
 
     def progress(self, label: str) -> AbstractContextManager[Progress]:
         """A progress bar on stderr while the block runs."""
-        return progress_bar(label, quiet=self.json)
+        return progress_bar(label, quiet=self.json or self.silent)
 
     def show(self, payload: Mapping[str, object], *parts: Table | str) -> None:
         """The payload as JSON, or else the tables and sentences."""
+        if self.silent:
+            return
         if self.json:
             sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
             return

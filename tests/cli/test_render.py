@@ -78,3 +78,12 @@ def test_json_is_alone_on_stdout(capsys):
 def test_people_read_tables_and_sentences(capsys):
     Output().show({"a": 1}, Table(columns=("x",), rows=[(1,)]), "a sentence")
     assert capsys.readouterr().out == "x\n─\n1\n\na sentence\n"
+
+
+def test_one_process_speaks_for_all(capsys):
+    silent = Output(silent=True)
+    silent.note("a note")
+    silent.show({"a": 1}, "a line")
+    with silent.progress("steps") as progress:
+        progress(1, 2)
+    assert capsys.readouterr() == ("", "")

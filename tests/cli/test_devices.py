@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from gaga.base.errors import InvalidInput, Unavailable
+from gaga.cli.commands import UsageError
+from gaga.cli.devices import ranks_from_environment, torch_device
+from gaga.models.ranks import Ranks
+
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    def settings(**variables):
+        for name in TORCHRUN:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return settings
+
+
+def test_ranks_are_those_of_torchrun(environment):
+    environment()
+    assert ranks_from_environment() == Ranks(0, 1, 0)
+    environment(**TORCHRUN)
+    assert ranks_from_environment() == Ranks(3, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RANK": "8"}, "do not fit"),
+        ({"LOCAL_RANK": "4"}, "do not fit"),
+        ({"WORLD_SIZE": "0"}, "do not fit"),
+        ({"RANK": "-1"}, "RANK is not a number"),
+        ({"MASTER_PORT": ""}, "MASTER_PORT"),
+    ],
+)
+def test_ranks_that_cannot_be_are_refused(environment, changes, message):
+    environment(**TORCHRUN | changes)
+    with pytest.raises(InvalidInput, match=message) as error:
+        ranks_from_environment()
+    assert "torchrun" in error.value.line
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine with two CUDA devices; returns those that were made the current one."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return chosen
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_takes_its_own_gpu(two_gpus, name):
+    assert torch_device(name) == torch.device("cuda:0")
+    assert torch_device(name, Ranks(3, 4, 1)) == torch.device("cuda:1")
+    assert torch_device("cuda:1") == torch.device("cuda:1")
+    assert torch_device("CPU", Ranks(1, 2, 1)) == torch.device("cpu")
+    assert two_gpus == [0, 1, 1]
+
+
+def test_more_processes_than_gpus_are_refused(two_gpus):
+    with pytest.raises(Unavailable, match=r"at most 2 processes"):
+        torch_device("auto", Ranks(2, 3, 2))
+    with pytest.raises(UsageError, match="own GPU"):
+        torch_device("cuda:0", Ranks(0, 2, 0))
+    with pytest.raises(UsageError, match="choose from"):
+        torch_device("gpu")
