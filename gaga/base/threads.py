@@ -1,10 +1,10 @@
-"""An ordered map over a few threads: array operations of numpy and torch release the interpreter's lock."""
+"""Ordered work in threads: array operations of numpy and torch release the interpreter's lock."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,3 +35,24 @@ def map_in_threads(
                 stop.set()
             for future in pending:
                 future.cancel()
+
+
+def ahead(items: Iterable[Item], depth: int, *, stop: Event | None = None) -> Iterator[Item]:
+    """The items in their order, made in one thread of their own, at most `depth` before they are taken.
+
+    `stop` is set when the end is reached or nobody takes any more, as for `map_in_threads`.
+    """
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as maker:
+        pending = deque(maker.submit(next, iterator, end) for _ in range(depth))
+        try:
+            while (item := pending.popleft().result()) is not end:
+                pending.append(maker.submit(next, iterator, end))
+                yield cast(Item, item)
+        finally:
+            if stop is not None:
+                stop.set()
+            for future in pending:
+                future.cancel()
+            if isinstance(iterator, Generator):
+                maker.submit(iterator.close)

@@ -1,6 +1,7 @@
 """A step that is the same every time, recorded once as a CUDA graph and replayed; on other devices simply called."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -17,12 +18,16 @@ class Replay:
         function: does its work in place, never waits for the device, and always does the same to the same shapes.
         device: where its tensors are.
         enabled: false calls the function every time, on any device.
+        pool: memory that recordings share which never run at the same time (torch.cuda.graph_pool_handle).
     """
 
-    def __init__(self, function: Callable[[], None], device: torch.device, *, enabled: bool = True) -> None:
+    def __init__(
+        self, function: Callable[[], None], device: torch.device, *, enabled: bool = True, pool: Any = None
+    ) -> None:
         self._function = function
         self._records = enabled and device.type == "cuda"
         self._device = device
+        self._pool = pool
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -35,7 +40,8 @@ class Replay:
         else:
             if self._graph is None:
                 self._graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graph):
+                # Other threads, such as one that takes results over, may go on using CUDA meanwhile.
+                with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
                     self._function()
             self._graph.replay()
         self._calls += 1

@@ -130,22 +130,36 @@ class Layout:
         filler = np.arange(len(self.molecule) - len(place))
         return torch.from_numpy(np.concatenate([place, filler])).to(self.sizes.device)
 
+    @cached_property
+    def offsets(self) -> Int64[Tensor, " M_plus_1"]:
+        """First row of each molecule, and the number of rows behind the last; filler has none."""
+        offsets = np.full(len(self) + 1, self.n_atoms.sum())
+        offsets[: len(self.n_atoms)] = np.cumsum(self.n_atoms) - self.n_atoms
+        return torch.from_numpy(offsets).to(self.sizes.device)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything on the device that a captured step reads, by name."""
-        return {"sizes": self.sizes, "molecule": self.molecule, "place": self.place, **self.tiles.tensors()}
+        names = ("sizes", "molecule", "place", "offsets")
+        return {name: getattr(self, name) for name in names} | self.tiles.tensors()
 
     def copy_(self, other: "Layout") -> None:
-        """Take over another batch in place; both have the same capacity. Only tensors change, not `n_atoms`."""
+        """Take over another batch in place; both have the same capacity. Only tensors change, not `n_atoms`.
+
+        A batch that lies on the host is copied when the device comes to it, which is not waited for.
+        """
         theirs = other.tensors()
         for name, mine in self.tensors().items():
-            mine.copy_(theirs[name], non_blocking=True)
+            pinned = mine.device.type == "cuda" and theirs[name].device.type == "cpu"
+            mine.copy_(theirs[name].pin_memory() if pinned else theirs[name], non_blocking=True)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def sum(self, values: Float[Tensor, "A *rest"]) -> Float[Tensor, "M *rest"]:
-        """Sum over the atoms of each molecule."""
-        return values.new_zeros((len(self), *values.shape[1:])).index_add_(0, self.molecule, values)
+        """Sum over the atoms of each molecule, in their order and without atomics; zero for filler."""
+        if values.device.type == "mps":  # has no segment_reduce
+            return values.new_zeros((len(self), *values.shape[1:])).index_add_(0, self.molecule, values)
+        return torch.segment_reduce(values.contiguous(), "sum", offsets=self.offsets, axis=0, unsafe=True, initial=0)
 
     def centre(self, values: Float[Tensor, "A C"], columns: int) -> Float[Tensor, "A C"]:
         """Remove each molecule's mean from the first `columns` columns (the zero-mean subspace)."""

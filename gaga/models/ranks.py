@@ -60,6 +60,14 @@ class Ranks:
                 torch.distributed.all_reduce(value)
         return value
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so for anyone; until everyone has said.
+
+        Raises:
+            Unavailable: another process has ended or does not answer.
+        """
+        return bool(self.sum(torch.tensor(int(flag)))) if self.size > 1 else flag
+
     def wait(self) -> None:
         """Until everyone is here.
 
@@ -77,7 +85,8 @@ def _someone_missing(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        why = str(error).splitlines()[0].partition("] ")[2].split(". ")[0] or error  # behind torch's line of source
         raise Unavailable(
-            f"rank {ranks.rank} of {ranks.size} lost the others: {str(error).splitlines()[0]}",
+            f"rank {ranks.rank} of {ranks.size} lost the others: {why}",
             remedy="the same command with --resume goes on from what was saved last",
         ) from error
