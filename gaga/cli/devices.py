@@ -34,6 +34,27 @@ def ranks_from_environment() -> "Ranks":
     return Ranks(rank=rank, size=size, local_rank=local_rank)
 
 
+def rank_in_environment() -> int:
+    """The number of this process, 0 where torchrun started none or what is set is no number."""
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() and _several() else 0
+
+
+def refuse_several_processes(command: str) -> None:
+    """Stop where torchrun started several processes of a command that has no use for them.
+
+    Raises:
+        UsageError: it did.
+    """
+    if _several():
+        raise usage_error(f"gaga {command} is the work of one process; start it without torchrun")
+
+
+def _several() -> bool:
+    size = os.environ.get("WORLD_SIZE", "")
+    return size.isdecimal() and int(size) > 1
+
+
 def _number(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
     if not text.isdecimal():

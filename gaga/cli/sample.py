@@ -38,7 +38,9 @@ KEEP = ("all", "valid", "stable")
     ),
 )
 def sample(
-    n: Annotated[int, typer.Option("--n", metavar="N", min=1, show_default=True, help="How many molecules.")] = 100,
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", min=1, show_default=True, help="How many molecules.")
+    ] = 100,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi.")
     ] = Path("mols.sdf"),

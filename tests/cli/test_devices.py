@@ -70,3 +70,12 @@ def test_more_processes_than_gpus_are_refused(two_gpus):
         torch_device("cuda:0", Ranks(0, 2, 0))
     with pytest.raises(UsageError, match="choose from"):
         torch_device("gpu")
+
+
+def test_a_command_of_one_process_is_not_started_several_times(gaga, environment):
+    environment(**TORCHRUN | {"RANK": "1", "LOCAL_RANK": "1"})
+    ran = gaga("store", "list")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("gaga (rank 1): gaga store is the work of one process")
+    environment(**TORCHRUN | {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"})
+    assert gaga("store", "list").code == 0
