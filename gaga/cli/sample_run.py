@@ -46,7 +46,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Task:
     """All that a run is made of.
 
     Attributes:
@@ -100,19 +100,19 @@ def run(
     from gaga.models.sample_config import step_sequence
 
     step_sequence(model, config)  # refuses a first step beyond the model's before anything is written
-    plan = Plan(
+    task = Task(
         job=job, config=config, model=model, source=source, output=output, results=results, ranks=ranks or Ranks(),
         key=_key(job, config, model, source, name),
     )  # fmt: skip
-    plan.ranks.connect(torch.device("cpu"), _WEEK)
+    task.ranks.connect(torch.device("cpu"), _WEEK)
     found = None
-    if plan.ranks.first:
-        found = _found_or_allowed(plan, overwrite=overwrite, resume=resume, replace=replace)
-    with _held(job.out) if plan.ranks.first and not found else nullcontext():
-        if plan.ranks.any(found is not None):
+    if task.ranks.first:
+        found = _found_or_allowed(task, overwrite=overwrite, resume=resume, replace=replace)
+    with _held(job.out) if task.ranks.first and not found else nullcontext():
+        if task.ranks.any(found is not None):
             return found
         with _resumable():
-            return _draw_all(plan)
+            return _draw_all(task)
 
 
 def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name: str | None) -> Key:
@@ -126,7 +126,7 @@ def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name:
     return Key(kind=KIND, name=chosen, config=identity, inputs=source.inputs(), seed=job.seed)
 
 
-def _found_or_allowed(plan: Plan, *, overwrite: bool, resume: bool, replace: bool) -> Done | None:
+def _found_or_allowed(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> Done | None:
     """The run of this very command, where its output is still what it wrote; else see to it that it may begin.
 
     Raises:
@@ -134,28 +134,28 @@ def _found_or_allowed(plan: Plan, *, overwrite: bool, resume: bool, replace: boo
     """
     from gaga.data.spool import spools_of
 
-    job = plan.job
-    if not overwrite and not spools_of(job.out) and (found := _finished(plan)):
+    job = task.job
+    if not overwrite and not spools_of(job.out) and (found := _finished(task)):
         return found
     refuse_existing(job, overwrite=overwrite, resume=resume)
-    refuse_other(plan.results, plan.key, replace=replace or overwrite)
-    require_writable(plan.results.path)
+    refuse_other(task.results, task.key, replace=replace or overwrite)
+    require_writable(task.results.path)
     if overwrite:
         for path in spools_of(job.out):
             path.unlink(missing_ok=True)
     return None
 
 
-def _finished(plan: Plan) -> Done | None:
+def _finished(task: Task) -> Done | None:
     from gaga.models.checkpoint import file_digest
     from gaga.models.sample_record import SampleSummary
 
-    key, out = plan.key, plan.job.out
-    entry = plan.results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
+    key, out = task.key, task.job.out
+    entry = task.results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
     if entry is None or not out.is_file():
         return None
-    with plan.results.opened(KIND, key.name) as record:
-        summary = SampleSummary.of(record, plan.job.keys())
+    with task.results.opened(KIND, key.name) as record:
+        summary = SampleSummary.of(record, task.job.keys())
     return Done(entry, summary, True) if summary.output_sha256 == file_digest(out) else None
 
 
@@ -181,22 +181,22 @@ def _resumable() -> Iterator[None]:
         raise KeyboardInterrupt(_KEPT) from stop
 
 
-def _draw_all(plan: Plan) -> Done | None:
+def _draw_all(task: Task) -> Done | None:
     from gaga.data.spool import Spool
 
-    job, ranks = plan.job, plan.ranks
-    identity = {**plan.key.config, **plan.key.inputs}
+    job, ranks = task.job, task.ranks
+    identity = {**task.key.config, **task.key.inputs}
     with Spool(job.out, identity, job.keys(), ranks.rank) as spool:
         ranks.wait()
         if ranks.first:
             _require_all(job.out, ranks)
-            _note_plan(plan, len(spool))
+            _note_plan(task, len(spool))
         if ranks.size == 1:
-            return _write_as_drawn(plan, spool)
-        for _ in _batches(plan, spool):
+            return _write_as_drawn(task, spool)
+        for _ in _batches(task, spool):
             pass
         ranks.wait()
-        return _put_together(plan, spool) if ranks.first else None
+        return _put_together(task, spool) if ranks.first else None
 
 
 def _require_all(out: Path, ranks: "Ranks") -> None:
@@ -211,53 +211,53 @@ def _require_all(out: Path, ranks: "Ranks") -> None:
             )
 
 
-def _write_as_drawn(plan: Plan, spool: "Spool") -> Done:
+def _write_as_drawn(task: Task, spool: "Spool") -> Done:
     from gaga.models.sample_output import SampleOutput
 
-    with SampleOutput(plan.job.out, plan.job.keys(), plan.results.path.absolute().parent) as written:
+    with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
-        for _ in _batches(plan, spool):
+        for _ in _batches(task, spool):
             written.go_on(spool)
-        return _store(plan, written.finish(), spool)
+        return _store(task, written.finish(), spool)
 
 
-def _put_together(plan: Plan, spool: "Spool") -> Done:
+def _put_together(task: Task, spool: "Spool") -> Done:
     from gaga.models.sample_output import SampleOutput
 
     spool.take_in()
-    if missing := len(plan.job.keys()) - len(spool):
+    if missing := len(task.job.keys()) - len(spool):
         raise Unavailable(
-            f"{counted(missing, 'molecule')} of other ranks cannot be found beside {plan.job.out}",
+            f"{counted(missing, 'molecule')} of other ranks cannot be found beside {task.job.out}",
             remedy="run the same command with --resume",
         )
-    with SampleOutput(plan.job.out, plan.job.keys(), plan.results.path.absolute().parent) as written:
+    with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
-        return _store(plan, written.finish(), spool)
+        return _store(task, written.finish(), spool)
 
 
-def _store(plan: Plan, record: Any, spool: "Spool") -> Done:
+def _store(task: Task, record: Any, spool: "Spool") -> Done:
     from gaga.models.sample_record import SampleSummary
 
-    key = plan.key
-    entry = plan.results.put(
+    key = task.key
+    entry = task.results.put(
         KIND, key.name, record, config=key.config, inputs=key.inputs, seed=key.seed, replace=True
     )  # fmt: skip
-    summary = SampleSummary.of(vars(record), plan.job.keys())
+    summary = SampleSummary.of(vars(record), task.job.keys())
     spool.remove()
     return Done(entry, summary, False)
 
 
-def _batches(plan: Plan, spool: "Spool") -> Iterator[None]:
+def _batches(task: Task, spool: "Spool") -> Iterator[None]:
     """Draw the batches of this process that the spool does not have, and spool them."""
     from gaga.models.sample_output import Judge, write_trajectory
 
-    job = plan.job
-    judge = Judge(out=job.out, keep=job.keep, label=plan.source.label)
-    label = "molecule-steps" + (f" of rank 0 of {plan.ranks.size}" if plan.ranks.size > 1 else "")
-    with plan.output.progress(label) as progress:
+    job = task.job
+    judge = Judge(out=job.out, keep=job.keep, label=task.source.label)
+    label = "molecule-steps" + (f" of rank 0 of {task.ranks.size}" if task.ranks.size > 1 else "")
+    with task.output.progress(label) as progress:
         for seed in range(job.seed, job.seed + job.repeats):
             there = spool.done(seed)
-            for molecules in _drawn(plan, seed, there, progress):
+            for molecules in _drawn(task, seed, there, progress):
                 new = [molecule for molecule in molecules if not there[molecule.index]]
                 for molecule in new:
                     if molecule.frames and seed == job.seed and molecule.index < job.trajectory:
@@ -266,28 +266,28 @@ def _batches(plan: Plan, spool: "Spool") -> Iterator[None]:
                 yield
 
 
-def _drawn(plan: Plan, seed: int, there: Any, progress: "Progress") -> Any:
+def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
     from gaga.models.samplers import sample_batches
 
-    framed = plan.job.trajectory if seed == plan.job.seed else 0
+    framed = task.job.trajectory if seed == task.job.seed else 0
     return sample_batches(
-        plan.model, range(plan.job.n), plan.config, seed=seed, done=there.copy(), ranks=plan.ranks, framed=framed,
+        task.model, range(task.job.n), task.config, seed=seed, done=there.copy(), ranks=task.ranks, framed=framed,
         progress=progress,
     )  # fmt: skip
 
 
-def _note_plan(plan: Plan, done: int) -> None:
+def _note_plan(task: Task, done: int) -> None:
     from gaga.models.sample_config import step_sequence
     from gaga.models.samplers import seconds_per_molecule
 
-    model, config, output = plan.model, plan.config, plan.output
+    model, config, output = task.model, task.config, task.output
     if done:
         output.note(f"Going on after {done:,} molecules that were drawn before.")
     new = [n for n in config.sizes or () if model.known_moments().extrapolates(n)]
     if new:
         output.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
-    left = len(plan.job.keys()) - done
+    left = len(task.job.keys()) - done
     if left > 0:
         steps = len(step_sequence(model, config)) - 1
-        seconds = left * seconds_per_molecule(model, config, left) / plan.ranks.size
+        seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
         output.note(f"{counted(left, 'molecule')}, {counted(steps, 'step')} each, in about {human_time(seconds)}.")

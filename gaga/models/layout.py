@@ -150,7 +150,7 @@ class Layout:
         theirs = other.tensors()
         for name, mine in self.tensors().items():
             pinned = mine.device.type == "cuda" and theirs[name].device.type == "cpu"
-            mine.copy_(theirs[name].pin_memory() if pinned else theirs[name], non_blocking=True)
+            mine.copy_(theirs[name].pin_memory() if pinned else theirs[name], non_blocking=pinned)
 
     def __len__(self) -> int:
         return len(self.sizes)

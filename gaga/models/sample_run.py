@@ -150,7 +150,9 @@ class Run:
             for outcome in self._walk_down(start):
                 done += 1
                 yield outcome
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             failed = True  # what the walk holds goes with the exception, before the next line
         if failed:
             self._counter.add(-done * len(start.keys))
@@ -235,6 +237,11 @@ class _Pace:
 def parameters_of(model: Model) -> Tensor:
     """A tensor of the network's device and type; a network without parameters runs in float32 on the CPU."""
     return next(iter(model.network.parameters())) if isinstance(model.network, torch.nn.Module) else torch.zeros(1)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says so, or came of it: a recording that was cut short by it ends with an error of its own."""
+    return any(isinstance(e, torch.cuda.OutOfMemoryError) for e in (error, error.__context__))
 
 
 def _taken(z: Tensor) -> Tensor:

@@ -205,5 +205,6 @@ class Walk:
 
 
 def _put(here: Tensor, values: Tensor) -> None:
-    """Copy from the host; from pinned memory a CUDA device does so when it comes to it."""
-    here.copy_(values.pin_memory() if here.device.type == "cuda" else values, non_blocking=True)
+    """Copy from the host; a CUDA device does so, from pinned memory, when it comes to it."""
+    cuda = here.device.type == "cuda"
+    here.copy_(values.pin_memory() if cuda else values, non_blocking=cuda)

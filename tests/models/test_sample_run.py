@@ -35,7 +35,11 @@ class Small:
 
     def __call__(self, z, t, layout):
         if len(z) > self.room:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            try:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            finally:
+                if len(z) % 2:  # as where it comes in the middle of a recording
+                    raise RuntimeError("the capture was invalidated")
         self.seen.append(len(z))
         return self.inner(z, t, layout)
 
@@ -59,6 +63,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_too(gaussian_model, 
     assert 1 <= len(lines) <= 2
     assert "Out of memory with" in lines[0]
     assert told[-1] == (40 * 7, 40 * 7)
+
+
+def test_other_failures_are_not_taken_for_it(gaussian_model):
+    def broken(z, t, layout):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(sample_stream(like(gaussian_model, broken), range(3), CONFIG))
 
 
 def test_a_molecule_that_does_not_fit_is_one_line(gaussian_model):
