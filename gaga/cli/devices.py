@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gaga.models.ranks import Ranks
 
+_MOST_JUDGES = 8
 _TOGETHER = "start the processes with torchrun --nproc-per-node=N -m gaga ..."
 
 
@@ -84,6 +85,19 @@ def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise Unavailable("there is no MPS device here", received=name, remedy="use --device cpu")
     return torch.device(wanted)
+
+
+def judging_processes(device: "torch.device") -> int:
+    """How many processes judge what a device draws: of its share of the cores all but one; on the CPU none beside it.
+
+    A GPU draws hundreds of molecules in a second, about as many as one core can judge.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_JUDGES, cores // max(1, torch.cuda.device_count()) - 1))
 
 
 def _cuda_device(number: int, *, several: bool) -> "torch.device":

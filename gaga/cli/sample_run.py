@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaga.base.errors import Unavailable
+from gaga.cli.devices import judging_processes
 from gaga.cli.render import Output, counted, human_time
 from gaga.cli.results import Key, require_writable, slug
 from gaga.cli.sample_checks import Job, refuse_existing, refuse_other
 from gaga.cli.signals import Terminated
 
 if TYPE_CHECKING:
+    import torch
+
     from gaga.base.progress import Progress
     from gaga.data.spool import Spool
     from gaga.models.model import Model
@@ -65,6 +68,13 @@ class Task:
     output: Output
     results: "Store"
     ranks: "Ranks"
+
+    @property
+    def device(self) -> "torch.device":
+        """Where the network runs."""
+        from gaga.models.sample_run import parameters_of
+
+        return parameters_of(self.model).device
 
 
 class Done(NamedTuple):
@@ -248,13 +258,14 @@ def _store(task: Task, record: Any, spool: "Spool") -> Done:
 
 
 def _batches(task: Task, spool: "Spool") -> Iterator[None]:
-    """Draw the batches of this process that the spool does not have, and spool them."""
-    from gaga.models.sample_output import Judge, write_trajectory
+    """Draw the batches of this process that the spool does not have; judge and spool them."""
+    from gaga.data.judge import Drawn, Judge, Judges
+    from gaga.models.sample_output import write_trajectory
 
-    job = task.job
+    job, ranks = task.job, task.ranks
     judge = Judge(out=job.out, keep=job.keep, label=task.source.label)
-    label = "molecule-steps" + (f" of rank 0 of {task.ranks.size}" if task.ranks.size > 1 else "")
-    with task.output.progress(label) as progress:
+    label = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else "")
+    with Judges(judge, judging_processes(task.device)) as judges, task.output.progress(label) as progress:
         for seed in range(job.seed, job.seed + job.repeats):
             there = spool.done(seed)
             for molecules in _drawn(task, seed, there, progress):
@@ -262,7 +273,7 @@ def _batches(task: Task, spool: "Spool") -> Iterator[None]:
                 for molecule in new:
                     if molecule.frames and seed == job.seed and molecule.index < job.trajectory:
                         write_trajectory(job.out, molecule)
-                spool.add(judge(seed, new))
+                spool.add(judges(seed, [Drawn(m.index, m.atomic_numbers, m.positions, m.finite) for m in new]))
                 yield
 
 

@@ -1,58 +1,20 @@
-"""Molecules on their way into the output file: judged as they are drawn, written in the order of their keys."""
+"""Molecules on their way from the spool into the output file and the record, in the order of their keys."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from gaga.chem.annotate import annotate
 from gaga.chem.records import Record
-from gaga.chem.writers import as_written, open_writer
-from gaga.data.spool import Keys, Spool, Spooled
+from gaga.chem.writers import open_writer
+from gaga.data.spool import Keys, Spool
 from gaga.models.checkpoint import file_digest
 from gaga.models.sample_record import SampleColumns
 from gaga.models.samplers import Sampled
 
 _AT_ONCE = 256  # molecules
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judge:
-    """Judges molecules and makes their records.
-
-    Attributes:
-        out: the output file, whose name says how records look.
-        keep: `all`, `valid` by the strict protocol, or `stable` by EDM's; a .smi file holds what has a SMILES.
-        label: the checkpoint, as the records name it.
-    """
-
-    out: Path
-    keep: str
-    label: str
-
-    def __call__(self, seed: int, molecules: Sequence[Sampled]) -> list[Spooled]:
-        """The molecules of a batch under this seed, ready to be spooled."""
-        return [self._judged(seed, molecule) for molecule in molecules]
-
-    def _judged(self, seed: int, molecule: Sampled) -> Spooled:
-        properties = {"gaga_seed": str(seed), "gaga_index": str(molecule.index), "checkpoint": self.label}
-        name = f"gaga-{seed}-{molecule.index}"
-        found = annotate(molecule.atomic_numbers, molecule.positions, name=name, properties=properties)
-        passed = molecule.finite  # what is not finite fails everything
-        valid = None if found.valid is None else found.valid and passed
-        stable, smiles = found.stable and passed, found.smiles if passed else ""
-        kept = {"all": True, "valid": bool(valid), "stable": stable}[self.keep]
-        if self.out.name.lower().endswith(".smi") and not smiles:
-            kept = False
-        return Spooled(
-            seed=seed, index=molecule.index, atomic_numbers=molecule.atomic_numbers, positions=molecule.positions,
-            finite=passed, stable=stable, n_stable_atoms=found.n_stable_atoms if passed else 0, valid=valid,
-            smiles=smiles, text=as_written(self.out, found.record, found.mol) if kept else b"",
-        )  # fmt: skip
 
 
 class SampleOutput:

@@ -3,7 +3,7 @@ import torch
 
 from gaga.base.errors import InvalidInput, Unavailable
 from gaga.cli.commands import UsageError
-from gaga.cli.devices import ranks_from_environment, torch_device
+from gaga.cli.devices import judging_processes, ranks_from_environment, torch_device
 from gaga.models.ranks import Ranks
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -61,6 +61,13 @@ def test_each_process_takes_its_own_gpu(two_gpus, name):
     assert torch_device("cuda:1") == torch.device("cuda:1")
     assert torch_device("CPU", Ranks(1, 2, 1)) == torch.device("cpu")
     assert two_gpus == [0, 1, 1]
+
+
+def test_cores_that_a_gpu_leaves_idle_judge(two_gpus, monkeypatch):
+    for cores, processes in ((1, 1), (4, 1), (8, 3), (128, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
+        assert judging_processes(torch.device("cuda:1")) == processes
+        assert judging_processes(torch.device("cpu")) == 1
 
 
 def test_more_processes_than_gpus_are_refused(two_gpus):

@@ -5,49 +5,26 @@ import sys
 import numpy as np
 import pytest
 
+from gaga.data.judge import Drawn, Judge
 from gaga.data.spool import Keys, Spool
-from gaga.models.sample_output import Judge, SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sample_output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sample_record import SampleRecord, SampleSummary
 from gaga.models.samplers import Sampled
 from gaga.store import Store
 
-METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]) * 0.629
-
-
-def drawn(index, kind="methane"):
-    places = METHANE * (1.0 if kind == "methane" else 4.0)
-    finite = kind != "infinite"
-    numbers = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
-    return Sampled(index, numbers, (places if finite else np.zeros_like(places)).astype(np.float32), finite)
-
-
-KINDS = ["methane", "apart", "methane", "infinite"]
-
-
-def judge(tmp_path, name="mols.sdf", keep="all"):
-    return Judge(out=tmp_path / name, keep=keep, label="model:abc")
-
-
-@pytest.mark.parametrize(
-    ("keep", "name", "kept"),
-    [("all", "m.sdf", [0, 1, 2, 3]), ("valid", "m.xyz", [0, 2]), ("stable", "m.sdf", [0, 2]), ("all", "m.SMI", [0, 2])],
-)
-def test_what_is_kept_has_a_text_and_what_is_not_finite_fails(tmp_path, keep, name, kept):
-    judged = judge(tmp_path, name, keep)(5, [drawn(i, kind) for i, kind in enumerate(KINDS)])
-    assert [i for i, m in enumerate(judged) if m.text] == kept
-    assert [m.valid for m in judged] == [True, False, True, False]
-    assert [m.stable for m in judged] == [True, False, True, False]
-    assert [m.smiles for m in judged] == ["C", "", "C", ""]
-    assert (judged[3].finite, judged[3].n_stable_atoms) == (False, 0)
+METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=np.float32) * 0.629
+CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
+# Methane, the same far apart, methane, and one that was not finite; and so on.
+PLACES = [METHANE, 4 * METHANE, METHANE, 0 * METHANE]
 
 
 def run_of(tmp_path, order, name="mols.sdf", n=4, seeds=1):
     """An output written while molecules come in this order, with its stored record."""
     out, keys, store = tmp_path / name, Keys(5, n, seeds), Store(tmp_path / "s.h5", shipped=False)
-    make = judge(tmp_path, name)
+    judge = Judge(out=out, keep="all", label="model:abc")
     with Spool(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
         for seed, index in order:
-            spool.add(make(seed, [drawn(index, KINDS[index % 4])]))
+            spool.add(judge(seed, [Drawn(index, CH4, PLACES[index % 4], index % 4 != 3)]))
             written.go_on(spool)
         record = written.finish()
         store.put("sample", name, record, config={}, replace=True)
@@ -70,7 +47,7 @@ def test_the_record_is_what_was_drawn(tmp_path):
     record = store.get("sample", "mols.sdf", SampleRecord)
     assert list(zip(record.seeds.tolist(), record.indices.tolist(), strict=True)) == keys
     assert record.offsets.tolist() == list(range(0, 45, 5))
-    np.testing.assert_array_equal(record.positions[5:10], drawn(1, "apart").positions)
+    np.testing.assert_array_equal(record.positions[5:10], PLACES[1])
     assert record.atomic_numbers[:5].tolist() == [6, 1, 1, 1, 1]
     assert record.finite.tolist() == [True, True, True, False] * 2
     assert record.valid.tolist() == record.stable.tolist() == [True, False, True, False] * 2
