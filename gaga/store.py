@@ -5,9 +5,7 @@ sees the store before or after a command and a failure changes nothing.
 """
 
 import difflib
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +16,9 @@ import numpy as np
 from gaga.base import records
 from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
 from gaga.base.files import atomic_write, locked
-from gaga.base.hdf5 import read_tree, reason, write_tree
+from gaga.base.hdf5 import read_lazily, read_tree, reason, write_tree
+from gaga.base.names import checked_kind, checked_name, folded
+from gaga.base.new_hdf5 import new_hdf5
 from gaga.base.provenance import FORMAT_VERSION, Entry, from_attributes, new_entry, to_attributes
 from gaga.base.records import Tree
 
@@ -29,7 +29,6 @@ T = TypeVar("T")
 FORMAT = "gaga-store"
 SHIPPED_STORE = Path(__file__).parent / "shipped" / "results.h5"
 
-_KIND = re.compile(r"[a-z0-9_-]+")
 _SHOWN_DIFFERENCES = 4
 _MAKERS = {
     "variance": "gaga variance --dataset qm9",
@@ -70,6 +69,8 @@ class Store:
     ) -> Entry:
         """Store a frozen dataclass of arrays, scalars, strings, tuples, dictionaries and nested dataclasses.
 
+        An array may come in pieces (`base.blocks`); neither it nor the file is then ever in memory as a whole.
+
         An entry of this name and the same config, inputs and seed is left as it is and returned, unless
         `replace` is set. The metadata `unit` and `dims` of the dataclass's fields are stored with them.
 
@@ -80,7 +81,7 @@ class Store:
             Unavailable: the folder or the file cannot be written to, or the disk is full.
             TypeError: a field of `result` cannot be stored.
         """
-        kind, name = _checked_kind(kind), _checked_name(name)
+        kind, name = checked_kind(kind), checked_name(name)
         tree = records.to_tree(result)
         entry = new_entry(kind, name, tree, config=config, inputs=inputs, seed=seed)
         with self._writing():
@@ -101,6 +102,22 @@ class Store:
         """
         return records.from_tree(self._tree(kind, name), as_type)
 
+    @contextmanager
+    def opened(self, kind: str, name: str) -> Iterator[Tree]:
+        """A result as it lies in the file while the block runs, checked, its arrays as `base.blocks.Blocks`.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: it was written by a newer gaga, or was damaged.
+        """
+        kind, name = checked_kind(kind), checked_name(name)
+        for path, _ in self._places():
+            with _located(path, kind, name) as group:
+                if group is not None:
+                    yield _checked(path, group, read_lazily(group))
+                    return
+        raise self._missing(kind, name)
+
     def arrays(self, kind: str, name: str) -> dict[str, Any]:
         """Every array and scalar of a result by its dotted path.
 
@@ -112,7 +129,7 @@ class Store:
 
     def find(self, kind: str, name: str) -> Entry | None:
         """The header of a result, None where there is none; the file's own before the shipped one."""
-        kind, name = _checked_kind(kind), _checked_name(name)
+        kind, name = checked_kind(kind), checked_name(name)
         found = (_find(path, kind, name, shipped=shipped) for path, shipped in self._places())
         return next((entry for entry in found if entry), None)
 
@@ -142,9 +159,9 @@ class Store:
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """All headers, or those of one kind, by kind and name; shipped ones that are hidden are left out."""
-        kind = None if kind is None else _checked_kind(kind)
+        kind = None if kind is None else checked_kind(kind)
         by_key = {
-            (entry.kind, _folded(entry.name)): entry
+            (entry.kind, folded(entry.name)): entry
             for path, shipped in reversed(self._places())
             for entry in _entries(path, kind, shipped=shipped)
         }
@@ -168,7 +185,7 @@ class Store:
         return [(self.path, False)] + ([(SHIPPED_STORE, True)] if self.shipped else [])
 
     def _tree(self, kind: str, name: str) -> Tree:
-        kind, name = _checked_kind(kind), _checked_name(name)
+        kind, name = checked_kind(kind), checked_name(name)
         for path, _ in self._places():
             tree = _read_whole(path, kind, name)
             if tree is not None:
@@ -176,8 +193,8 @@ class Store:
         raise self._missing(kind, name)
 
     def _missing(self, kind: str, name: str) -> NotFound:
-        known = {_folded(entry.name): entry.name for entry in self.entries(kind)}
-        close = [known[match] for match in difflib.get_close_matches(_folded(name), known, n=3)]
+        known = {folded(entry.name): entry.name for entry in self.entries(kind)}
+        close = [known[match] for match in difflib.get_close_matches(folded(name), known, n=3)]
         hints = [f"did you mean {' or '.join(close)}?"] if close else []
         hints += [f"run `{_MAKERS[kind]}`"] if kind in _MAKERS else []
         return NotFound(f"no {kind} result {name!r} in {self.path}", remedy=" Or ".join(hints))
@@ -191,46 +208,21 @@ class Store:
 
     def _publish(self, *, drop: Entry | None, add: tuple[Entry, Tree, Mapping[str, Any]] | None = None) -> None:
         """Write a new file of all entries but `drop`, and `add`, over the old one."""
-        image = self._image(drop, add)
         with atomic_write(self.path) as partial:
-            partial.write_bytes(image)
+            with new_hdf5(partial) as (target, proceed):
+                target.attrs.update(format=FORMAT, format_version=FORMAT_VERSION)
+                self._copy_entries(target, drop, proceed)
+                if add:
+                    _write_entry(target, *add, proceed)
             if add:
                 _verify(partial, add[0])
 
-    def _image(self, drop: Entry | None, add: tuple[Entry, Tree, Mapping[str, Any]] | None) -> bytes:
-        """The new file's bytes. HDF5 writes to memory, as on a full disk it fails once more whenever it cleans up."""
-        with h5py.File("image", "w", driver="core", backing_store=False) as target:
-            target.attrs.update(format=FORMAT, format_version=FORMAT_VERSION)
-            self._copy_entries(target, drop)
-            if add:
-                _write_entry(target, *add)
-            target.flush()
-            image: bytes = target.id.get_file_image()
-            return image
-
-    def _copy_entries(self, target: h5py.File, drop: Entry | None) -> None:
+    def _copy_entries(self, target: h5py.File, drop: Entry | None, proceed: Callable[[], None]) -> None:
         with _reading(self.path) as source:
             for kind, name in _keys(source):
+                proceed()
                 if drop is None or (kind, name) != (drop.kind, drop.name):
                     source.copy(source[kind][name], target.require_group(kind), name=name)
-
-
-def _checked_kind(kind: str) -> str:
-    if not _KIND.fullmatch(kind):
-        raise InvalidInput("a kind is of the characters a-z, 0-9, _ and -", received=repr(kind))
-    return kind
-
-
-def _checked_name(name: str) -> str:
-    name = unicodedata.normalize("NFC", name)
-    control = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
-    if not name.strip() or name in (".", "..") or "/" in name or control:
-        raise InvalidInput("a name has no / and no control characters, and is not empty", received=repr(name))
-    return name
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _conflict(present: Entry, changed: list[str]) -> Conflict:
@@ -297,7 +289,7 @@ def _entries(path: Path, kind: str | None, *, shipped: bool) -> Iterator[Entry]:
 
 def _as_typed(file: Any, kind: str, name: str) -> str | None:
     """The name in the file that equals this one but for case."""
-    return next((known for k, known in _keys(file) if k == kind and _folded(known) == _folded(name)), None)
+    return next((known for k, known in _keys(file) if k == kind and folded(known) == folded(name)), None)
 
 
 def _find(path: Path, kind: str, name: str, *, shipped: bool) -> Entry | None:
@@ -308,26 +300,37 @@ def _find(path: Path, kind: str, name: str, *, shipped: bool) -> Entry | None:
         return from_attributes(kind, known, file[kind][known].attrs, shipped=shipped)
 
 
-def _read_whole(path: Path, kind: str, name: str) -> Tree | None:
-    """A result from one opening of the file, so that header and contents belong together."""
+@contextmanager
+def _located(path: Path, kind: str, name: str) -> Iterator[Any]:
+    """The group of a result while the file is open, so that header and contents belong together; None if missing."""
     with _reading(path) as file:
         known = _as_typed(file, kind, name)
-        if known is None:
-            return None
-        group = file[kind][known]
-        tree = read_tree(group)
-        if records.digest(tree) != group.attrs["digest"]:
-            raise _damaged(path, f"{kind}/{known} has changed since it was written")
-        return tree
+        yield None if known is None else file[kind][known]
 
 
-def _write_entry(file: h5py.File, entry: Entry, tree: Tree, metadata: Mapping[str, Any]) -> None:
+def _read_whole(path: Path, kind: str, name: str) -> Tree | None:
+    with _located(path, kind, name) as group:
+        return None if group is None else _checked(path, group, read_tree(group))
+
+
+def _checked(path: Path, group: h5py.Group, tree: Tree) -> Tree:
+    """The tree, if it is what was written."""
+    if records.digest(tree) != group.attrs["digest"]:
+        raise _damaged(path, f"{group.name[1:]} has changed since it was written")
+    return tree
+
+
+def _write_entry(
+    file: h5py.File, entry: Entry, tree: Tree, metadata: Mapping[str, Any], proceed: Callable[[], None]
+) -> None:
     group = file.require_group(entry.kind).create_group(entry.name)
-    write_tree(group, tree, metadata)
+    write_tree(group, tree, metadata, proceed)
     group.attrs.update(to_attributes(entry))
 
 
 def _verify(path: Path, entry: Entry) -> None:
-    """Read a new entry back before it is published."""
-    if _read_whole(path, entry.kind, entry.name) is None:
-        raise OSError(f"{entry.kind}/{entry.name} was not written")
+    """Read a new entry back before it is published, a piece at a time."""
+    with _located(path, entry.kind, entry.name) as group:
+        if group is None:
+            raise OSError(f"{entry.kind}/{entry.name} was not written")
+        _checked(path, group, read_lazily(group))

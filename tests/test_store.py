@@ -405,26 +405,46 @@ def test_what_cannot_be_stored_leaves_the_file(tmp_path: Path) -> None:
 
 _FULL_DISK = """
 import resource, sys
+from pathlib import Path
 import numpy as np
+from dataclasses import dataclass
+from gaga.base.blocks import Blocks, Column
 from gaga.base.errors import Unavailable
-from gaga.noise import Schedule
 from gaga.store import Store
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+@dataclass(frozen=True)
+class Result:
+    values: Blocks | np.ndarray
+values = np.random.default_rng(0).normal(size=10**5)
+if sys.argv[2] == "pieces":
+    column = Column(Path(sys.argv[1]).parent, float)
+    for piece in np.split(values, 100):
+        column.append(piece)
+    list(column)
+    values = column
+limit = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    Store(sys.argv[1]).put("variance", "big", Schedule("x", np.random.default_rng(0).normal(size=10**5)), config={})
+    Store(sys.argv[1]).put("variance", "big", Result(values), config={})
 except Unavailable as error:
     print(error.line)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of a file with setrlimit")
-def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "limit"), [("whole", 100_000), ("pieces", 100_000), ("pieces", 400_000), ("pieces", 1)]
+)
+def test_full_disk_leaves_the_old_file(tmp_path: Path, how: str, limit: int) -> None:
     store = Store(tmp_path / "s.h5")
     store.put("tstar", "x", Number(1.0), config={})
     before = store.path.read_bytes()
     done = subprocess.run(
-        [sys.executable, "-c", _FULL_DISK, str(store.path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _FULL_DISK, str(store.path), how, str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0
     assert done.stdout.startswith(f"cannot write {store.path}: File too large."), done.stderr
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert store.path.read_bytes() == before

@@ -1,25 +1,38 @@
 """Trees of plain values as HDF5 groups, and back (docs/FORMAT.md)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from gaga.base.blocks import TEXT, Blocks
 from gaga.base.records import Tree
 
 _COMPRESS_FROM = 4096  # bytes; below it the index of chunks costs more than compression saves
 _TEXT = h5py.string_dtype("utf-8")
 
 
-def write_tree(group: h5py.Group, tree: Tree, metadata: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the members of `tree` into an empty group, with their attributes `metadata` by path."""
+def write_tree(
+    group: h5py.Group,
+    tree: Tree,
+    metadata: Mapping[str, Mapping[str, Any]],
+    proceed: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the members of `tree` into an empty group, with their attributes `metadata` by path.
+
+    `proceed` is called between pieces, and may raise.
+    """
     group.attrs.create("members", list(tree), shape=(len(tree),), dtype=_TEXT)
     for name, node in tree.items():
+        proceed()
         if isinstance(node, dict):
             inner = {path.removeprefix(f"{name}/"): m for path, m in metadata.items() if path.startswith(f"{name}/")}
-            write_tree(group.create_group(name), node, inner)
+            write_tree(group.create_group(name), node, inner, proceed)
+        elif isinstance(node, Blocks):
+            _write_blocks(group, name, node, proceed)
         else:
             _write_leaf(group, name, node)
         for key, value in metadata.get(name, {}).items():
@@ -37,6 +50,21 @@ def _write_leaf(group: h5py.Group, name: str, leaf: Any) -> None:
         group.create_dataset(name, data=leaf, chunks=True, compression="gzip", shuffle=True)
     else:
         group.create_dataset(name, data=leaf)
+
+
+def _write_blocks(group: h5py.Group, name: str, blocks: Blocks, proceed: Callable[[], None]) -> None:
+    """A piece at a time; pieces are whole chunks, so that none is compressed twice."""
+    text = blocks.dtype.kind == "U"
+    how: dict[str, Any] = {"shape": blocks.shape, "dtype": _TEXT if text else blocks.dtype}
+    if not text and blocks.dtype.itemsize * int(np.prod(blocks.shape)) >= _COMPRESS_FROM:
+        rows = min(blocks.rows, blocks.shape[0])
+        how |= {"chunks": (rows, *blocks.shape[1:]), "compression": "gzip", "shuffle": True}
+    item = group.create_dataset(name, **how)
+    first = 0
+    for piece in blocks:
+        item[first : first + len(piece)] = piece.astype(object) if text else piece
+        first += len(piece)
+        proceed()
 
 
 def _write_attribute(item: Any, key: str, value: Any) -> None:
@@ -57,12 +85,45 @@ def read_tree(group: h5py.Group) -> Tree:
     return {name: _read_node(group[name]) for name in group.attrs["members"]}
 
 
+def read_lazily(group: h5py.Group) -> Tree:
+    """The tree that `write_tree` wrote, its arrays as `Blocks` that read the open file; errors as of `read_tree`."""
+    return {name: _lazy_node(group[name]) for name in group.attrs["members"]}
+
+
+def _lazy_node(item: Any) -> Any:
+    if isinstance(item, h5py.Group):
+        return read_lazily(item)
+    return _Stored(item) if item.shape else _read_node(item)
+
+
+class _Stored(Blocks):
+    """An array in an open file, a few of its chunks at a time."""
+
+    def __init__(self, item: h5py.Dataset) -> None:
+        self._item = item.asstr() if _is_text(item) else item
+        self.dtype, self.shape = TEXT if _is_text(item) else item.dtype, item.shape
+        self._chunk = item.chunks[0] if item.chunks else 1
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for first in range(0, self.shape[0], self.rows):
+            piece = self._item[first : first + self.rows]
+            yield piece.astype(np.str_) if self.dtype.kind == "U" else piece
+
+    @property
+    def rows(self) -> int:
+        return -(-super().rows // self._chunk) * self._chunk
+
+
+def _is_text(item: h5py.Dataset) -> bool:
+    return item.dtype.kind == "O" and h5py.check_string_dtype(item.dtype) is not None
+
+
 def _read_node(item: Any) -> Any:
     if isinstance(item, h5py.Group):
         return read_tree(item)
     if item.shape is None:
         return None
-    value = item.asstr()[()] if h5py.check_string_dtype(item.dtype) and item.dtype.kind == "O" else item[()]
+    value = item.asstr()[()] if _is_text(item) else item[()]
     if isinstance(value, np.ndarray):
         return value.astype(np.str_) if value.dtype.kind == "O" else value
     return value.item() if isinstance(value, np.bool_ | np.int64 | np.float64) else _scalar(value)

@@ -1,6 +1,6 @@
 """Frozen dataclasses as trees of plain values, and back by their type: what the result store keeps.
 
-A tree is a dictionary from member names to None, bool, int, float, str, numpy arrays, or trees.
+A tree is a dictionary from member names to None, bool, int, float, str, numpy arrays, arrays in pieces, or trees.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import AbstractArray, AnnotationError
 from numpy.typing import NDArray
 
+from gaga.base.blocks import Blocks, as_bytes
 from gaga.base.errors import InvalidInput
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ def _to_node(value: Any, where: str) -> Any:
         return str(value)
     if isinstance(value, np.ndarray):
         return _to_array(value, where)
+    if isinstance(value, Blocks):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return to_tree(value)
     if isinstance(value, Mapping):
@@ -220,25 +223,23 @@ def digest(tree: Tree) -> str:
     for path, leaf in sorted(flatten(tree, "/").items()):
         kind, shape, payload = _canonical(leaf)
         total.update(f"{path}\0{kind}\0{','.join(map(str, shape))}\0".encode())
-        total.update(payload)
+        for piece in payload:
+            total.update(piece)
     return total.hexdigest()
 
 
 def size_in_bytes(tree: Tree) -> int:
     """Bytes of all leaves in their canonical form."""
-    return sum(len(_canonical(leaf)[2]) for leaf in flatten(tree, "/").values())
+    return sum(len(piece) for leaf in flatten(tree, "/").values() for piece in _canonical(leaf)[2])
 
 
-def _canonical(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
-    """Type, shape and little-endian bytes in C order of a leaf; strings as length (8 bytes) and UTF-8."""
+def _canonical(leaf: Any) -> tuple[str, tuple[int, ...], Iterator[bytes]]:
+    """Type, shape, and the elements' canonical bytes in pieces."""
     if leaf is None:
-        return "none", (), b""
-    array = np.asarray(leaf)
-    if array.dtype.kind == "U":
-        encoded = [text.encode() for text in array.ravel().tolist()]
-        return "str", array.shape, b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
-    kind = f"bytes{array.dtype.itemsize}" if array.dtype.kind == "S" else array.dtype.name
-    return kind, array.shape, array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        return "none", (), iter(())
+    array = leaf if isinstance(leaf, Blocks) else np.asarray(leaf)
+    kind = {"U": "str", "S": f"bytes{array.dtype.itemsize}"}.get(array.dtype.kind, array.dtype.name)
+    return kind, array.shape, map(as_bytes, array if isinstance(array, Blocks) else [array])
 
 
 def to_json(config: Mapping[str, Any]) -> str:

@@ -68,6 +68,18 @@ def rate_interval(flags: Bool[np.ndarray, " M"], *, rng: np.random.Generator) ->
     return bootstrap_interval(flags.astype(np.float64), rng=rng)
 
 
+def share_interval(
+    successes: int, trials: int, *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
+) -> Interval:
+    """As `rate_interval` where the molecules are only counted: in a resample of them the successes are binomial."""
+    share = successes / trials
+    if successes in (0, trials):
+        return Interval(share, *wilson_interval(successes, trials, level), level)
+    resampled = rng.binomial(trials, share, n_resamples) / trials
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(share, float(low), float(high), level)
+
+
 def bootstrap_interval(
     values: Float[np.ndarray, " M"], *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
 ) -> Interval:

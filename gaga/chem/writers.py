@@ -61,6 +61,15 @@ def written_suffix(path: Path) -> str:
     return suffix
 
 
+def as_written(path: Path, record: Record, mol: "Mol | None" = None) -> bytes:
+    """The record as it is in a file of that name; arguments and errors as of `MoleculeWriter.write`."""
+    if not np.all(np.isfinite(record.positions)):
+        raise InvalidInput("a molecule with non-finite coordinates cannot be written", received=record.name)
+    suffix = written_suffix(path)
+    content = _FORMATTERS[suffix.removesuffix(".gz")](record, mol).encode("utf-8")
+    return gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content
+
+
 class MoleculeWriter:
     """Appends records to a file, each in one write; a gzipped file gets one gzip member for each record.
 
@@ -71,8 +80,6 @@ class MoleculeWriter:
 
     def __init__(self, path: Path, suffix: str, *, resume: bool) -> None:
         self.path = path
-        self._zipped = suffix.endswith(".gz")
-        self._format = _FORMATTERS[suffix.removesuffix(".gz")]
         try:
             self.n_existing = _keep_whole_records(path, suffix) if resume and path.exists() else 0
             self._file = path.open("ab" if resume else "wb")
@@ -90,11 +97,16 @@ class MoleculeWriter:
             InvalidInput: a coordinate is not finite, or a `.smi` line lacks its SMILES.
             Unavailable: the disk is full, or the file has become unwritable.
         """
-        if not np.all(np.isfinite(record.positions)):
-            raise InvalidInput("a molecule with non-finite coordinates cannot be written", received=record.name)
-        content = self._format(record, mol).encode("utf-8")
+        self.append(as_written(self.path, record, mol))
+
+    def append(self, content: bytes) -> None:
+        """Write records that `as_written` made for this file.
+
+        Raises:
+            Unavailable: the disk is full, or the file has become unwritable.
+        """
         try:
-            self._file.write(gzip.compress(content, mtime=0) if self._zipped else content)
+            self._file.write(content)
             self._file.flush()
         except OSError as error:
             raise unwritable(self.path, error) from error

@@ -13,11 +13,15 @@ ARGUMENTS, OTHER_OPTIONS = "Arguments", "Options"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of `gaga --help`: the module whose `app` is the command, its help in a line, its panel."""
+    """One line of `gaga --help`: the module whose `app` is the command, its help in a line, its panel.
+
+    `ranks` says that several processes may share the work (torchrun).
+    """
 
     module: str
     help: str
     panel: str
+    ranks: bool = False
 
 
 START, PIPELINE, MODEL = "Start here", "Find T*", "Train and sample"
@@ -48,11 +52,13 @@ COMMANDS: dict[str, Entry] = {
         module="gaga.cli.train",
         help="Train the network on steps 0 to T*; interruptible, resumable.",
         panel=MODEL,
+        ranks=True,
     ),
     "sample": Entry(
         module="gaga.cli.sample",
         help="Draw molecules from a model into an SDF, XYZ or SMILES file.",
         panel=MODEL,
+        ranks=True,
     ),
     "evaluate": Entry(
         module="gaga.cli.evaluate",
@@ -108,6 +114,10 @@ class LazyGroup(TyperGroup):
         if not args[0].startswith("-") and args[0] not in COMMANDS:
             raise unknown_command(args[0], COMMANDS, ctx)
         name, stand_in, rest = super().resolve_command(ctx, args)
+        if stand_in and not COMMANDS[args[0]].ranks:
+            from gaga.cli.devices import refuse_several_processes
+
+            refuse_several_processes(args[0])
         return name, stand_in and load(args[0]), rest
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

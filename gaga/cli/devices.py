@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from gaga.models.ranks import Ranks
 
+
+_MOST_JUDGES = 8
 _TOGETHER = "start the processes with torchrun --nproc-per-node=N -m gaga ..."
 
 
@@ -32,6 +34,27 @@ def ranks_from_environment() -> "Ranks":
     if size > 1 and not (os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT")):
         raise InvalidInput("WORLD_SIZE is set, but MASTER_ADDR or MASTER_PORT is not", remedy=_TOGETHER)
     return Ranks(rank=rank, size=size, local_rank=local_rank)
+
+
+def rank_in_environment() -> int:
+    """The number of this process, 0 where torchrun started none or what is set is no number."""
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() and _several() else 0
+
+
+def refuse_several_processes(command: str) -> None:
+    """Stop where torchrun started several processes of a command that has no use for them.
+
+    Raises:
+        UsageError: it did.
+    """
+    if _several():
+        raise usage_error(f"gaga {command} is the work of one process; start it without torchrun")
+
+
+def _several() -> bool:
+    size = os.environ.get("WORLD_SIZE", "")
+    return size.isdecimal() and int(size) > 1
 
 
 def _number(variable: str, default: int) -> int:
@@ -73,6 +96,19 @@ def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise Unavailable("there is no MPS device here", received=name, remedy="use --device cpu")
     return torch.device(wanted)
+
+
+def judging_processes(device: "torch.device") -> int:
+    """How many processes judge what a device draws: of its share of the cores all but one; on the CPU none beside it.
+
+    A GPU draws hundreds of molecules in a second, about as many as one core can judge.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_JUDGES, cores // max(1, torch.cuda.device_count()) - 1))
 
 
 def _cuda_device(number: int, *, several: bool) -> "torch.device":

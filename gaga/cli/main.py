@@ -18,6 +18,7 @@ import typer
 
 from gaga.base.errors import GagaError
 from gaga.cli.commands import LazyGroup, UsageError, examples
+from gaga.cli.devices import rank_in_environment
 from gaga.cli.signals import Terminated
 
 app = typer.Typer(
@@ -73,9 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             if os.environ.get("GAGA_DEBUG"):
                 _write_traceback()
             code, line = explain(error)
-            sys.stderr.write(f"gaga: {line}\n")
+            _tell(error, line)
             return code
     return 0
+
+
+def _tell(error: BaseException, line: str) -> None:
+    """The line on stderr; of several processes the first alone says that all were stopped."""
+    rank = rank_in_environment()
+    if rank == 0 or not isinstance(error, KeyboardInterrupt | Terminated):
+        sys.stderr.write(f"gaga{f' (rank {rank})' if rank else ''}: {line}\n")
 
 
 def _tolerate_narrow_encodings() -> None:

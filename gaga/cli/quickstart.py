@@ -16,7 +16,7 @@ from gaga.cli.render import Output, Table
 from gaga.cli.results import open_store
 
 if TYPE_CHECKING:
-    from gaga.models.sample_record import SampleRecord
+    from gaga.models.sample_record import SampleSummary
     from gaga.stats.tstar import TstarResult
     from gaga.stats.variance import VarianceResult
     from gaga.store import Store
@@ -77,7 +77,7 @@ def quickstart(
         {
             "variance": variance,
             "tstar": {"value": tstar.tstar, "T": tstar.T, "estimator": tstar.estimator, "reference": tstar.reference},
-            "molecules": len(record.seeds),
+            "molecules": record.molecules,
             "rates": rates,
             "real_data": real,
             "files": {"molecules": files.molecules, "plot": files.plot, "store": files.store},
@@ -171,17 +171,23 @@ def _tstar_line(result: "TstarResult") -> str:
     return f"{found}, by {result.estimator}: {result.reason}"
 
 
-def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: int, device: str) -> "SampleRecord":
+def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: int, device: str) -> "SampleSummary":
+    from gaga.cli.devices import torch_device
     from gaga.cli.sample import open_model
-    from gaga.cli.sample_run import Job, Source, run
+    from gaga.cli.sample_checks import Job
+    from gaga.cli.sample_run import Source, run
     from gaga.models.api import SHIPPED_CHECKPOINT
     from gaga.models.checkpoint import file_digest
     from gaga.models.samplers import SampleConfig
 
     source = Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
-    model, source = open_model(source, device=device, kernel="auto", dataset=None, cache=None, output=output)
+    model, source = open_model(
+        source, device=torch_device(device), kernel="auto", precision="float32", dataset=None, cache=None, output=output
+    )
     job = Job(out=files.molecules, n=n, seed=seed, repeats=1, keep="all", trajectory=0)
-    return run(job, SampleConfig(), model, source, results, output, overwrite=True, name="quickstart")[1]
+    done = run(job, SampleConfig(), model, source, results, output, overwrite=True, name="quickstart")
+    assert done is not None  # this process is the only one
+    return done.summary
 
 
 def _rates(molecules: Path, seed: int) -> tuple[dict[str, float], dict[str, float]]:

@@ -11,12 +11,16 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.devices import ranks_from_environment, torch_device
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store
+from gaga.cli.sample_checks import Job, check_output
 from gaga.cli.sample_report import payload, summary
-from gaga.cli.sample_run import Job, Source, check_output, run
+from gaga.cli.sample_run import Source, run
 
 if TYPE_CHECKING:
+    import torch
+
     from gaga.models.model import Model
     from gaga.store import Store
 
@@ -34,7 +38,9 @@ KEEP = ("all", "valid", "stable")
     ),
 )
 def sample(
-    n: Annotated[int, typer.Option("--n", metavar="N", min=1, show_default=True, help="How many molecules.")] = 100,
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", min=1, show_default=True, help="How many molecules.")
+    ] = 100,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi.")
     ] = Path("mols.sdf"),
@@ -94,6 +100,7 @@ def sample(
     overwrite: options.Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that was interrupted.")] = False,
     kernel: options.Kernel = "auto",
+    precision: options.Precision = "float32",
     device: options.Device = "auto",
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
@@ -106,7 +113,7 @@ def sample(
     """Draw molecules from T* down to 0 and write them one by one, each with its seed, stability, validity and SMILES.
 
     A molecule depends on its seed and number alone, not on the batch. No data set is needed. What is drawn is also
-    kept in the store.
+    kept in the store. Several processes share the work: torchrun --nproc-per-node=N -m gaga sample ...
     """
     options.use_threads(threads)
     if keep.lower() not in KEEP:
@@ -121,18 +128,29 @@ def sample(
     if overwrite and resume:
         raise usage_error("--overwrite starts over and --resume goes on; give one of them")
     check_output(job)
-    output, results = Output(json=json), open_store(store)
+    ranks = ranks_from_environment()
+    output, results = Output(json=json, silent=not ranks.first), open_store(store)
     source = find_checkpoint(results, checkpoint)
-    model, source = open_model(source, device=device, kernel=kernel, dataset=dataset, cache=cache, output=output)
+    where = torch_device(device, ranks)
+    model, source = open_model(
+        source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
+    )
     output.note(f"Sampling from {source.path}: {source.why}.")
-    entry, record, found = run(
-        job, config, model, source, results, output, overwrite=overwrite, resume=resume, name=name, replace=replace
-    )
-    output.show(
-        {"stored": stored(entry, store, found=found), "out": out, "checkpoint": source.path, **payload(record)},
-        *summary(record, out),
-        stored_line(entry, store, found=found),
-    )
+    done = run(
+        job, config, model, source, results, output,
+        ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,
+    )  # fmt: skip
+    if done is not None:
+        output.show(
+            {
+                "stored": stored(done.entry, store, found=done.found),
+                "out": out,
+                "checkpoint": source.path,
+                **payload(done.summary),
+            },
+            *summary(done.summary, out),
+            stored_line(done.entry, store, found=done.found),
+        )
 
 
 def parse_sizes(text: str | None) -> tuple[int, ...] | None:
@@ -163,16 +181,22 @@ def find_checkpoint(results: "Store", given: Path | None) -> Source:
 
 
 def open_model(
-    source: Source, *, device: str, kernel: str, dataset: str | None, cache: Path | None, output: Output
+    source: Source,
+    *,
+    device: "torch.device",
+    kernel: str,
+    precision: str,
+    dataset: str | None,
+    cache: Path | None,
+    output: Output,
 ) -> "tuple[Model, Source]":
     """The model on its device; an EDM folder gets the moments of the data set that is named, which becomes an input."""
     from dataclasses import replace
 
-    from gaga.cli.devices import torch_device
     from gaga.cli.import_edm import moments_of
     from gaga.models.api import load_model
 
-    model = load_model(source.path, device=torch_device(device), kernel=kernel)
+    model = load_model(source.path, device=device, kernel=kernel, precision=precision)
     if model.moments is not None or dataset is None:
         model.known_moments()
         return model, source

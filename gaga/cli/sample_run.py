@@ -1,40 +1,32 @@
 """One run of `gaga sample`: molecules are drawn in batches, spooled at once, and written in the order of their keys."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gaga.base.errors import Conflict, InvalidInput
+from gaga.base.errors import Unavailable
+from gaga.cli.devices import judging_processes
 from gaga.cli.render import Output, counted, human_time
 from gaga.cli.results import Key, require_writable, slug
+from gaga.cli.sample_checks import Job, refuse_existing, refuse_other
+from gaga.cli.signals import Terminated
 
 if TYPE_CHECKING:
+    import torch
+
     from gaga.base.progress import Progress
-    from gaga.data.spool import Spool, Spooled
+    from gaga.data.spool import Spool
     from gaga.models.model import Model
-    from gaga.models.sample_record import Judged, SampleRecord
-    from gaga.models.samplers import SampleConfig, Sampled
+    from gaga.models.ranks import Ranks
+    from gaga.models.sample_record import SampleSummary
+    from gaga.models.samplers import SampleConfig
     from gaga.store import Entry, Store
 
 KIND = "sample"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Molecules to draw: `n` for each seed, from `seed` on, into `out`."""
-
-    out: Path
-    n: int
-    seed: int
-    repeats: int
-    keep: str
-    trajectory: int
-
-    def keys(self) -> list[tuple[int, int]]:
-        """(seed, index) of every molecule, in the order of the output."""
-        return [(self.seed + r, i) for r in range(self.repeats) for i in range(self.n)]
+_WEEK = 7 * 24 * 3600.0  # seconds that a process waits for the others' last batches
+_KEPT = "what was drawn is kept, and the same command with --resume goes on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +42,47 @@ class Source:
         """What the molecules are computed from, by name and hash."""
         return {"checkpoint": self.digest, **self.data}
 
+    @property
+    def label(self) -> str:
+        """The name by which records call it."""
+        return f"{self.path.name}:{self.digest[:12]}"
 
-class Drawn(NamedTuple):
-    """A molecule as it is spooled, and with its trajectory where it was drawn just now."""
 
-    molecule: "Spooled"
-    history: "Sampled | None"
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that a run is made of.
+
+    Attributes:
+        job: which molecules, and where they go.
+        config: how to sample. model: what from. source: where the model is.
+        key: the entry of the store.
+        output: where words go. results: the store.
+        ranks: this process among those that share the work.
+    """
+
+    job: Job
+    config: "SampleConfig"
+    model: "Model"
+    source: Source
+    key: Key
+    output: Output
+    results: "Store"
+    ranks: "Ranks"
+
+    @property
+    def device(self) -> "torch.device":
+        """Where the network runs."""
+        from gaga.models.sample_run import parameters_of
+
+        return parameters_of(self.model).device
+
+
+class Done(NamedTuple):
+    """The entry in the store, the counts, and whether all that had been there already."""
+
+    entry: "Entry"
+    summary: "SampleSummary"
+    found: bool
 
 
 def run(
@@ -66,199 +93,212 @@ def run(
     results: "Store",
     output: Output,
     *,
+    ranks: "Ranks | None" = None,
     overwrite: bool = False,
     resume: bool = False,
     name: str | None = None,
     replace: bool = False,
-) -> "tuple[Entry, SampleRecord, bool]":
-    """Draw what is missing, write all molecules to the file and to the store; last, whether nothing was missing."""
-    from gaga.base.files import locked
-    from gaga.data.spool import Spool, spool_path
-    from gaga.models.samplers import step_sequence
+) -> Done | None:
+    """Draw what is missing, write all molecules to the file and to the store; None for all ranks but the first.
+
+    The first of several processes looks whether there is anything to do and holds the output's lock. Each draws its
+    share of the batches into its own file beside the output; the first then puts them together.
+    """
+    import torch
+
+    from gaga.models.ranks import Ranks
+    from gaga.models.sample_config import step_sequence
 
     step_sequence(model, config)  # refuses a first step beyond the model's before anything is written
-    spool_file = spool_path(job.out)
-    settings = {**asdict(config), "t_start": config.t_start or model.max_t, "kernel": kernel_of(model)}
-    identity = {"n": job.n, "seed": job.seed, "repeats": job.repeats, "keep": job.keep, "trajectory": job.trajectory,
-                "out": job.out.name, **settings}  # fmt: skip
+    task = Task(
+        job=job, config=config, model=model, source=source, output=output, results=results, ranks=ranks or Ranks(),
+        key=_key(job, config, model, source, name),
+    )  # fmt: skip
+    task.ranks.connect(torch.device("cpu"), _WEEK)
+    found = None
+    if task.ranks.first:
+        found = _found_or_allowed(task, overwrite=overwrite, resume=resume, replace=replace)
+    with _held(job.out) if task.ranks.first and not found else nullcontext():
+        if task.ranks.any(found is not None):
+            return found
+        with _resumable():
+            return _draw_all(task)
+
+
+def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name: str | None) -> Key:
+    network: Any = model.network
+    identity = {
+        "n": job.n, "seed": job.seed, "repeats": job.repeats, "keep": job.keep, "trajectory": job.trajectory,
+        "out": job.out.name, **asdict(config), "t_start": config.t_start or model.max_t,
+        "kernel": getattr(network, "kernel", "none"), "precision": getattr(network, "precision", "none"),
+    }  # fmt: skip
     chosen = name or slug(job.out.name.partition(".")[0])
-    key = Key(kind=KIND, name=chosen, config=identity, inputs=source.inputs(), seed=job.seed)
-    if not overwrite and not spool_file.exists() and (found := _finished(results, key, job)):
-        return *found, True
-    refuse_existing(job, overwrite=overwrite, resume=resume)
-    _refuse_other(results, key, replace=replace or overwrite)
-    require_writable(results.path)
-    if overwrite:
-        spool_file.unlink(missing_ok=True)
-    with locked(spool_file, timeout=1), Spool(spool_file, identity | dict(key.inputs)) as spool:
-        done = len(spool.molecules)
-        if done:
-            output.note(f"Going on after {done:,} molecules that were drawn before.")
-        _note_plan(model, job, config, done, output)
-        record = _write(job, _draw(job, config, model, spool, output), source)
-        entry = results.put(
-            KIND, key.name, record, config=identity, inputs=key.inputs, seed=job.seed, replace=True
-        )  # fmt: skip
-        spool.remove()
-    Path(f"{spool_file}.lock").unlink(missing_ok=True)
-    return entry, record, False
+    return Key(kind=KIND, name=chosen, config=identity, inputs=source.inputs(), seed=job.seed)
 
 
-def kernel_of(model: "Model") -> str:
-    """The kernel that runs the model's network."""
-    return str(getattr(model.network, "kernel", "none"))
-
-
-def _finished(results: "Store", key: Key, job: Job) -> "tuple[Entry, SampleRecord] | None":
-    """The run of this very command, where its output is still what it wrote."""
-    from gaga.models.checkpoint import file_digest
-    from gaga.models.sample_record import SampleRecord
-
-    entry = results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
-    if entry is None or not job.out.is_file():
-        return None
-    record = results.get(KIND, key.name, SampleRecord)
-    return (entry, record) if record.output_sha256 == file_digest(job.out) else None
-
-
-def check_output(job: Job) -> None:
-    """Refuse before the work what could not be written after it."""
-    from gaga.base.errors import NotFound
-    from gaga.base.rng import MAX_SEED
-    from gaga.chem.writers import written_suffix
-
-    written_suffix(job.out)
-    if not job.out.absolute().parent.is_dir():
-        raise NotFound("the folder does not exist", received=job.out.parent, remedy="create it first")
-    if job.seed + job.repeats - 1 > MAX_SEED:
-        raise InvalidInput(f"the last seed is beyond {MAX_SEED}", received=job.seed + job.repeats - 1)
-
-
-def refuse_existing(job: Job, *, overwrite: bool, resume: bool) -> None:
-    """Keep what is there: the output, its trajectories, and an unfinished run unless it is resumed.
+def _found_or_allowed(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> Done | None:
+    """The run of this very command, where its output is still what it wrote; else see to it that it may begin.
 
     Raises:
-        Conflict: one of them is there.
+        Conflict: something is there that would be overwritten.
     """
-    from gaga.base.files import refuse_to_overwrite
+    from gaga.data.spool import spools_of
+
+    job = task.job
+    if not overwrite and not spools_of(job.out) and (found := _finished(task)):
+        return found
+    refuse_existing(job, overwrite=overwrite, resume=resume)
+    refuse_other(task.results, task.key, replace=replace or overwrite)
+    require_writable(task.results.path)
+    if overwrite:
+        for path in spools_of(job.out):
+            path.unlink(missing_ok=True)
+    return None
+
+
+def _finished(task: Task) -> Done | None:
+    from gaga.models.checkpoint import file_digest
+    from gaga.models.sample_record import SampleSummary
+
+    key, out = task.key, task.job.out
+    entry = task.results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
+    if entry is None or not out.is_file():
+        return None
+    with task.results.opened(KIND, key.name) as record:
+        summary = SampleSummary.of(record, task.job.keys())
+    return Done(entry, summary, True) if summary.output_sha256 == file_digest(out) else None
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The output is this run's alone."""
+    from gaga.base.files import locked
     from gaga.data.spool import spool_path
 
-    unfinished = spool_path(job.out).exists()
-    if unfinished and not (resume or overwrite):
-        raise Conflict(
-            f"an earlier run into {job.out} was interrupted",
-            remedy="go on with --resume, or start over with --overwrite",
+    with locked(spool_path(out), timeout=1):
+        yield
+    Path(f"{spool_path(out)}.lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Whoever ends the run is told that nothing is lost."""
+    try:
+        yield
+    except Terminated as stop:
+        raise Terminated(143, _KEPT) from stop
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_KEPT) from stop
+
+
+def _draw_all(task: Task) -> Done | None:
+    from gaga.data.spool import Spool
+
+    job, ranks = task.job, task.ranks
+    identity = {**task.key.config, **task.key.inputs}
+    with Spool(job.out, identity, job.keys(), ranks.rank) as spool:
+        ranks.wait()
+        if ranks.first:
+            _require_all(job.out, ranks)
+            _note_plan(task, len(spool))
+        if ranks.size == 1:
+            return _write_as_drawn(task, spool)
+        for _ in _batches(task, spool):
+            pass
+        ranks.wait()
+        return _put_together(task, spool) if ranks.first else None
+
+
+def _require_all(out: Path, ranks: "Ranks") -> None:
+    """Refuse before the work what could not be put together after it."""
+    from gaga.data.spool import spool_path
+
+    for rank in range(ranks.size):
+        if not spool_path(out, rank).exists():
+            raise Unavailable(
+                f"rank 0 does not see the file that rank {rank} writes beside {out}",
+                remedy="give --out a folder that all machines share",
+            )
+
+
+def _write_as_drawn(task: Task, spool: "Spool") -> Done:
+    from gaga.models.sample_output import SampleOutput
+
+    with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
+        written.go_on(spool)
+        for _ in _batches(task, spool):
+            written.go_on(spool)
+        return _store(task, written.finish(), spool)
+
+
+def _put_together(task: Task, spool: "Spool") -> Done:
+    from gaga.models.sample_output import SampleOutput
+
+    spool.take_in()
+    if missing := len(task.job.keys()) - len(spool):
+        raise Unavailable(
+            f"{counted(missing, 'molecule')} of other ranks cannot be found beside {task.job.out}",
+            remedy="run the same command with --resume",
         )
-    if not unfinished:
-        for path in (job.out, *(trajectory_path(job.out, i) for i in range(job.trajectory))):
-            refuse_to_overwrite(path, overwrite=overwrite)
+    with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
+        written.go_on(spool)
+        return _store(task, written.finish(), spool)
 
 
-def _refuse_other(results: "Store", key: Key, *, replace: bool) -> None:
-    there = results.find(KIND, key.name)
-    same = results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
-    if there is None or replace or same is not None:
-        return
-    changed = there.differences(key.config, key.inputs, key.seed)
-    raise Conflict(
-        f"another sample is stored as {there.name}, with {'; '.join(changed[:4])}",
-        remedy="give this one another --name, or add --replace",
-    )
+def _store(task: Task, record: Any, spool: "Spool") -> Done:
+    from gaga.models.sample_record import SampleSummary
+
+    key = task.key
+    entry = task.results.put(
+        KIND, key.name, record, config=key.config, inputs=key.inputs, seed=key.seed, replace=True
+    )  # fmt: skip
+    summary = SampleSummary.of(vars(record), task.job.keys())
+    spool.remove()
+    return Done(entry, summary, False)
 
 
-def _note_plan(model: "Model", job: Job, config: "SampleConfig", done: int, output: Output) -> None:
-    from gaga.models.samplers import seconds_per_molecule, step_sequence
+def _batches(task: Task, spool: "Spool") -> Iterator[None]:
+    """Draw the batches of this process that the spool does not have; judge and spool them."""
+    from gaga.data.judge import Drawn, Judge, Judges
+    from gaga.models.sample_output import write_trajectory
 
-    moments = model.known_moments()
-    new = [n for n in config.sizes or () if moments.extrapolates(n)]
-    if new:
-        output.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
-    left = job.n * job.repeats - done
-    if left > 0:
-        steps = len(step_sequence(model, config)) - 1
-        seconds = left * seconds_per_molecule(model, config, min(left, 64))
-        output.note(f"{counted(left, 'molecule')}, {counted(steps, 'step')} each, in about {human_time(seconds)}.")
-
-
-def _draw(job: Job, config: "SampleConfig", model: "Model", spool: "Spool", output: Output) -> "Iterator[Drawn]":
-    """All molecules in the order of their keys; each batch is spooled as soon as it is finished."""
-    finished: dict[tuple[int, int], Drawn] = {}
-    awaited = iter(job.keys())
-    key = next(awaited, None)
-    spooled = {(molecule.seed, molecule.index): Drawn(molecule, None) for molecule in spool.molecules}
-    with output.progress("molecule-steps") as progress:
-        for batch in chain([spooled], _batches(job, config, model, spool, progress)):
-            finished |= batch
-            while key is not None and key in finished:
-                yield finished.pop(key)
-                key = next(awaited, None)
+    job, ranks = task.job, task.ranks
+    judge = Judge(out=job.out, keep=job.keep, label=task.source.label)
+    label = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else "")
+    with Judges(judge, judging_processes(task.device)) as judges, task.output.progress(label) as progress:
+        for seed in range(job.seed, job.seed + job.repeats):
+            there = spool.done(seed)
+            for molecules in _drawn(task, seed, there, progress):
+                new = [molecule for molecule in molecules if not there[molecule.index]]
+                for molecule in new:
+                    if molecule.frames and seed == job.seed and molecule.index < job.trajectory:
+                        write_trajectory(job.out, molecule)
+                spool.add(judges(seed, [Drawn(m.index, m.atomic_numbers, m.positions, m.finite) for m in new]))
+                yield
 
 
-def _batches(
-    job: Job, config: "SampleConfig", model: "Model", spool: "Spool", progress: "Progress"
-) -> "Iterator[dict[tuple[int, int], Drawn]]":
-    """Batches that the spool does not have yet, spooled."""
-    from gaga.data.spool import Spooled
+def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
     from gaga.models.samplers import sample_batches
 
-    there = {(molecule.seed, molecule.index) for molecule in spool.molecules}
-    for seed in range(job.seed, job.seed + job.repeats):
-        done = {index for s, index in there if s == seed}
-        for batch in sample_batches(model, range(job.n), config, seed=seed, done=done, progress=progress):
-            new = {}
-            for m in batch:
-                if m.index not in done:
-                    molecule = Spooled(seed, m.index, m.atomic_numbers, m.positions, m.finite)
-                    spool.add(molecule)
-                    new[seed, m.index] = Drawn(molecule, m)
-            yield new
+    framed = task.job.trajectory if seed == task.job.seed else 0
+    return sample_batches(
+        task.model, range(task.job.n), task.config, seed=seed, done=there.copy(), ranks=task.ranks, framed=framed,
+        progress=progress,
+    )  # fmt: skip
 
 
-def _write(job: Job, molecules: "Iterator[Drawn]", source: Source) -> "SampleRecord":
-    """Write each molecule as its turn comes; returns all of them with their verdicts."""
-    from gaga.chem.annotate import annotate
-    from gaga.chem.writers import open_writer
-    from gaga.models.checkpoint import file_digest
-    from gaga.models.sample_record import Judged, SampleRecord
+def _note_plan(task: Task, done: int) -> None:
+    from gaga.models.sample_config import step_sequence
+    from gaga.models.samplers import seconds_per_molecule
 
-    label = f"{source.path.name}:{source.digest[:12]}"
-    judged: list[Judged] = []
-    written = 0
-    with open_writer(job.out, overwrite=True) as writer:
-        for drawn in molecules:
-            molecule = drawn.molecule
-            properties = {"gaga_seed": str(molecule.seed), "gaga_index": str(molecule.index), "checkpoint": label}
-            name = f"gaga-{molecule.seed}-{molecule.index}"
-            found = annotate(molecule.atomic_numbers, molecule.positions, name=name, properties=properties)
-            judged.append(Judged.of(molecule, found))
-            if _is_kept(job, judged[-1]):
-                writer.write(found.record, found.mol)
-                written += 1
-            if drawn.history is not None and molecule.seed == job.seed and molecule.index < job.trajectory:
-                _write_trajectory(job.out, drawn.history)
-    return SampleRecord.of(judged, written, file_digest(job.out))
-
-
-def _is_kept(job: Job, judged: "Judged") -> bool:
-    if job.out.name.lower().endswith(".smi") and not judged.smiles:
-        return False
-    return {"all": True, "valid": bool(judged.valid), "stable": judged.stable}[job.keep]
-
-
-def trajectory_path(out: Path, index: int) -> Path:
-    """Where the frames of a molecule go, such as mols_trajectory_0.xyz beside mols.sdf."""
-    return out.with_name(f"{out.name.partition('.')[0]}_trajectory_{index}.xyz")
-
-
-def _write_trajectory(out: Path, drawn: "Sampled") -> None:
-    """Frames as multi-frame XYZ, up to the first that is not finite."""
-    import numpy as np
-
-    from gaga.chem.records import Record
-    from gaga.chem.writers import open_writer
-
-    with open_writer(trajectory_path(out, drawn.index), overwrite=True) as writer:
-        for k, (numbers, positions) in enumerate(drawn.frames):
-            if not np.isfinite(positions).all():
-                return
-            writer.write(Record(numbers, positions, f"frame {k}"))
+    model, config, output = task.model, task.config, task.output
+    if done:
+        output.note(f"Going on after {done:,} molecules that were drawn before.")
+    new = [n for n in config.sizes or () if model.known_moments().extrapolates(n)]
+    if new:
+        output.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
+    left = len(task.job.keys()) - done
+    if left > 0:
+        steps = len(step_sequence(model, config)) - 1
+        seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
+        output.note(f"{counted(left, 'molecule')}, {counted(steps, 'step')} each, in about {human_time(seconds)}.")

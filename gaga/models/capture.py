@@ -1,6 +1,7 @@
 """A step that is the same every time, recorded once as a CUDA graph and replayed; on other devices simply called."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ class Replay:
         self, function: Callable[[], None], device: torch.device, *, enabled: bool = True, pool: Any = None
     ) -> None:
         self._function = function
-        self._pool = pool
         self._records = enabled and device.type == "cuda"
         self._device = device
+        self._pool = pool
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -49,8 +50,14 @@ class Replay:
         self._calls += 1
 
     def _aside(self) -> None:
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
+        stream, current = _side_stream(self._device), torch.cuda.current_stream(self._device)
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             self._function()
-        torch.cuda.current_stream(self._device).wait_stream(stream)
+        current.wait_stream(stream)
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for each device: libraries keep a workspace for every stream that they have seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

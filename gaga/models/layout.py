@@ -11,8 +11,6 @@ from torch import Tensor
 from gaga.base.errors import InvalidInput
 from gaga.models.tiles import TileCapacity, Tiles
 
-_EDGES = 1600  # of a group: [1600, 256] floats, of which a few stay in a core's cache
-
 
 @dataclass(frozen=True)
 class Capacity:
@@ -63,6 +61,8 @@ class Layout:
     molecule: Int64[Tensor, " A"]
     pad_to: int | None = None
     capacity: Capacity | None = field(default=None, repr=False)
+    _groups: dict[int, tuple[tuple[Tensor, Tensor], ...]] = field(default_factory=dict, repr=False)
+    _taken_over: list[bool] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(
@@ -108,14 +108,24 @@ class Layout:
             capacity=capacity,
         )
 
-    @cached_property
-    def groups(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """For each distinct size n, the atoms [b, n] of b molecules and those molecules [b]; large groups are cut."""
+    def groups(self, most: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        """For each distinct size n, the atoms [b, n] of b molecules and those molecules [b]; cut to about `most` edges.
+
+        Raises:
+            InvalidInput: the tensors have taken over another batch, whose sizes are not known on the host.
+        """
+        if self._taken_over:
+            raise InvalidInput("this layout has taken over another batch, which only kernels over tiles can run")
+        if most not in self._groups:
+            self._groups[most] = self._grouped(most)
+        return self._groups[most]
+
+    def _grouped(self, most: int) -> tuple[tuple[Tensor, Tensor], ...]:
         starts = np.cumsum(self.n_atoms) - self.n_atoms
         groups = []
         for n in np.unique(self.n_atoms):
             members = np.flatnonzero(self.n_atoms == n)
-            for part in np.array_split(members, -(-len(members) * int(n) ** 2 // _EDGES)):
+            for part in np.array_split(members, -(-len(members) * int(n) ** 2 // most)):
                 if len(part):
                     groups.append((starts[part][:, None] + np.arange(n), part))
         if filler := len(self.molecule) - int(self.n_atoms.sum()):
@@ -136,22 +146,38 @@ class Layout:
         filler = np.arange(len(self.molecule) - len(place))
         return torch.from_numpy(np.concatenate([place, filler])).to(self.sizes.device)
 
+    @cached_property
+    def offsets(self) -> Int64[Tensor, " M_plus_1"]:
+        """First row of each molecule, and the number of rows behind the last; filler has none."""
+        offsets = np.full(len(self) + 1, self.n_atoms.sum())
+        offsets[: len(self.n_atoms)] = np.cumsum(self.n_atoms) - self.n_atoms
+        return torch.from_numpy(offsets).to(self.sizes.device)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything on the device that a captured step reads, by name."""
-        return {"sizes": self.sizes, "molecule": self.molecule, "place": self.place, **self.tiles.tensors()}
+        names = ("sizes", "molecule", "place", "offsets")
+        return {name: getattr(self, name) for name in names} | self.tiles.tensors()
 
     def copy_(self, other: "Layout") -> None:
-        """Take over another batch in place; both have the same capacity. Only tensors change, not `n_atoms`."""
+        """Take over another batch in place; both have the same capacity. Only tensors change, not `n_atoms`.
+
+        A batch that lies on the host is copied when the device comes to it, which is not waited for.
+        """
+        self._taken_over.append(True)
+        self._taken_over[1:] = []
         theirs = other.tensors()
         for name, mine in self.tensors().items():
-            mine.copy_(theirs[name], non_blocking=True)
+            pinned = mine.device.type == "cuda" and theirs[name].device.type == "cpu"
+            mine.copy_(theirs[name].pin_memory() if pinned else theirs[name], non_blocking=pinned)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def sum(self, values: Float[Tensor, "A *rest"]) -> Float[Tensor, "M *rest"]:
-        """Sum over the atoms of each molecule."""
-        return values.new_zeros((len(self), *values.shape[1:])).index_add_(0, self.molecule, values)
+        """Sum over the atoms of each molecule, in their order and without atomics; zero for filler."""
+        if values.device.type == "mps":  # has no segment_reduce
+            return values.new_zeros((len(self), *values.shape[1:])).index_add_(0, self.molecule, values)
+        return torch.segment_reduce(values.contiguous(), "sum", offsets=self.offsets, axis=0, unsafe=True, initial=0)
 
     def centre(self, values: Float[Tensor, "A C"], columns: int) -> Float[Tensor, "A C"]:
         """Remove each molecule's mean from the first `columns` columns (the zero-mean subspace)."""

@@ -105,6 +105,14 @@ class Ranks:
         answer: T = told[0]
         return answer
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so for anyone; until everyone has said.
+
+        Raises:
+            RankLost: another process has ended or does not answer.
+        """
+        return bool(self.sum(torch.tensor(int(flag)))) if self.size > 1 else flag
+
     def wait(self) -> None:
         """Until everyone is here.
 

@@ -1,38 +1,27 @@
 """What the result store keeps of a sampling run: every molecule, and a verdict on each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from gaga.base.molecules import offsets_of
-from gaga.base.resampling import Interval, rate_interval
-from gaga.chem.annotate import Annotated
-from gaga.data.spool import Spooled
+from gaga.base.blocks import TEXT, Blocks, Column
+from gaga.base.resampling import Interval, share_interval
+from gaga.data.spool import Keys, Spooled
 
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One molecule with EDM's stability and the strict protocol's verdict; `valid` is None where rdkit is missing."""
-
-    molecule: Spooled
-    stable: bool
-    n_stable_atoms: int
-    valid: bool | None
-    smiles: str
-
-    @classmethod
-    def of(cls, molecule: Spooled, found: Annotated) -> "Judged":
-        """The verdict; a molecule that is not finite fails everything."""
-        if not molecule.finite:
-            return cls(molecule, False, 0, None if found.valid is None else False, "")
-        return cls(molecule, found.stable, found.n_stable_atoms, found.valid, found.smiles)
+_BY_ATOM: Mapping[str, Any] = {"dims": ("atom",)}
+_BY_MOLECULE: Mapping[str, Any] = {"dims": ("molecule",)}
+_PLACES: Mapping[str, Any] = {"unit": "Å", "dims": ("atom", "axis")}
 
 
 @dataclass(frozen=True, eq=False)
 class SampleRecord:
-    """M molecules in the order of their seeds and numbers.
+    """M molecules in the order of their seeds and numbers, as they are read from the store.
 
     Attributes:
         positions, atomic_numbers, offsets: packed molecules.
@@ -43,54 +32,186 @@ class SampleRecord:
         written: how many went to the file. output_sha256: hash of that file.
     """
 
-    positions: Float32[np.ndarray, "A 3"] = field(metadata={"unit": "Å", "dims": ("atom", "axis")})
-    atomic_numbers: UInt8[np.ndarray, " A"] = field(metadata={"dims": ("atom",)})
+    positions: Float32[np.ndarray, "A 3"]
+    atomic_numbers: UInt8[np.ndarray, " A"]
     offsets: Int64[np.ndarray, " M_plus_1"]
-    seeds: Int64[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
-    indices: Int64[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
-    finite: Bool[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
-    stable: Bool[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
-    n_stable_atoms: Int64[np.ndarray, " M"] = field(metadata={"dims": ("molecule",)})
+    seeds: Int64[np.ndarray, " M"]
+    indices: Int64[np.ndarray, " M"]
+    finite: Bool[np.ndarray, " M"]
+    stable: Bool[np.ndarray, " M"]
+    n_stable_atoms: Int64[np.ndarray, " M"]
     valid: Bool[np.ndarray, " V"]
     smiles: tuple[str, ...]
     written: int
     output_sha256: str
 
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """The same in pieces, as it goes to the store."""
+
+    positions: Blocks = field(metadata=_PLACES)
+    atomic_numbers: Blocks = field(metadata=_BY_ATOM)
+    offsets: Blocks
+    seeds: Blocks = field(metadata=_BY_MOLECULE)
+    indices: Blocks = field(metadata=_BY_MOLECULE)
+    finite: Blocks = field(metadata=_BY_MOLECULE)
+    stable: Blocks = field(metadata=_BY_MOLECULE)
+    n_stable_atoms: Blocks = field(metadata=_BY_MOLECULE)
+    valid: Blocks
+    smiles: Blocks
+    written: int
+    output_sha256: str
+
+
+class SampleColumns:
+    """A record that grows molecule by molecule, beside the store; none of it stays in memory. A context manager.
+
+    Args:
+        folder: where there is room for it.
+
+    Raises:
+        Unavailable: nothing can be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = ExitStack()
+        self._columns = {
+            name: self._files.enter_context(Column(folder, dtype, row)) for name, (dtype, row) in _TYPES.items()
+        }
+        self._columns["offsets"].append(np.zeros(1, dtype=np.int64))
+        self._n_atoms, self._written, self._judged = 0, 0, True
+
+    def add(self, molecules: Sequence[Spooled]) -> None:
+        """Append molecules.
+
+        Raises:
+            Unavailable: the disk is full.
+        """
+        ends = self._n_atoms + np.cumsum([len(m.atomic_numbers) for m in molecules])
+        parts = {
+            "positions": np.concatenate([m.positions for m in molecules]),
+            "atomic_numbers": np.concatenate([m.atomic_numbers for m in molecules]),
+            "offsets": ends,
+            "seeds": np.array([m.seed for m in molecules]),
+            "indices": np.array([m.index for m in molecules]),
+            "finite": np.array([m.finite for m in molecules]),
+            "stable": np.array([m.stable for m in molecules]),
+            "n_stable_atoms": np.array([m.n_stable_atoms for m in molecules]),
+            "valid": np.array([bool(m.valid) for m in molecules]),
+            "smiles": np.array([m.smiles for m in molecules]),
+        }
+        for name, values in parts.items():
+            self._columns[name].append(values)
+        self._n_atoms = int(ends[-1])
+        self._written += sum(bool(m.text) for m in molecules)
+        self._judged &= all(m.valid is not None for m in molecules)
+
+    def record(self, output_sha256: str) -> _Columns:
+        """What goes to the store, to be read as a `SampleRecord`, for an output of this hash."""
+        columns = self._columns if self._judged else self._columns | {"valid": self._columns["none"]}
+        members = {name: columns[name] for name in _TYPES if name != "none"}
+        return _Columns(**members, written=self._written, output_sha256=output_sha256)
+
+    def __enter__(self) -> "SampleColumns":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+
+# dtype and shape of a row of each column; `none` is what `valid` is where nothing was judged.
+_TYPES: Mapping[str, tuple[Any, tuple[int, ...]]] = {
+    "positions": (np.float32, (3,)),
+    "atomic_numbers": (np.uint8, ()),
+    "offsets": (np.int64, ()),
+    "seeds": (np.int64, ()),
+    "indices": (np.int64, ()),
+    "finite": (np.bool_, ()),
+    "stable": (np.bool_, ()),
+    "n_stable_atoms": (np.int64, ()),
+    "valid": (np.bool_, ()),
+    "smiles": (TEXT, ()),
+    "none": (np.bool_, ()),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSummary:
+    """The counts of a run by seed, S of them.
+
+    Attributes:
+        keys: its molecules. written: how many are in the output. output_sha256: its hash.
+        atoms, stable_atoms: of each seed's molecules, by EDM's rule.
+        finite, stable: molecules of each seed.
+        valid: the same by the strict protocol; None where rdkit was missing.
+    """
+
+    keys: Keys
+    written: int
+    output_sha256: str
+    atoms: Int64[np.ndarray, " S"]
+    stable_atoms: Int64[np.ndarray, " S"]
+    finite: Int64[np.ndarray, " S"]
+    stable: Int64[np.ndarray, " S"]
+    valid: Int64[np.ndarray, " S"] | None
+
     @classmethod
-    def of(cls, judged: Sequence[Judged], written: int, output_sha256: str) -> "SampleRecord":
-        """The record of these molecules and verdicts."""
-        molecules = [j.molecule for j in judged]
-        known = all(j.valid is not None for j in judged)
+    def of(cls, members: Mapping[str, Any], keys: Keys) -> "SampleSummary":
+        """The counts of a record whose arrays come in pieces, by name."""
         return cls(
-            positions=np.concatenate([m.positions for m in molecules]),
-            atomic_numbers=np.concatenate([m.atomic_numbers for m in molecules]),
-            offsets=offsets_of([len(m.atomic_numbers) for m in molecules]),
-            seeds=np.array([m.seed for m in molecules], dtype=np.int64),
-            indices=np.array([m.index for m in molecules], dtype=np.int64),
-            finite=np.array([m.finite for m in molecules], dtype=bool),
-            stable=np.array([j.stable for j in judged], dtype=bool),
-            n_stable_atoms=np.array([j.n_stable_atoms for j in judged], dtype=np.int64),
-            valid=np.array([j.valid for j in judged] if known else [], dtype=bool),
-            smiles=tuple(j.smiles for j in judged),
-            written=written,
-            output_sha256=output_sha256,
+            keys=keys,
+            written=members["written"],
+            output_sha256=members["output_sha256"],
+            atoms=np.diff(_every(members["offsets"], keys.n)),
+            stable_atoms=_sums(members["n_stable_atoms"], keys),
+            finite=_sums(members["finite"], keys),
+            stable=_sums(members["stable"], keys),
+            valid=_sums(members["valid"], keys) if members["valid"].shape[0] else None,
         )
+
+    @property
+    def molecules(self) -> int:
+        """How many were drawn."""
+        return len(self.keys)
+
+    @property
+    def not_finite(self) -> int:
+        """Molecules that are counted as failures as the network's numbers overflowed."""
+        return self.molecules - int(self.finite.sum())
 
     def rates(self) -> dict[str, Interval]:
         """Shares of all molecules that are stable or valid, with bootstrap intervals over molecules."""
         rng = np.random.default_rng(0)
-        values = {"molecule_stable_edm": self.stable} | ({"valid_strict": self.valid} if len(self.valid) else {})
-        return {name: rate_interval(flags, rng=rng) for name, flags in values.items()}
+        counts = {"molecule_stable_edm": self.stable} | ({} if self.valid is None else {"valid_strict": self.valid})
+        return {name: share_interval(int(c.sum()), self.molecules, rng=rng) for name, c in counts.items()}
 
     def by_seed(self) -> dict[int, dict[str, float]]:
         """Stability and validity of each seed's molecules."""
-        sizes = np.diff(self.offsets)
+        shares = {"atom_stable_edm": self.stable_atoms / self.atoms, "molecule_stable_edm": self.stable / self.keys.n}
+        shares |= {} if self.valid is None else {"valid_strict": self.valid / self.keys.n}
         return {
-            int(seed): {
-                "atom_stable_edm": float(self.n_stable_atoms[here].sum() / sizes[here].sum()),
-                "molecule_stable_edm": float(self.stable[here].mean()),
-            }
-            | ({"valid_strict": float(self.valid[here].mean())} if len(self.valid) else {})
-            for seed in np.unique(self.seeds)
-            for here in [self.seeds == seed]
+            self.keys.seed + k: {name: float(values[k]) for name, values in shares.items()}
+            for k in range(self.keys.repeats)
         }
+
+
+def _sums(values: Blocks, keys: Keys) -> Int64[np.ndarray, " S"]:
+    """The sum over each seed's molecules."""
+    sums, first = np.zeros(keys.repeats, dtype=np.int64), 0
+    for piece in values:
+        seeds = np.arange(first, first + len(piece)) // keys.n
+        sums += np.bincount(seeds, weights=piece, minlength=keys.repeats).astype(np.int64)
+        first += len(piece)
+    return sums
+
+
+def _every(values: Blocks, n: int) -> Int64[np.ndarray, " k"]:
+    """Every n-th value, from the first on."""
+    first, kept = 0, []
+    for piece in values:
+        kept.append(piece[-first % n :: n])
+        first += len(piece)
+    return np.concatenate(kept)

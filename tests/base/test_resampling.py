@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from gaga.base.resampling import Interval, bootstrap_interval, bootstrap_mean, bootstrap_weights
+from gaga.base.resampling import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_mean,
+    bootstrap_weights,
+    rate_interval,
+    share_interval,
+)
 
 
 def test_weights_sum_to_one_and_count_draws() -> None:
@@ -64,3 +71,11 @@ def test_one_seed_one_interval() -> None:
     values = np.random.default_rng(8).normal(size=30)
     first, second = (bootstrap_interval(values, rng=np.random.default_rng(9)) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("successes", [0, 30, 300, 400])
+def test_counts_give_the_interval_of_the_molecules_themselves(successes: int) -> None:
+    counted = share_interval(successes, 400, rng=np.random.default_rng(0), n_resamples=20_000)
+    whole = rate_interval(np.arange(400) < successes, rng=np.random.default_rng(1))
+    assert counted.estimate == whole.estimate
+    np.testing.assert_allclose([counted.low, counted.high], [whole.low, whole.high], atol=0.006)

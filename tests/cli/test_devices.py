@@ -8,6 +8,7 @@ from gaga.cli.commands import UsageError
 from gaga.cli.devices import (
     check_device,
     check_statistics_device,
+    judging_processes,
     ranks_from_environment,
     statistics_device,
     torch_device,
@@ -124,3 +125,19 @@ def test_more_processes_than_gpus_are_refused(two_gpus):
         torch_device("cuda:0", Ranks(0, 2, 0))
     with pytest.raises(UsageError, match="choose from"):
         torch_device("gpu")
+
+
+def test_cores_that_a_gpu_leaves_idle_judge(two_gpus, monkeypatch):
+    for cores, processes in ((1, 1), (4, 1), (8, 3), (128, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
+        assert judging_processes(torch.device("cuda:1")) == processes
+        assert judging_processes(torch.device("cpu")) == 1
+
+
+def test_a_command_of_one_process_is_not_started_several_times(gaga, environment):
+    environment(**TORCHRUN | {"RANK": "1", "LOCAL_RANK": "1"})
+    ran = gaga("store", "list")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("gaga (rank 1): gaga store is the work of one process")
+    environment(**TORCHRUN | {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"})
+    assert gaga("store", "list").code == 0

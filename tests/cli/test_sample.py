@@ -75,6 +75,17 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
     assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5", "s.h5.lock"}
 
 
+def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):
+    from gaga.cli import sample_run
+    from gaga.data import judge
+
+    assert gaga("sample", "--n", "20", "--out", "a.sdf", *FAST).code == 0
+    monkeypatch.setattr(sample_run, "judging_processes", lambda device: 2)
+    monkeypatch.setattr(judge, "_WORTH_PROCESSES", 2)
+    assert gaga("sample", "--n", "20", "--out", "b.sdf", *FAST).code == 0
+    assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
+
+
 def test_files_that_are_there_are_kept(gaga, tmp_path):
     assert gaga("sample", "--n", "1", "--out", "a.sdf", "--trajectory", "1", "--frames", "2", *FAST).code == 0
     frames = (tmp_path / "a_trajectory_0.xyz").read_bytes()

@@ -6,9 +6,10 @@ import torch
 
 from gaga.base.errors import InvalidInput
 from gaga.base.rng import STREAM_START
-from gaga.models import samplers
+from gaga.models import sample_walk
 from gaga.models.diffusion import PosteriorStep
-from gaga.models.samplers import SampleConfig, draw_sizes, sample_stream, step_sequence
+from gaga.models.sample_config import draw_sizes, start_reference, step_sequence
+from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.noise import Schedule
 from tests.models.conftest import VARIANCES, gaussian_moments
 
@@ -66,13 +67,13 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
 
     matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
     plain = list(sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1))
-    original = samplers.normals
+    original = sample_walk.normals
 
     def rotated(seed, molecules, sizes, columns, stream):
         noise = original(seed, molecules, sizes, columns, stream)
         return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
 
-    monkeypatch.setattr(samplers, "normals", rotated)
+    monkeypatch.setattr(sample_walk, "normals", rotated)
     for a, b in zip(plain, sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1), strict=True):
         np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
 
@@ -91,9 +92,9 @@ def test_sizes_follow_the_histogram_and_the_key_alone():
 
 @pytest.mark.parametrize("start", ["published", "scalar", "block", "size", "matched", "prior"])
 def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
-    reference = samplers.start_reference(gaussian_model.moments, SampleConfig(start=start))
+    reference = start_reference(gaussian_model.moments, SampleConfig(start=start))
     sizes = np.full(2000, 9)
-    z = reference.transform(samplers.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
+    z = reference.transform(sample_walk.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
     expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
     positions, types = expected.get(start, [1.5, 0.505])
     measured = (z**2).sum(axis=0) / (2000 * 8)

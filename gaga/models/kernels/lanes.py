@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Group = tuple[Tensor, Tensor]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_NUMBERS = 1600 * 256  # of a group, one for each edge and feature: a few such arrays stay in a core's cache
 _EDGES_OF_AN_ATOM = 3.5  # what the networks of an atom cost, in edges
 
 
@@ -34,7 +35,7 @@ def run_in_lanes(
     dense: "Dense", network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """`dense(network, z [b, n, C], t [b])` for every group of the layout, put together again."""
-    groups = layout.groups
+    groups = layout.groups(max(_NUMBERS // network.config.hidden, 1))
     count = min(torch.get_num_threads(), len(groups)) if z.device.type == "cpu" else 1
     if count == 1:
         return _together(z, groups, [dense(network, z[atoms], t[members]) for atoms, members in groups])

@@ -1,0 +1,77 @@
+"""Molecules on their way from the spool into the output file and the record, in the order of their keys."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gaga.chem.records import Record
+from gaga.chem.writers import open_writer
+from gaga.data.spool import Keys, Spool
+from gaga.models.checkpoint import file_digest
+from gaga.models.sample_record import SampleColumns
+from gaga.models.samplers import Sampled
+
+_AT_ONCE = 256  # molecules
+
+
+class SampleOutput:
+    """The output file and the record for the store, written together; a context manager.
+
+    Args:
+        out: the file; what was there is replaced.
+        keys: the molecules of the run.
+        folder: where the record grows.
+
+    Raises:
+        Unavailable: one of them cannot be written.
+    """
+
+    def __init__(self, out: Path, keys: Keys, folder: Path) -> None:
+        self._keys, self._next = keys, 0
+        with ExitStack() as files:
+            self._columns = files.enter_context(SampleColumns(folder))
+            self._writer = files.enter_context(open_writer(out, overwrite=True))
+            self._files = files.pop_all()
+
+    def go_on(self, spool: Spool) -> None:
+        """Write the molecules whose turn it is, up to the first that is not there yet."""
+        while True:
+            last = self._next
+            while last < len(self._keys) and last in spool and last - self._next < _AT_ONCE:
+                last += 1
+            if last == self._next:
+                return
+            molecules = [spool[place] for place in range(self._next, last)]
+            self._writer.append(b"".join(molecule.text for molecule in molecules))
+            self._columns.add(molecules)
+            self._next = last
+
+    def finish(self) -> Any:
+        """All is written: what goes to the store while this is open, to be read as a `SampleRecord`."""
+        self._writer.close()
+        return self._columns.record(file_digest(self._writer.path))
+
+    def __enter__(self) -> "SampleOutput":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+
+def trajectory_path(out: Path, index: int) -> Path:
+    """Where the frames of a molecule go, such as mols_trajectory_0.xyz beside mols.sdf."""
+    return out.with_name(f"{out.name.partition('.')[0]}_trajectory_{index}.xyz")
+
+
+def write_trajectory(out: Path, drawn: Sampled) -> None:
+    """Frames as multi-frame XYZ, up to the first that is not finite."""
+    with open_writer(trajectory_path(out, drawn.index), overwrite=True) as writer:
+        for k, (numbers, positions) in enumerate(drawn.frames):
+            if not np.isfinite(positions).all():
+                return
+            writer.write(Record(numbers, positions, f"frame {k}"))
