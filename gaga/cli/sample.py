@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaga.cli import options
+from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.devices import ranks_from_environment, torch_device
 from gaga.cli.render import Output, stored, stored_line
@@ -116,6 +117,7 @@ def sample(
     kept in the store. Several processes share the work: torchrun --nproc-per-node=N -m gaga sample ...
     """
     options.use_threads(threads)
+    keep_freed_memory()
     if keep.lower() not in KEEP:
         raise usage_error(f"invalid value for --keep: {keep!r}; choose from {', '.join(KEEP)}")
     from gaga.models.samplers import SampleConfig
