@@ -19,13 +19,12 @@ import triton
 import triton.language as tl
 
 TILE = tl.constexpr(64)
-UNROLL = tl.constexpr(4)  # shifts at a time where a row's loop waits for memory
 ONES = tl.constexpr(16)  # columns of ones that a product sums rows with: the fewest that it takes
 
 
 @triton.jit
 @no_type_check
-def _tanh(u, FAST: tl.constexpr):
+def tanh(u, FAST: tl.constexpr):
     if FAST:  # is_pure would let the compiler compute it twice to save a register
         return tl.inline_asm_elementwise(
             "tanh.approx.f32 $0, $1;", "=f,f", [u], dtype=tl.float32, is_pure=False, pack=1
@@ -46,7 +45,7 @@ def _product(a, b, INTERPRET: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def _neighbour(i, start, size, s):
+def neighbour(i, start, size, s):
     """Row of the neighbour at shift s; the row itself where there is none."""
     place = i - start + s
     place = place - tl.where(place >= size, size, 0)
@@ -100,14 +99,14 @@ def edge_forward(
                 i = tile * TILE + r + s * zero
                 a = tl.load(start + i)
                 n = tl.load(size + i)
-            j = _neighbour(i, a, n, s)
+            j = neighbour(i, a, n, s)
             u = _half_z1(P, Q, i, j, g, stride, tl.load(D + slot), tl.load(D0 + slot), W_D, W_0)
-            a1 = (u * _tanh(u, FAST) + u).to(P.dtype.element_ty)
+            a1 = (u * tanh(u, FAST) + u).to(P.dtype.element_ty)
             u = _product(a1, w2, INTERPRET) + tl.load(B2 + g)[None, :]
             if KEEP:
                 offset = _offset(block + s - 1, F)
                 tl.store(Z2 + offset + r[:, None] * F + g[None, :], u.to(Z2.dtype.element_ty))
-            m = u * _tanh(u, FAST) + u
+            m = u * tanh(u, FAST) + u
             head = tl.sum(m * tl.load(HEAD + g)[None, :], axis=1)
             if GATE:
                 gate = tl.where(s < n, tl.sigmoid(head + tl.load(HEAD_B)), 0.0)
@@ -157,7 +156,7 @@ def head_backward(
             slot = (block + s - 1) * TILE + r
             offset = _offset(block + s - 1, F)
             u = tl.load(Z2 + offset + r[:, None] * F + f[None, :]).to(tl.float32)
-            m = u * _tanh(u, FAST) + u
+            m = u * tanh(u, FAST) + u
             if GATE:
                 gate = tl.load(EDGE + slot)
                 grad = tl.load(GRAD + i[:, None] * F + f[None, :]).to(tl.float32)
@@ -193,7 +192,7 @@ def edge_backward(
             slot = b * TILE + r
             here = _offset(b, F) + r[:, None] * F + g[None, :]
             u = tl.load(Z2 + here).to(tl.float32)
-            th = _tanh(u, FAST)
+            th = tanh(u, FAST)
             d_edge = tl.where(s < n, tl.load(D_EDGE + slot), 0.0)
             dm = d_edge[:, None] * tl.load(HEAD + g)[None, :]
             if GATE:
@@ -202,9 +201,9 @@ def edge_backward(
             dz2 = (dm * (0.5 * (1.0 + th) * (1.0 + u * (1.0 - th)))).to(P.dtype.element_ty)
             tl.store(Z2 + here, dz2)
             da1 = _product(dz2, w2, INTERPRET)
-            j = _neighbour(i, tl.load(start + i), n, s)
+            j = neighbour(i, tl.load(start + i), n, s)
             u = _half_z1(P, Q, i, j, g, stride, tl.load(D + slot), tl.load(D0 + slot), W_D, W_0)
-            th = _tanh(u, FAST)
+            th = tanh(u, FAST)
             dz1 = da1 * (0.5 * (1.0 + th) * (1.0 + u * (1.0 - th)))
             rounded = dz1.to(DZ1.dtype.element_ty)
             tl.store(DZ1 + here, rounded)
@@ -238,9 +237,9 @@ def weight_gradient(
             i = tile * TILE + row
             slot = b * TILE + row
             s = b - tl.load(first_block + tile) + 1
-            j = _neighbour(i, tl.load(start + i), tl.load(size + i), s)
+            j = neighbour(i, tl.load(start + i), tl.load(size + i), s)
             u = _half_z1(P, Q, i, j, g, stride, tl.load(D + slot), tl.load(D0 + slot), W_D, W_0)
-            a1 = (u * _tanh(u, FAST) + u).to(P.dtype.element_ty)
+            a1 = (u * tanh(u, FAST) + u).to(P.dtype.element_ty)
             dz2 = tl.load(DZ2 + _offset(b, F) + r[None, :] * F + f[:, None])
             total += _product(dz2, a1, INTERPRET)
             sums += _product(dz2, ones, INTERPRET)
@@ -278,8 +277,8 @@ def node_gradients(
         dp += out
         dw += out * tl.load(D + slot, mask=there, other=0.0)[:, None]
         dw0 += out * tl.load(D0 + slot, mask=there, other=0.0)[:, None]
-        j = _neighbour(i, a, n, s)
-        back = _reverse(first_block, j, n, s)
+        j = neighbour(i, a, n, s)
+        back = reverse(first_block, j, n, s)
         dq += tl.load(DZ1 + back.to(tl.int64)[:, None] * F + c[None, :], mask=there[:, None], other=0.0).to(tl.float32)
     tl.store(DP + i[:, None] * stride + c[None, :], (2.0 * dp).to(DP.dtype.element_ty))
     tl.store(DQ + i[:, None] * stride + c[None, :], (2.0 * dq).to(DQ.dtype.element_ty))
@@ -289,156 +288,7 @@ def node_gradients(
 
 @triton.jit
 @no_type_check
-def _reverse(first_block, j, n, s):
+def reverse(first_block, j, n, s):
     """Slot of the edge from the neighbour j at shift s back to the row; only where s < n."""
     shift = tl.where(s < n, n - s, 1)
     return (tl.load(first_block + j // TILE) + shift - 1) * TILE + j % TILE
-
-
-@triton.jit
-@no_type_check
-def _difference(X, i, j):
-    x = tl.load(X + i * 3) - tl.load(X + j * 3)
-    y = tl.load(X + i * 3 + 1) - tl.load(X + j * 3 + 1)
-    z = tl.load(X + i * 3 + 2) - tl.load(X + j * 3 + 2)
-    return x, y, z
-
-
-@triton.jit
-@no_type_check
-def distances(X, D, start, size, first_block, block_tile):
-    """D [slots]: squared distances of the edges of a block; 0 where there is no edge."""
-    b = tl.program_id(0)
-    tile = tl.load(block_tile + b)
-    if tile >= 0:
-        r = tl.arange(0, TILE)
-        i = tile * TILE + r
-        j = _neighbour(i, tl.load(start + i), tl.load(size + i), b - tl.load(first_block + tile) + 1)
-        x, y, z = _difference(X, i, j)
-        tl.store(D + b * TILE + r, x * x + y * y + z * z)
-
-
-@triton.jit
-@no_type_check
-def distances_backward(X, DD, DX, start, size, shifts, first_block):
-    """DX [R, 3] from the gradient of the squared distances [slots]."""
-    tile = tl.program_id(0)
-    r = tl.arange(0, TILE)
-    i = tile * TILE + r
-    a = tl.load(start + i)
-    n = tl.load(size + i)
-    block = tl.load(first_block + tile)
-    gx = tl.zeros([TILE], dtype=tl.float32)
-    gy = tl.zeros([TILE], dtype=tl.float32)
-    gz = tl.zeros([TILE], dtype=tl.float32)
-    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
-        there = s < n
-        j = _neighbour(i, a, n, s)
-        x, y, z = _difference(X, i, j)
-        w = tl.load(DD + (block + s - 1) * TILE + r, mask=there, other=0.0)
-        w = 2.0 * (w + tl.load(DD + _reverse(first_block, j, n, s), mask=there, other=0.0))
-        gx += w * x
-        gy += w * y
-        gz += w * z
-    tl.store(DX + i * 3, gx)
-    tl.store(DX + i * 3 + 1, gy)
-    tl.store(DX + i * 3 + 2, gz)
-
-
-@triton.jit
-@no_type_check
-def _length(phi, reach, TANH: tl.constexpr):
-    """Length of a displacement and its derivative."""
-    if TANH:
-        th = _tanh(phi, False)
-        return th * reach, (1.0 - th * th) * reach
-    return phi, phi * 0.0 + 1.0
-
-
-@triton.jit
-@no_type_check
-def displacement(X, PHI, OUT, start, size, shifts, first_block, reach, norm_constant, scale, TANH: tl.constexpr):
-    """OUT [R, 3] = scale * sum_j (x_i - x_j) / (|x_i - x_j| + c) length(phi_ij) (EDM, appendix B)."""
-    tile = tl.program_id(0)
-    r = tl.arange(0, TILE)
-    i = tile * TILE + r
-    a = tl.load(start + i)
-    n = tl.load(size + i)
-    block = tl.load(first_block + tile)
-    ox = tl.zeros([TILE], dtype=tl.float32)
-    oy = tl.zeros([TILE], dtype=tl.float32)
-    oz = tl.zeros([TILE], dtype=tl.float32)
-    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
-        x, y, z = _difference(X, i, _neighbour(i, a, n, s))
-        phi = tl.load(PHI + (block + s - 1) * TILE + r, mask=s < n, other=0.0)
-        w = _length(phi, reach, TANH)[0] / (tl.sqrt(x * x + y * y + z * z + 1e-8) + norm_constant)
-        ox += w * x
-        oy += w * y
-        oz += w * z
-    tl.store(OUT + i * 3, ox * scale)
-    tl.store(OUT + i * 3 + 1, oy * scale)
-    tl.store(OUT + i * 3 + 2, oz * scale)
-
-
-@triton.jit
-@no_type_check
-def heads_gradient(
-    X, PHI, GRAD, DPHI, start, size, first_block, block_tile, reach, norm_constant, scale, TANH: tl.constexpr
-):  # fmt: skip
-    """DPHI [slots] of a block from the gradient of the displacement [R, 3]; 0 where there is no edge."""
-    b = tl.program_id(0)
-    tile = tl.load(block_tile + b)
-    if tile >= 0:
-        r = tl.arange(0, TILE)
-        i = tile * TILE + r
-        n = tl.load(size + i)
-        s = b - tl.load(first_block + tile) + 1
-        x, y, z = _difference(X, i, _neighbour(i, tl.load(start + i), n, s))
-        slope = _length(tl.load(PHI + b * TILE + r), reach, TANH)[1] * scale
-        along = tl.load(GRAD + i * 3) * x + tl.load(GRAD + i * 3 + 1) * y + tl.load(GRAD + i * 3 + 2) * z
-        found = slope * along / (tl.sqrt(x * x + y * y + z * z + 1e-8) + norm_constant)
-        tl.store(DPHI + b * TILE + r, tl.where(s < n, found, 0.0))
-
-
-@triton.jit
-@no_type_check
-def displacement_backward(
-    X, PHI, GRAD, DX, start, size, shifts, first_block, reach, norm_constant, scale, TANH: tl.constexpr
-):  # fmt: skip
-    """DX [R, 3] from the gradient of the displacement [R, 3].
-
-    With v = x_i - x_j, e = sqrt(v^2 + 1e-8), k = e + c and w = length * gradient of i, an edge gives i the gradient
-    w / k - (w v) v / (k^2 e), and j its negative.
-    """
-    tile = tl.program_id(0)
-    r = tl.arange(0, TILE)
-    i = tile * TILE + r
-    a = tl.load(start + i)
-    n = tl.load(size + i)
-    block = tl.load(first_block + tile)
-    px = tl.load(GRAD + i * 3) * scale
-    py = tl.load(GRAD + i * 3 + 1) * scale
-    pz = tl.load(GRAD + i * 3 + 2) * scale
-    gx = tl.zeros([TILE], dtype=tl.float32)
-    gy = tl.zeros([TILE], dtype=tl.float32)
-    gz = tl.zeros([TILE], dtype=tl.float32)
-    for s in tl.range(1, tl.load(shifts + tile) + 1, loop_unroll_factor=UNROLL):
-        there = s < n
-        j = _neighbour(i, a, n, s)
-        x, y, z = _difference(X, i, j)
-        e = tl.sqrt(x * x + y * y + z * z + 1e-8)
-        k = e + norm_constant
-        slot = (block + s - 1) * TILE + r
-        length = _length(tl.load(PHI + slot, mask=there, other=0.0), reach, TANH)[0]
-        back = _length(tl.load(PHI + _reverse(first_block, j, n, s), mask=there, other=0.0), reach, TANH)[0]
-        # The reverse edge gives this row the negative of its gradient, and its difference is -v.
-        wx = length * px - back * tl.load(GRAD + j * 3) * scale
-        wy = length * py - back * tl.load(GRAD + j * 3 + 1) * scale
-        wz = length * pz - back * tl.load(GRAD + j * 3 + 2) * scale
-        along = tl.where(there, (wx * x + wy * y + wz * z) / (k * k * e), 0.0)
-        gx += tl.where(there, wx / k, 0.0) - along * x
-        gy += tl.where(there, wy / k, 0.0) - along * y
-        gz += tl.where(there, wz / k, 0.0) - along * z
-    tl.store(DX + i * 3, gx)
-    tl.store(DX + i * 3 + 1, gy)
-    tl.store(DX + i * 3 + 2, gz)

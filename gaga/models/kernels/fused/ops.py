@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gaga.models.kernels import interpreted
-from gaga.models.kernels.fused import device
+from gaga.models.kernels.fused import device, geometry
 from gaga.models.tiles import SHIFTS, TILE, Tiles
 
 INTERPRET = interpreted()
@@ -126,7 +126,7 @@ class SquaredDistances(torch.autograd.Function):
     def forward(ctx: Any, x: Float[Tensor, "R 3"], tiles: Tiles) -> Float[Tensor, " S"]:
         x = x.contiguous()
         d = x.new_empty(tiles.slots)
-        device.distances[(tiles.blocks,)](
+        geometry.distances[(tiles.blocks,)](
             x, d, tiles.start, tiles.size, tiles.first_block, tiles.block_tile, num_warps=2
         )
         ctx.save_for_backward(x)
@@ -138,14 +138,12 @@ class SquaredDistances(torch.autograd.Function):
     def backward(ctx: Any, grad: Float[Tensor, " S"]) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         dx = torch.empty_like(x)
-        device.distances_backward[(len(ctx.tiles.shifts),)](
-            x, grad.contiguous(), dx, *_geometry(ctx.tiles), num_warps=2
-        )
+        geometry.distances_backward[(len(ctx.tiles.shifts),)](x, grad.contiguous(), dx, *_rows(ctx.tiles), num_warps=2)
         return dx, None
 
 
 class Displacement(torch.autograd.Function):
-    """sum_j (x_i - x_j) / (|x_i - x_j| + c) length(phi_ij), times a scale; see `device.displacement`."""
+    """sum_j (x_i - x_j) / (|x_i - x_j| + c) length(phi_ij), times a scale; see `geometry.displacement`."""
 
     @staticmethod
     def forward(
@@ -156,8 +154,8 @@ class Displacement(torch.autograd.Function):
         out = torch.empty_like(x)
         ctx.settings = (reach or 1.0, c, scale)
         ctx.tanh, ctx.tiles = reach is not None, tiles
-        device.displacement[(len(tiles.shifts),)](
-            x, phi, out, *_geometry(tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
+        geometry.displacement[(len(tiles.shifts),)](
+            x, phi, out, *_rows(tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
         )
         ctx.save_for_backward(x, phi)
         return out
@@ -167,10 +165,10 @@ class Displacement(torch.autograd.Function):
     def backward(ctx: Any, grad: Float[Tensor, "R 3"]) -> tuple[Tensor | None, ...]:
         x, phi = ctx.saved_tensors
         dx, dphi, grad, tiles = torch.empty_like(x), torch.empty_like(phi), grad.contiguous(), ctx.tiles
-        device.displacement_backward[(len(tiles.shifts),)](
-            x, phi, grad, dx, *_geometry(tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
+        geometry.displacement_backward[(len(tiles.shifts),)](
+            x, phi, grad, dx, *_rows(tiles), *ctx.settings, TANH=ctx.tanh, num_warps=2
         )
-        device.heads_gradient[(tiles.blocks,)](
+        geometry.heads_gradient[(tiles.blocks,)](
             x, phi, grad, dphi, tiles.start, tiles.size, tiles.first_block, tiles.block_tile, *ctx.settings,
             TANH=ctx.tanh, num_warps=2,
         )  # fmt: skip
@@ -186,7 +184,7 @@ def _spend(ctx: Any) -> tuple[Tensor, ...]:
     return saved
 
 
-def _geometry(tiles: Tiles) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rows(tiles: Tiles) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return tiles.start, tiles.size, tiles.shifts, tiles.first_block
 
 
@@ -202,7 +200,7 @@ def _forward(
     z2 = inputs.p.new_empty((tiles.slots if keep else 1, width))
     device.edge_forward[(items,)](
         inputs.p, inputs.q, inputs.d, inputs.d0, (0.5 * w2.T).to(dtype).contiguous(), 0.5 * b2, inputs.w_d, inputs.w_0,
-        head.contiguous(), head if bias is None else bias, parts, edge, z2, *_geometry(tiles), tiles.item_tile,
+        head.contiguous(), head if bias is None else bias, parts, edge, z2, *_rows(tiles), tiles.item_tile,
         tiles.item_shift, inputs.stride, 0, SHIFTS=SHIFTS, GATE=gate, KEEP=keep, **launch.constants(),
         num_warps=launch.warps, num_stages=1,
     )  # fmt: skip
@@ -247,7 +245,7 @@ def _backward(
     parts = head.new_empty((len(tiles.shifts), 2, width))
     columns = min(width, 64)
     device.node_gradients[(len(tiles.shifts), width // columns)](
-        dz1, inputs.d, inputs.d0, dpq, dpq[:, width:], parts, *_geometry(tiles), 2 * width, F=width, COLUMNS=columns
+        dz1, inputs.d, inputs.d0, dpq, dpq[:, width:], parts, *_rows(tiles), 2 * width, F=width, COLUMNS=columns
     )
     return dpq, dd, dd0, parts.sum(dim=0).T, dw2, db2
 

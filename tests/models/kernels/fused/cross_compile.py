@@ -19,7 +19,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from gaga.models.kernels.fused import device
+from gaga.models.kernels.fused import device, geometry
 
 INTEGERS = {"start", "size", "shifts", "first_block", "first_item", "item_tile", "item_shift", "block_tile"}
 SIXTEEN_BITS = {"P", "Q", "W2", "W2_T", "Z2", "GRAD", "DZ1", "DZ2", "DP", "DQ"}
@@ -52,7 +52,7 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 def compile_for(card: int, name: str) -> dict[str, int]:
     """Registers, shared memory, and counts of instructions of a kernel's largest loop."""
     function, constants = KERNELS[name]
-    kernel = getattr(device, function)
+    kernel = getattr(device, function, None) or getattr(geometry, function)
     signature = {a: "constexpr" if a in constants else _type(a, constants) for a in kernel.arg_names}
     if "float32" in name:
         signature = {a: "*fp32" if kind == "*bf16" else kind for a, kind in signature.items()}
