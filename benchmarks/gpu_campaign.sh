@@ -44,12 +44,12 @@ if [ "$REHEARSE" = 1 ]; then
   export TRITON_INTERPRET=1
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
   DEVICE=cpu RUNS=$scratch/runs FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
-  SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch"
+  SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --batch-size 8}
 else
   DEVICE=cuda FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
   KERNELS="naive torch compile triton" FULL=(--full) SIZE=()
-  CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton"
+  CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --precision bfloat16 --batch-size 512 --lr 4e-4 --lr-schedule cosine
     --warmup-steps 500 --ema-decay 0.999 --ema-warmup --stratified-t --budget 18m}
 fi
@@ -115,7 +115,7 @@ part_forward() {
 
 part_sampling() {
   local ok=0
-  figures 150 --case qm9-sampling --kernel triton --precision bfloat16 "${FULL[@]}" "${SIZE[@]}" || ok=1
+  figures 150 --case qm9-sampling --kernel triton --precision bfloat16 "${FULL[@]}" "${DRAWN[@]}" "${SIZE[@]}" || ok=1
   # shellcheck disable=SC2046
   figures 120 --case qm9-sampling --precision bfloat16 $(kernels ${KERNELS/ triton/}) "${SIZE[@]}" || ok=1
   return $ok
