@@ -2,7 +2,7 @@
 
 from gaga.benchmark.benchmark import run_benchmark
 from gaga.benchmark.report import Benchmark
-from gaga.benchmark.request import QUICK, QUICK_CUDA_BATCH, Request
+from gaga.benchmark.request import QUICK, QUICK_CUDA_BATCH, QUICK_CUDA_KERNELS, Request
 from gaga.benchmark.shapes import CASES
 
-__all__ = ["CASES", "QUICK", "QUICK_CUDA_BATCH", "Benchmark", "Request", "run_benchmark"]
+__all__ = ["CASES", "QUICK", "QUICK_CUDA_BATCH", "QUICK_CUDA_KERNELS", "Benchmark", "Request", "run_benchmark"]

@@ -57,6 +57,7 @@ def run_benchmark(
         parity=tuple(parity.values()),
         rows=tuple(with_floor(row, _floor_of(row, floor)) for row in rows),
         profiles=tuple(profiles),
+        networks=tuple(dict.fromkeys(case.shape.in_words for case in cases)),
     )
 
 

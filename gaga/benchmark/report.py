@@ -125,7 +125,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """One run of `gaga benchmark`."""
+    """One run of `gaga benchmark`; `networks` are its networks in words."""
 
     machine: Machine
     floors: tuple[Floor, ...]
@@ -133,6 +133,12 @@ class Benchmark:
     parity: tuple[Agreement, ...]
     rows: tuple[Row, ...]
     profiles: tuple[Profile, ...] = ()
+    networks: tuple[str, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no kernel that was asked for can run here."""
+        return all(agreement.unavailable for agreement in self.parity)
 
     @property
     def refused(self) -> tuple[Row | Agreement, ...]:

@@ -69,9 +69,9 @@ def _check_names(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> N
 # A minute on two slow cores: a few molecules, and no kernel that is compiled first.
 QUICK = Request(
     cases=("qm9-train", "qm9-forward"),
-    kernels=("naive", "torch", "triton"),
-    batch_sizes=(12,),
+    kernels=("naive", "torch"),
+    batch_sizes=(6,),
     rounds=3,
-    budget_s=12.0,
+    budget_s=8.0,
 )
-QUICK_CUDA_BATCH = 256
+QUICK_CUDA_BATCH, QUICK_CUDA_KERNELS = 256, ("naive", "torch", "triton")

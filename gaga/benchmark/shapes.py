@@ -40,6 +40,11 @@ class Shape:
     cuda_batches: tuple[int, ...]
 
     @property
+    def in_words(self) -> str:
+        """The network, for the record."""
+        return f"{self.name}: {self.hidden} features, {self.n_layers} layers, {len(self.vocabulary)} types"
+
+    @property
     def space(self) -> FeatureSpace:
         """The columns: positions and types, centred."""
         return FeatureSpace(self.vocabulary)

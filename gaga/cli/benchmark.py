@@ -58,7 +58,9 @@ def benchmark(
     kernel: Annotated[
         list[str] | None,
         typer.Option(
-            "--kernel", metavar="NAME", help="naive, torch, compile, triton; may be repeated.  [default: all]"
+            "--kernel",
+            metavar="NAME",
+            help="naive, torch, compile, triton; may be repeated. Ratios need naive.  [default: all]",
         ),
     ] = None,
     precision: Annotated[
@@ -131,7 +133,7 @@ def benchmark(
         *tables(found),
         stored_line(entry, store, found=False),
     )
-    if found.refused:
+    if found.refused or found.idle:
         raise typer.Exit(1)
 
 
@@ -139,13 +141,13 @@ def _request(where: "torch.device", *, quick: bool, check: bool, changes: dict[s
     """The request of these options, over the quick one or the default."""
     from dataclasses import replace
 
-    from gaga.benchmark import QUICK, QUICK_CUDA_BATCH, Request
+    from gaga.benchmark import QUICK, QUICK_CUDA_BATCH, QUICK_CUDA_KERNELS, Request
 
     if check and (quick or changes["rounds"] or changes["full"] or changes["profiled"]):
         raise usage_error("--check times nothing; leave out --quick, --rounds, --full and --profile")
     base = QUICK if quick else Request()
     if quick and where.type == "cuda":
-        base = replace(base, batch_sizes=(QUICK_CUDA_BATCH,))
+        base = replace(base, batch_sizes=(QUICK_CUDA_BATCH,), kernels=QUICK_CUDA_KERNELS)
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in changes.items() if value is not None
     }

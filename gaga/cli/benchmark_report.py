@@ -21,6 +21,7 @@ def payload(found: "Benchmark") -> dict[str, Any]:
         "machine": found.machine,
         "floors": found.floors,
         "memory": found.memory,
+        "networks": found.networks,
         "parity": found.parity,
         "rows": found.rows,
         "profiles": [_profile_payload(profile) for profile in found.profiles],
@@ -40,6 +41,7 @@ def lines_of(found: "Benchmark") -> Iterator[str]:
     """Where the figures come from, and what they are held against."""
     yield _machine_line(found.machine)
     yield from dict.fromkeys(map(_floor_line, found.floors))
+    yield f"Network of {'; of '.join(found.networks)}."
     yield f"Memory: {found.memory}.\n"
 
 

@@ -66,6 +66,7 @@ def run_checks(store: Path, cache: Path | None) -> Iterator[Check]:
     yield Check(name="python", state="ok", found=f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from map(check_package, PACKAGES)
     yield check_device()
+    yield from check_kernels()
     yield check_store(store)
     yield from check_data(cache)
     yield from map(check_shipped, SHIPPED)
@@ -103,6 +104,29 @@ def check_device() -> Check:
             remedy="install a CUDA build of torch that suits the driver",
         )
     return Check(name="device", state="ok", found=f"cpu, no GPU; {cores}")
+
+
+def check_kernels() -> Iterator[Check]:
+    """Which kernels run the network here, if torch does (docs/KERNELS.md)."""
+    try:
+        import torch
+
+        from gaga.models.egnn import EGNN, EGNNConfig
+        from gaga.models.kernels import KERNELS
+    except (ImportError, OSError):
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = EGNNConfig(features=5, n_layers=1)
+    found: list[str] = []
+    for name in KERNELS[1:]:
+        network = EGNN(config, name, "float32" if name == "naive" else "bfloat16").to(device)
+        try:
+            network.require_kernel()
+            found.append(name)
+        except GagaError as error:
+            found.append(f"not {name} ({error.what.rpartition(': ')[2]})")
+    chosen = EGNN(config, "auto", "bfloat16").to(device).kernel
+    yield Check(name="kernels", state="ok", found=f"{', '.join(found)}; auto takes {chosen}")
 
 
 def check_store(path: Path) -> Check:

@@ -80,9 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(error: BaseException, line: str) -> None:
-    """The line on stderr; of several processes the first alone says that all were stopped."""
+    """The line on stderr; of several processes the first alone says what they all met."""
     rank = rank_in_environment()
-    if rank == 0 or not isinstance(error, KeyboardInterrupt | Terminated):
+    if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "told", False)):
         sys.stderr.write(f"gaga{f' (rank {rank})' if rank else ''}: {line}\n")
 
 

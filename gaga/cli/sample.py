@@ -137,7 +137,9 @@ def sample(
     model, source = open_model(
         source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
     )
-    output.note(f"Sampling from {source.path}: {source.why}.")
+    output.note(
+        f"Sampling from {source.path}: {source.why}; kernel {getattr(model.network, 'kernel', 'none')}, {precision}."
+    )
     done = run(
         job, config, model, source, results, output,
         ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,

@@ -114,15 +114,21 @@ def run(
         job=job, config=config, model=model, source=source, output=output, results=results, ranks=ranks or Ranks(),
         key=_key(job, config, model, source, name),
     )  # fmt: skip
-    task.ranks.connect(torch.device("cpu"), _WEEK)
-    found = None
-    if task.ranks.first:
-        found = _found_or_allowed(task, overwrite=overwrite, resume=resume, replace=replace)
-    with _held(job.out) if task.ranks.first and not found else nullcontext():
-        if task.ranks.any(found is not None):
-            return found
-        with _resumable():
-            return _draw_all(task)
+    with task.ranks.together(torch.device("cpu"), _WEEK):
+        return _found_or_drawn(task, overwrite=overwrite, resume=resume, replace=replace)
+
+
+def _found_or_drawn(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> Done | None:
+    found: list[Done | None] = [None]
+
+    def look() -> bool:
+        found[0] = _found_or_allowed(task, overwrite=overwrite, resume=resume, replace=replace)
+        return found[0] is not None
+
+    if task.ranks.from_first(look):  # what the first refuses, all refuse
+        return found[0]
+    with _held(task.job.out) if task.ranks.first else nullcontext(), _resumable():
+        return _draw_all(task)
 
 
 def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name: str | None) -> Key:

@@ -3,7 +3,7 @@
 import datetime
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -101,17 +101,10 @@ class Ranks:
         with _someone_missing(self):
             torch.distributed.broadcast_object_list(told, 0)
         if isinstance(told[0], GagaError):
+            told[0].told = not self.first
             raise told[0]
         answer: T = told[0]
         return answer
-
-    def any(self, flag: bool) -> bool:
-        """Whether it is so for anyone; until everyone has said.
-
-        Raises:
-            RankLost: another process has ended or does not answer.
-        """
-        return bool(self.sum(torch.tensor(int(flag)))) if self.size > 1 else flag
 
     def wait(self) -> None:
         """Until everyone is here.
@@ -124,16 +117,22 @@ class Ranks:
                 torch.distributed.barrier()
 
     @contextmanager
-    def together(self, device: torch.device) -> Iterator[None]:
-        """Join the others, and take leave of them when the block has ended well.
+    def together(self, device: torch.device, timeout_s: float = 600.0) -> Iterator[None]:
+        """Join the others, and take leave of them when the block has ended.
 
-        Where it has not, this process is to end; the others notice when they next wait for it.
+        Where it has not ended well, the others notice when they next wait for this process; on GPUs when it is gone.
 
         Raises:
             Unavailable: the others could not be reached.
         """
-        self.connect(device)
-        yield
+        self.connect(device, timeout_s)
+        try:
+            yield
+        except BaseException:
+            if self.size > 1 and device.type != "cuda":  # else its threads abort the process at its end; NCCL may wait
+                with suppress(RuntimeError):
+                    torch.distributed.destroy_process_group()
+            raise
         if self.size > 1:
             torch.distributed.destroy_process_group()
 
@@ -151,5 +150,5 @@ def _someone_missing(ranks: Ranks) -> Iterator[None]:
         raise RankLost(
             f"rank {ranks.rank} of {ranks.size} lost the others",
             received=said.rstrip("."),
-            remedy="the same command with --resume goes on from what was saved last",
+            remedy="where none of them says why, the same command with --resume goes on from what was saved last",
         ) from error

@@ -10,8 +10,6 @@ def test_one_process_needs_nobody():
     ranks.wait()
     assert ranks.first
     assert ranks.sum(torch.tensor(3.0)).item() == 3.0
-    assert ranks.any(True)
-    assert not ranks.any(False)
     assert ranks.from_first(lambda: "said") == "said"
     with ranks.together(torch.device("cpu")):
         ranks.take_from_first([torch.ones(2)])

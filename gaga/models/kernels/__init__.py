@@ -55,7 +55,7 @@ def resolve_kernel(network: "EGNN", name: str, device: "torch.device") -> "tuple
     check_choice(name, network.precision)
     if name != "auto":
         if why := _why_not(name, network, device):
-            raise Unavailable(f"the {name} kernel cannot run here: {why}", remedy="use --kernel auto or torch")
+            raise Unavailable(f"the {name} kernel cannot run here: {why}", remedy="use --kernel auto")
         return name, _function(name)  # type: ignore[return-value]
     if device.type != "cuda":
         return "torch", _function("torch")
