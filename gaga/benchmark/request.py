@@ -70,7 +70,7 @@ def _check_names(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> N
 QUICK = Request(
     cases=("qm9-train", "qm9-forward"),
     kernels=("naive", "torch"),
-    batch_sizes=(6,),
+    batch_sizes=(12,),
     rounds=3,
     budget_s=8.0,
 )
