@@ -138,7 +138,7 @@ class Benchmark:
     @property
     def idle(self) -> bool:
         """Whether no kernel that was asked for can run here."""
-        return all(agreement.unavailable for agreement in self.parity)
+        return bool(self.parity) and all(agreement.unavailable for agreement in self.parity)
 
     @property
     def refused(self) -> tuple[Row | Agreement, ...]:

@@ -41,7 +41,8 @@ def lines_of(found: "Benchmark") -> Iterator[str]:
     """Where the figures come from, and what they are held against."""
     yield _machine_line(found.machine)
     yield from dict.fromkeys(map(_floor_line, found.floors))
-    yield f"Network of {'; of '.join(found.networks)}."
+    if found.networks:
+        yield f"Network of {'; of '.join(found.networks)}."
     yield f"Memory: {found.memory}.\n"
 
 

@@ -79,13 +79,15 @@ def test_a_profile_names_the_rate_of_edge_kernels():
 
 
 def test_where_figures_come_from():
-    found = Benchmark(machine=GPU, floors=(FLOOR,), memory="most of it", parity=(), rows=())
-    first, second, third = lines_of(found)
+    found = Benchmark(machine=GPU, floors=(FLOOR,), memory="most of it", parity=(), rows=(),
+                      networks=("qm9: 256 features", "geom: 128 features"))  # fmt: skip
+    first, second, networks, third = lines_of(found)
     assert first == (
         "cuda:0: H100, 80.0 GB on Xeon, 16 cores, 1 thread; Python 3.12.3, torch 2.11.0, triton 3.6.0, CUDA 13.0; "
         "gaga 0.1.0; allocator: –."
     )
     assert second == "Floor of bfloat16: 798 TFLOP/s (a product); the data sheet says 989."
+    assert networks == "Network of qm9: 256 features; of geom: 128 features."
     assert third.strip() == "Memory: most of it."
 
 

@@ -12,7 +12,7 @@ from gaga.models.checkpoint import load_checkpoint
 
 README = Path(__file__).parents[2] / "README.md"
 FRESH_SEED = 987
-N_MOLECULES = 40
+N_MOLECULES = 24
 
 
 def printed(row: str) -> float:
@@ -23,8 +23,8 @@ def printed(row: str) -> float:
 
 
 def test_stability_holds_with_a_fresh_seed():
-    """Protocol edm, every step, at least 90 % of what the README prints. 40 molecules have some 720 atoms: the standard
-    error of the share of stable ones, by molecules, is near 1.5 points, far less than the tenth that is allowed."""
+    """Protocol edm, every step, at least 90 % of what the README prints. 24 molecules have some 430 atoms: the standard
+    error of the share of stable ones, by molecules, is near 2 points, a quarter of the tenth that is allowed."""
     molecules = sample(load_model(), N_MOLECULES, seed=FRESH_SEED)
     stable = sum(edm_stability(numbers, positions)[0] for numbers, positions in molecules)
     assert stable / len(molecules.atomic_numbers) >= 0.9 * printed("atoms stable")
