@@ -7,6 +7,7 @@ Example:
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,7 +121,7 @@ def benchmark(
         "hidden": hidden, "n_layers": layers, "seed": seed, "full": full, "profiled": profile,
     })  # fmt: skip
     output, results = Output(json=json), open_store(store)
-    chosen = name or default_name(where)
+    chosen = name or free_name(results, where)
     _check_outputs(results, chosen, out, replace=replace, overwrite=overwrite)
     with output.progress("benchmark") as progress:
         found = run_benchmark(request, where, allocator=kept or allocator_settings(os.environ), progress=progress)
@@ -155,9 +156,11 @@ def _request(where: "torch.device", *, quick: bool, check: bool, changes: dict[s
     return replace(request, rounds=0) if check else request
 
 
-def default_name(where: "torch.device") -> str:
-    """Device and time (UTC), since a timing is never the same twice: cpu_2026-11-25T15-07-12."""
-    return f"{str(where).replace(':', '')}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+def free_name(results: "Store", where: "torch.device") -> str:
+    """Device and time (UTC), since a timing is never the same twice: cpu_2026-11-25T15-07-12; -2 in the same second."""
+    name = f"{str(where).replace(':', '')}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    names = (f"{name}{f'-{k}' if k > 1 else ''}" for k in count(1))
+    return next(free for free in names if results.find(KIND, free) is None)
 
 
 def allocator_settings(environment: "os._Environ[str] | dict[str, str]") -> str:

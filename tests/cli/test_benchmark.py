@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -100,6 +101,18 @@ def test_timings_are_stored_under_their_time_or_a_name_that_is_replaced_on_deman
     first = gaga("store", "show", "mine", "--json").json["digest"]
     assert gaga("benchmark", *FAST, "--name", "mine", "--replace").code == 0
     assert gaga("store", "show", "mine", "--json").json["digest"] != first
+
+
+def test_two_in_one_second_have_names_of_their_own(gaga, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, tzinfo=tz)
+
+    monkeypatch.setattr("gaga.cli.benchmark.datetime", Stopped)
+    check = ("benchmark", "--check", "--case", "qm9-train", "--kernel", "naive", "--hidden", 8, "--layers", 1, "--json")
+    names = [gaga(*check).json["stored"]["name"] for _ in range(2)]
+    assert names == ["cpu_2026-01-02T00-00-00", "cpu_2026-01-02T00-00-00-2"]
 
 
 def test_the_tables_as_markdown(gaga, tmp_path):
