@@ -52,6 +52,20 @@ class Schedule:
         """Whether both tables are the same but for float32 rounding."""
         return self.T == other.T and bool(np.allclose(self.gamma, other.gamma, rtol=0.0, atol=1e-4))
 
+    def gamma_at(self, t: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """gamma at times in steps, linear between them."""
+        gamma: NDArray[np.float64] = np.interp(t, np.arange(self.T + 1), self.gamma)
+        return gamma
+
+    def alpha2_at(self, t: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """alpha^2 at times in steps."""
+        return _sigmoid(-self.gamma_at(t))
+
+    def time_at(self, gamma: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """The time, in steps, where gamma has these values: the inverse of `gamma_at`, cut to 0..T."""
+        t: NDArray[np.float64] = np.interp(gamma, self.gamma, np.arange(self.T + 1))
+        return t
+
     def step(self, t: int) -> int:
         """`t` where it is a step of this schedule.
 

@@ -31,6 +31,14 @@ Centred = Annotated[
         "--centred-features/--uncentred-features", help="Types centred in each molecule.", rich_help_panel=_PANEL
     ),
 ]
+PredictionName = Annotated[
+    str | None, _option("--prediction", "eps|v|x0", "What the network predicts; x0 as Karras et al. precondition it.")
+]
+NoiseLevelsName = Annotated[
+    str | None, _option("--noise-levels", "uniform|lognormal", "Steps drawn evenly, or ln(sigma/alpha) from a normal.")
+]
+NoiseMean = Annotated[float | None, _option("--noise-mean", "X", "Mean of that normal.")]
+NoiseSpread = Annotated[float | None, _option("--noise-spread", "X", "Its standard deviation.")]
 Factors = Annotated[str | None, _option("--factors", "X,Y,Z", "What positions, types and charges are divided by.")]
 ScheduleName = Annotated[str | None, _option("--schedule", "polynomial_2|cosine", "Noise schedule.")]
 DiffusionSteps = Annotated[int | None, _option("--diffusion-steps", "T", "Steps of the whole schedule.")]
@@ -41,11 +49,17 @@ LearningRate = Annotated[float | None, _option("--lr", "RATE", "Learning rate.")
 LrSchedule = Annotated[str | None, _option("--lr-schedule", "constant|cosine", "Learning rate after the warm-up.")]
 Warmup = Annotated[int | None, _option("--warmup-steps", "N", "Steps of linear warm-up.")]
 WeightDecay = Annotated[float | None, _option("--weight-decay", "X", "Weight decay of AdamW.")]
+AmsGrad = Annotated[
+    bool | None, typer.Option("--amsgrad/--no-amsgrad", help="AdamW with amsgrad, as EDM.", rich_help_panel=_PANEL)
+]
 ClippingName = Annotated[str | None, _option("--clipping", "adaptive|none", "Gradient clipping; adaptive is EDM's.")]
 EmaDecay = Annotated[float | None, _option("--ema-decay", "X", "Decay of the averaged weights.")]
 EmaWarmup = Annotated[
     bool | None,
     typer.Option("--ema-warmup/--no-ema-warmup", help="Average over fewer steps at first.", rich_help_panel=_PANEL),
+]
+EmaWidth = Annotated[
+    float | None, _option("--ema-width", "X", "Power-function average of this relative width, such as 0.1, instead.")
 ]
 Stratified = Annotated[
     bool | None,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gaga.store import Store
 
 app = new_app()
+_FINE = "Few evaluations"
 KEEP = ("all", "valid", "stable")
 
 
@@ -33,7 +34,7 @@ KEEP = ("all", "valid", "stable")
     cls=Command,
     epilog=examples(
         "gaga sample --n 100 --out mols.sdf",
-        "gaga sample --n 100 --out mols.xyz --stride 10 --method ddim",
+        "gaga sample --n 100 --out mols.xyz --method annealed --steps 50",
         "gaga sample --n 10000 --out mols.sdf.gz --repeats 3 --keep valid",
         "gaga sample --n 10000 --out mols.sdf --resume",
     ),
@@ -47,8 +48,56 @@ def sample(
     ] = Path("mols.sdf"),
     checkpoint: options.Checkpoint = None,
     method: Annotated[
-        str, typer.Option("--method", metavar="ddpm|ddim", show_default=True, help="Ancestral or deterministic.")
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            show_default=True,
+            help="ddpm and ddim visit every step, with noise and without; heun, dpm++ and annealed (with noise) few.",
+        ),
     ] = "ddpm",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", metavar="N", min=1, help="Evaluations of the network.  [default: 50; ddpm and ddim: every step]"
+        ),
+    ] = None,
+    spacing: Annotated[
+        str,
+        typer.Option(
+            "--spacing",
+            metavar="NAME",
+            show_default=True,
+            help="Where they are: even in steps or log-snr, by the arcsine rule in log-snr, or by a power of sigma.",
+            rich_help_panel=_FINE,
+        ),
+    ] = "arcsine",
+    bend: Annotated[
+        float,
+        typer.Option(
+            "--bend", metavar="X", show_default=True, help="Of the arcsine rule: 0 is log-snr.", rich_help_panel=_FINE
+        ),
+    ] = 2.0,
+    raised: Annotated[
+        float,
+        typer.Option(
+            "--raised",
+            metavar="X",
+            show_default=True,
+            help="What annealed multiplies the noise level by before each step.",
+            rich_help_panel=_FINE,
+        ),
+    ] = 1.4,
+    raised_between: Annotated[
+        tuple[float, float],
+        typer.Option(
+            "--raised-between",
+            metavar="LOW HIGH",
+            show_default=True,
+            help="Levels sigma / alpha where it does.",
+            rich_help_panel=_FINE,
+        ),
+    ] = (0.03, 3.0),
     start: Annotated[
         str,
         typer.Option(
@@ -124,7 +173,8 @@ def sample(
 
     job = Job(out=out, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
     config = SampleConfig(
-        method=method, start=start, t_start=t_start, stride=stride, dataset_var=dataset_var,
+        method=method, start=start, t_start=t_start, stride=stride, steps=steps, spacing=spacing, bend=bend,
+        raised=raised, raised_between=raised_between, dataset_var=dataset_var,
         sizes=parse_sizes(sizes), batch_size=batch_size, frames=frames if trajectory else 0,
     )  # fmt: skip
     if overwrite and resume:

@@ -107,9 +107,9 @@ def run(
     import torch
 
     from gaga.models.ranks import Ranks
-    from gaga.models.sample_config import step_sequence
+    from gaga.models.sample_config import solver_of
 
-    step_sequence(model, config)  # refuses a first step beyond the model's before anything is written
+    solver_of(model, config)  # refuses a first step beyond the model's before anything is written
     task = Task(
         job=job, config=config, model=model, source=source, output=output, results=results, ranks=ranks or Ranks(),
         key=_key(job, config, model, source, name),
@@ -294,7 +294,7 @@ def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
 
 
 def _note_plan(task: Task, done: int) -> None:
-    from gaga.models.sample_config import step_sequence
+    from gaga.models.sample_config import solver_of
     from gaga.models.samplers import seconds_per_molecule
 
     model, config, output = task.model, task.config, task.output
@@ -305,6 +305,8 @@ def _note_plan(task: Task, done: int) -> None:
         output.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
     left = len(task.job.keys()) - done
     if left > 0:
-        steps = len(step_sequence(model, config)) - 1
+        steps = len(solver_of(model, config))
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
-        output.note(f"{counted(left, 'molecule')}, {counted(steps, 'step')} each, in about {human_time(seconds)}.")
+        output.note(
+            f"{counted(left, 'molecule')}, {counted(steps, 'evaluation')} each, in about {human_time(seconds)}."
+        )

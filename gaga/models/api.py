@@ -69,6 +69,7 @@ def sample(
     start: str = "block",
     t_start: int | None = None,
     stride: int = 1,
+    steps: int | None = None,
     sizes: tuple[int, ...] | None = None,
     batch_size: int | None = None,
     progress: Progress = silent,
@@ -79,10 +80,11 @@ def sample(
         model: a model, or where one is; None is the model that ships with gaga.
         n: how many.
         seed: seed of the run.
-        method: `ddpm` or `ddim`.
+        method: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed` (gaga.models.solvers).
         start: reference Gaussian for q(z_T*).
         t_start: first step; None is the model's T*.
-        stride: take every k-th step.
+        stride: take every k-th step, with `ddpm` and `ddim`.
+        steps: evaluations of the network; None is every step with `ddpm` and `ddim`, and 50 with the others.
         sizes: numbers of atoms to draw from; None is the data's histogram.
         batch_size: molecules at a time.
         progress: called with molecule-steps done and in all.
@@ -94,7 +96,7 @@ def sample(
         raise InvalidInput("the number of molecules must be at least 1", received=n)
     model = model if isinstance(model, Model) else load_model(model)
     config = SampleConfig(
-        method=method, start=start, t_start=t_start, stride=stride, sizes=sizes, batch_size=batch_size
+        method=method, start=start, t_start=t_start, stride=stride, steps=steps, sizes=sizes, batch_size=batch_size
     )
     drawn = sample_stream(model, range(n), config, seed=seed, progress=progress)
     return pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)

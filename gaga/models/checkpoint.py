@@ -19,9 +19,11 @@ from gaga.base.files import atomic_write
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.model import Model
+from gaga.models.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
 
 FORMAT_VERSION = 1
+PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say
 SUFFIX = ".safetensors"
 _MOMENT_ARRAYS = ("starts", "centred", "mean", "counts", "block", "within", "between")
 
@@ -34,6 +36,7 @@ class Checkpoint:
         network: shape of the EGNN.
         space: the columns of a molecule.
         schedule: the noise schedule, with its table.
+        precondition: what the network's output means.
         max_t: T*, the largest step that was trained.
         moments: the data set's second moments and histogram of sizes; None where an EDM folder gave none.
         weights: parameters by name, the exponential moving average of training.
@@ -46,6 +49,7 @@ class Checkpoint:
     network: EGNNConfig
     space: FeatureSpace
     schedule: Schedule
+    precondition: Precondition = EPS
     max_t: int
     moments: Moments | None
     weights: Mapping[str, Tensor]
@@ -71,7 +75,8 @@ class Checkpoint:
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
         network.require_kernel()
-        return Model(network, self.schedule, self.space, max_t=self.max_t, moments=self.moments, dataset=self.dataset)
+        return Model(network, self.schedule, self.space, precondition=self.precondition, max_t=self.max_t,
+                     moments=self.moments, dataset=self.dataset)  # fmt: skip
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -117,11 +122,12 @@ def file_digest(path: Path) -> str:
 def _header(checkpoint: Checkpoint) -> dict[str, Any]:
     moments = checkpoint.moments
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if checkpoint.precondition.plain else PRECONDITIONED,
         "gaga_version": __version__,
         "network": asdict(checkpoint.network),
         "space": asdict(checkpoint.space),
         "schedule": checkpoint.schedule.name,
+        **({} if checkpoint.precondition.plain else {"precondition": asdict(checkpoint.precondition)}),
         "max_t": checkpoint.max_t,
         "moments": moments and {"blocks": moments.blocks, "scalar": moments.scalar, "published": moments.published},
         "dataset": checkpoint.dataset,
@@ -132,9 +138,9 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
-    if header.get("format_version") != FORMAT_VERSION:
+    if header.get("format_version") not in (FORMAT_VERSION, PRECONDITIONED):
         raise InvalidInput(
-            f"{path} has checkpoint format {header.get('format_version')}; this gaga reads {FORMAT_VERSION}"
+            f"{path} has checkpoint format {header.get('format_version')}; this gaga reads up to {PRECONDITIONED}"
         )
     try:
         space = header["space"] | {name: tuple(header["space"][name]) for name in ("vocabulary", "factors")}
@@ -142,6 +148,7 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
             network=EGNNConfig(**header["network"]),
             space=FeatureSpace(**space),
             schedule=Schedule(header["schedule"], tensors["schedule.gamma"].numpy()),
+            precondition=_precondition(header),
             max_t=header["max_t"],
             moments=_moments(header["moments"], tensors) if header["moments"] else None,
             weights={k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")},
@@ -153,6 +160,11 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in checkpoint.weights.items()}:
         raise InvalidInput(f"{path}: the weights do not fit the network that its header describes")
     return checkpoint
+
+
+def _precondition(header: dict[str, Any]) -> Precondition:
+    said = header.get("precondition")
+    return EPS if said is None else Precondition(said["prediction"], tuple(said["sd"]))
 
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:

@@ -16,6 +16,7 @@ from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN
 from gaga.models.layout import Layout
+from gaga.models.precondition import EPS, Coefficients, Precondition
 from gaga.noise import Schedule
 
 Network = Callable[[Tensor, Tensor, Layout], Tensor]
@@ -26,15 +27,19 @@ class Diffusion:
     """A network that predicts eps from z_t = alpha_t x + sigma_t eps, over packed molecules.
 
     Attributes:
-        network: maps (z_t [A, C], t [M] in [0, 1], layout) to [A, C]; any such callable will do.
+        network: maps (z_t [A, C], time [M], layout) to [A, C]; any such callable will do.
         schedule: the variance-preserving path.
         space: the columns of a molecule, and which of them are centred.
+        precondition: what the network's output means; by default the noise, of a time in [0, 1].
     """
 
     network: EGNN | Network
     schedule: Schedule
     space: FeatureSpace
-    _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    precondition: Precondition = field(default=EPS, kw_only=True)
+    _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = field(
+        default_factory=dict, repr=False, kw_only=True
+    )
 
     @property
     def centred_columns(self) -> int:
@@ -43,16 +48,34 @@ class Diffusion:
 
     def alpha_sigma(self, t: Int64[Tensor, " M"], like: Tensor) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
         """alpha_t and sigma_t of integer steps, from the float64 table, in the type of `like`."""
-        key = (like.device, like.dtype)
-        if key not in self._tables:
-            alpha, sigma = np.sqrt(self.schedule.alpha2), np.sqrt(self.schedule.sigma2)
-            self._tables[key] = (torch.from_numpy(alpha).to(like), torch.from_numpy(sigma).to(like))
-        alphas, sigmas = self._tables[key]
+        alphas, sigmas, _ = self._tables_like(like)
         return alphas[t], sigmas[t]
 
     def noise(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
-        """Predicted eps on the zero-mean subspace; t in [0, 1]."""
-        return layout.centre(self.network(z, t, layout), self.centred_columns)
+        """Predicted eps on the zero-mean subspace; t in [0, 1], between the steps of the schedule too."""
+        if self.precondition.plain:
+            return layout.centre(self.network(z, t, layout), self.centred_columns)
+        return self._preconditioned(z, self._coefficients(t, z), layout)
+
+    def _preconditioned(self, z: Tensor, at: Coefficients, layout: Layout) -> Tensor:
+        into, skip, out = (layout.per_atom(value) for value in (at.into, at.skip, at.out))
+        return layout.centre(skip * z + out * self.network(into * z, at.time, layout), self.centred_columns)
+
+    def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
+        """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
+        gamma = self._tables_like(like)[2]
+        place = t * self.schedule.T
+        below = place.floor().clamp_(0, self.schedule.T - 1)
+        at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], place - below)
+        return self.precondition.coefficients(at, t, self.space.columns)
+
+    def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha, sigma and gamma of all steps, in the type and on the device of `like`."""
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            tables = (np.sqrt(self.schedule.alpha2), np.sqrt(self.schedule.sigma2), self.schedule.gamma)
+            self._tables[key] = tuple(torch.from_numpy(table).to(like) for table in tables)  # type: ignore[assignment]
+        return self._tables[key]
 
     def noised(
         self, x: Float[Tensor, "A C"], eps: Float[Tensor, "A C"], t: Int64[Tensor, " M"], layout: Layout
@@ -68,10 +91,11 @@ class Diffusion:
         t: Int64[Tensor, " M"],
         layout: Layout,
     ) -> Float[Tensor, " M"]:
-        """EDM's L2 objective of each molecule: 1/2 |eps - eps_hat|^2 / (C N), N its own number of atoms.
+        """The L2 objective of each molecule, 1/2 |(eps - eps_hat) / out|^2 / (C N), N its own number of atoms.
 
-        At t = 0 EDM's objective holds the likelihood of the types given z_0, which no parameter enters: only the
-        positions count there.
+        It is the squared error of the network's own output: EDM's objective where it predicts the noise (out = 1),
+        Karras et al.'s weight 1 / c_out^2 where it predicts x0. At t = 0 EDM's objective holds the likelihood of the
+        types given z_0, which no parameter enters: only the positions count there.
 
         Args:
             x: clean columns on the zero-mean subspace.
@@ -81,7 +105,12 @@ class Diffusion:
         """
         eps = layout.centre(eps, self.centred_columns)
         z = self.noised(x, eps, t, layout)
-        error = (eps - self.noise(z, t.to(x.dtype) / self.schedule.T, layout)).square()
+        time = t.to(x.dtype) / self.schedule.T
+        if self.precondition.plain:
+            error = (eps - self.noise(z, time, layout)).square()
+        else:
+            at = self._coefficients(time, z)
+            error = ((eps - self._preconditioned(z, at, layout)) / layout.per_atom(at.out)).square()
         at_zero = layout.per_atom(t == 0)
         types = error[:, 3:].sum(dim=1).masked_fill(at_zero, 0.0)
         total = layout.sum(error[:, :3].sum(dim=1) + types)

@@ -8,7 +8,19 @@ from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.precondition import Precondition
 from gaga.models.recipes import Recipe
+from gaga.noise import Moments
+
+
+def precondition_of(recipe: Recipe, moments: Moments) -> Precondition:
+    """What a recipe's network predicts, for data of these moments."""
+    if recipe.prediction != "x0":
+        return Precondition(recipe.prediction)
+    squares = moments.block.repeat(moments.starts[1:] - moments.starts[:-1])
+    for columns in moments.slices().values():
+        squares[columns] += (moments.mean[columns] ** 2).mean()
+    return Precondition("x0", tuple(float(v) for v in squares**0.5))
 
 
 def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str, init_from: Path | None = None) -> EGNN:
@@ -30,6 +42,11 @@ def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str,
                 f"{init_from} holds another network or other columns than this recipe",
                 received=f"{start.network} {start.space}",
                 remedy=f"train with {config} {space}",
+            )
+        if start.precondition.prediction != recipe.prediction:
+            raise InvalidInput(
+                f"{init_from} predicts {start.precondition.prediction}, and this recipe {recipe.prediction}",
+                remedy=f"train with --prediction {start.precondition.prediction}, or without --init-from",
             )
         network.load_state_dict(dict(start.weights))
     return network

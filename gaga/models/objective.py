@@ -3,18 +3,22 @@ noise of a molecule (seed, stream, molecule, step); neither knows how many proce
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int64
+from scipy.special import ndtr
 from torch import Tensor
 
+from gaga.base.errors import InvalidInput
 from gaga.models.batches import Batch, Columns, batches_from, batches_of_epoch
 from gaga.models.diffusion import Diffusion
 from gaga.models.layout import Capacity
 from gaga.models.random import exact_device, normals
 from gaga.models.ranks import ALONE, Ranks
 from gaga.models.recipes import Recipe
+from gaga.noise import make_schedule
 
 TRAINING, VALIDATION = 0, 1
 
@@ -70,6 +74,8 @@ class Objective:
     ) -> float:
         """Mean objective over the first validation molecules, always with the same noise; NaN if there are none.
 
+        Steps are drawn evenly from [0, T*], however training draws them.
+
         Each process takes every size-th batch, and all get the same number.
         """
         sizes = columns.n_atoms[:max_molecules]
@@ -88,10 +94,34 @@ class Objective:
         key = np.random.SeedSequence((self.seed, stream, step)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
         n_steps = self.recipe.max_t + 1
-        if not self.recipe.stratified_t:
+        uniform = stream == VALIDATION or self.recipe.noise_levels == "uniform"
+        if uniform and not self.recipe.stratified_t:
             return torch.randint(0, n_steps, (batch,), generator=generator).numpy()
-        u = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-        return (u * n_steps).long().clamp_(max=n_steps - 1).numpy()
+        u = torch.rand(batch, generator=generator)
+        if self.recipe.stratified_t:
+            u = (torch.randperm(batch, generator=generator) + u) / batch
+        if uniform:
+            return (u * n_steps).long().clamp_(max=n_steps - 1).numpy()
+        return np.searchsorted(self._shares, u.double().numpy(), side="right").clip(max=n_steps - 1).astype(np.int64)
+
+    @cached_property
+    def _shares(self) -> Float64[np.ndarray, " n_steps"]:
+        """The probability of steps up to each one, where ln(sigma_t / alpha_t) is normal.
+
+        A step stands for all levels nearest to it; those beyond [0, T*] are left out.
+        """
+        recipe = self.recipe
+        schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
+        level = schedule.gamma[: recipe.max_t + 1] / 2
+        edges = np.concatenate([level[:1], (level[1:] + level[:-1]) / 2, level[-1:]])
+        upto = ndtr((edges - recipe.noise_mean) / recipe.noise_spread)
+        if not upto[-1] > upto[0]:
+            raise InvalidInput(
+                "no noise level of [0, T*] has a share in training",
+                received=f"noise_mean {recipe.noise_mean}, noise_spread {recipe.noise_spread}",
+            )
+        shares: Float64[np.ndarray, " n_steps"] = (upto[1:] - upto[0]) / (upto[-1] - upto[0])
+        return shares
 
     def _weights(self, n_atoms: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """1 / B; times N / N_max where the objective of each molecule is divided by the batch's largest size."""

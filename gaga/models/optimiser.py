@@ -15,7 +15,7 @@ from gaga.models.recipes import Recipe
 
 
 class Optimiser:
-    """AdamW with amsgrad, EDM's adaptive clipping, and the averaged weights (Hoogeboom et al. 2022, appendix E).
+    """AdamW, EDM's adaptive clipping, and the averaged weights (Hoogeboom et al. 2022, appendix E).
 
     Attributes:
         parameters: of the network, in its order.
@@ -36,7 +36,7 @@ class Optimiser:
         self._adaptive = recipe.clipping == "adaptive"
         self.clipping = AdaptiveClipping(self._exact)
         self._adamw = torch.optim.AdamW(
-            self.parameters, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=True, foreach=False,
+            self.parameters, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=recipe.amsgrad, foreach=False,
             fused=self._on_device, capturable=device.type == "cuda",
         )  # fmt: skip
         self._make_moments()

@@ -2,14 +2,19 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from gaga.base.errors import InvalidInput
 from gaga.data.features import EDM_FACTORS
 from gaga.models.kernels import Precision
+from gaga.models.precondition import Prediction
 
 LearningRateSchedule = Literal["constant", "cosine"]
 Clipping = Literal["adaptive", "none"]
+NoiseLevels = Literal["uniform", "lognormal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +25,16 @@ class Recipe:
         hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
         include_charges: a column with the atomic number. centred_features: types centred in each molecule.
         factors: what positions, types and charges are divided by.
+        prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
+        noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
+            cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA).
         max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
         batch_size: molecules in a step. epochs: passes over the training set; steps: where given, ends there instead.
         learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
-        weight_decay: of AdamW (with amsgrad, as EDM). clipping: EDM's adaptive clipping of the gradient norm.
+        weight_decay, amsgrad: of AdamW. clipping: EDM's adaptive clipping of the gradient norm.
         ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
+        ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
+            relative to the steps done (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2).
         stratified_t: spread a batch's steps evenly over [0, T*] instead of drawing each alone.
         padded_denominator: divide the loss by the batch's largest size, as the published code does.
         precision: float32, or bfloat16 for the matrix products (coordinates stay float32).
@@ -38,6 +48,10 @@ class Recipe:
     include_charges: bool = False
     centred_features: bool = True
     factors: tuple[float, float, float] = EDM_FACTORS
+    prediction: Prediction = "eps"
+    noise_levels: NoiseLevels = "uniform"
+    noise_mean: float = -1.26
+    noise_spread: float = 1.41
     max_t: int = 550
     schedule: str = "polynomial_2"
     diffusion_steps: int = 1000
@@ -49,9 +63,11 @@ class Recipe:
     lr_schedule: LearningRateSchedule = "constant"
     warmup_steps: int = 0
     weight_decay: float = 1e-12
+    amsgrad: bool = True
     clipping: Clipping = "adaptive"
     ema_decay: float = 0.9999
     ema_warmup: bool = False
+    ema_width: float | None = None
     stratified_t: bool = False
     padded_denominator: bool = False
     precision: Precision = "float32"
@@ -77,6 +93,10 @@ class Recipe:
             raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
         if not 0 <= self.ema_decay < 1:
             raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
+        if self.ema_width is not None and not 0 < self.ema_width < 0.288:
+            raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
+        if self.noise_spread <= 0:
+            raise InvalidInput("noise_spread must be positive", received=self.noise_spread)
         for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
             if getattr(self, name) < 0:
                 raise InvalidInput(f"{name} must not be negative", received=getattr(self, name))
@@ -94,6 +114,8 @@ class Recipe:
 
     def ema_decay_at(self, step: int) -> float:
         """The decay of the averaged weights at a step (from 0)."""
+        if self.ema_width is not None:
+            return float((1 - 1 / (step + 1)) ** (_ema_power(self.ema_width) + 1))
         return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
 
     def measures_after(self, step: int) -> bool:
@@ -113,6 +135,7 @@ class Recipe:
                 "int": whole,
                 "int | None": whole or value is None,
                 "float": whole or (isinstance(value, float) and math.isfinite(value)),
+                "float | None": value is None or whole or (isinstance(value, float) and math.isfinite(value)),
                 "bool": isinstance(value, bool),
                 "tuple[float, float, float]": isinstance(value, tuple)
                 and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
@@ -131,10 +154,26 @@ _TYPE_WORDS = {
     "int": "a whole number",
     "int | None": "a whole number",
     "float": "a finite number",
+    "float | None": "a finite number",
     "bool": "true or false",
     "tuple[float, float, float]": "three finite numbers",
 }
-_CHOICES = {"lr_schedule": LearningRateSchedule, "clipping": Clipping, "precision": Precision}
+_CHOICES = {
+    "lr_schedule": LearningRateSchedule,
+    "clipping": Clipping,
+    "precision": Precision,
+    "prediction": Prediction,
+    "noise_levels": NoiseLevels,
+}
+
+
+@cache
+def _ema_power(width: float) -> float:
+    """gamma of the profile t^gamma with this relative standard deviation: the root of a cubic (Karras et al. 2024)."""
+    # width^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3))
+    roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
+    return float(roots.real.max())
+
 
 GAGA_QM9 = Recipe()
 # EDM's own run on QM9 (Hoogeboom et al. 2022, appendix E): all steps, charges in, types not centred.

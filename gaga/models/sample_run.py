@@ -17,7 +17,7 @@ from gaga.base.errors import Unavailable
 from gaga.base.progress import Progress
 from gaga.models.layout import Capacity, Layout
 from gaga.models.model import Model
-from gaga.models.sample_config import SampleConfig, start_reference, step_sequence
+from gaga.models.sample_config import SampleConfig, solver_of, start_reference
 from gaga.models.sample_plan import Batch, room_for, work
 from gaga.models.sample_walk import Start, Tables, Walk
 
@@ -91,12 +91,13 @@ class Run:
         self, model: Model, config: SampleConfig, *, seed: int, counter: Counter, framed: int | None = None
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
-        self._steps = step_sequence(model, config)
+        solver = solver_of(model, config)
+        self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
         self._reference = start_reference(model.known_moments(), config)
         self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
-        self._tables = Tables.of(model, self._steps, config.method, like)
+        self._tables = Tables.of(model, solver, like)
         self._draws = self._device.type == "cuda"
         self._records = kernel in _RECORDED
         self._pool = torch.cuda.graph_pool_handle() if self._draws and self._records else None
@@ -106,8 +107,7 @@ class Run:
 
     def start(self, batch: Batch) -> Start:
         """The batch at its first step; a matter of the host alone."""
-        alpha2 = float(self._model.schedule.alpha2[self._steps[0]])
-        return Start.draw(batch.keys, batch.sizes, self._reference, alpha2, self._seed)
+        return Start.draw(batch.keys, batch.sizes, self._reference, self._alpha2, self._seed)
 
     def outcomes(self, starts: Iterable[Start]) -> Iterator[Outcome]:
         """The batches as they arrive, in their order; one is handed over when the next is on its way.

@@ -1,14 +1,13 @@
 """The way of one batch from T* down to 0: every step the same, so that a device can replay it without its host.
 
-Ancestral sampling (DDPM; Ho et al. 2020, arXiv 2006.11239, in EDM's form: Hoogeboom et al. 2022, algorithm 2) and the
-deterministic path (DDIM; Song et al. 2021, arXiv 2010.02502) are one linear step with different coefficients,
+The methods (gaga.models.solvers) are one linear step with different coefficients,
 
-    z_s = keep z_t - remove eps(z_t, t) + sigma noise,
+    z <- keep z - remove eps(z, t) + add held + sigma noise        held <- hold_z z + hold_eps eps(z, t),
 
-and so is the last, p(x | z_0) (EDM, section 3.2), which moves the positions alone: the types are read off z_0.
+and so is the last; with ddpm and ddim it is p(x | z_0) (EDM, section 3.2), which moves the positions alone: the types
+are read off z_0.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,9 @@ from torch import Tensor
 from gaga.base.rng import STREAM_START, normals
 from gaga.models import random
 from gaga.models.capture import Replay
-from gaga.models.diffusion import PosteriorStep
 from gaga.models.layout import Layout
 from gaga.models.model import Model
+from gaga.models.solvers import Solver
 from gaga.noise import ReferenceGaussian
 
 STREAM_END = STREAM_START - 1
@@ -70,54 +69,42 @@ class Tables:
 
     Attributes:
         time: t / T of each step.
-        keep, remove, sigma: as the module says, for each column.
+        keep, remove, sigma, add, hold_z, hold_eps: as the module says, for each column.
         stream: what the noise of each step is drawn for; on the host in `streams`.
-        noisy: false where every sigma is zero.
+        noisy: false where every sigma is zero. holds: false where every `add` is.
     """
 
     time: Float[Tensor, " K"]
     keep: Float[Tensor, "K C"]
     remove: Float[Tensor, "K C"]
     sigma: Float[Tensor, "K C"]
+    add: Float[Tensor, "K C"]
+    hold_z: Float[Tensor, "K C"]
+    hold_eps: Float[Tensor, "K C"]
     stream: Int64[Tensor, " K"]
     streams: tuple[int, ...]
     noisy: bool
+    holds: bool
 
     @classmethod
-    def of(cls, model: Model, steps: Sequence[int], method: str, like: Tensor) -> "Tables":
-        """The tables for these steps, from the first down to 0, in the type and on the device of `like`."""
-        t, s = np.array(steps[:-1]), np.array(steps[1:])
-        rows = _ancestral(model, t, s) if method == "ddpm" else _deterministic(model, t, s)
-        keep, remove, sigma = (np.repeat(row[:, None], model.space.columns, axis=1) for row in rows)
-        keep[-1, 3:], remove[-1, 3:], sigma[-1, 3:] = 1.0, 0.0, 0.0
-        streams = (*steps[1:], STREAM_END)
+    def of(cls, model: Model, solver: Solver, like: Tensor) -> "Tables":
+        """The tables of a solver, in the type and on the device of `like`."""
+        names = ("keep", "remove", "sigma", "add", "hold_z", "hold_eps")
+        rows = {name: np.repeat(getattr(solver, name)[:, None], model.space.columns, axis=1) for name in names}
+        if solver.positions_only_last:
+            rows["keep"][-1, 3:], rows["remove"][-1, 3:], rows["sigma"][-1, 3:] = 1.0, 0.0, 0.0
+        streams = (*range(len(solver) - 2, -1, -1), STREAM_END)
         return cls(
-            time=torch.tensor(steps, dtype=torch.float64).div(model.schedule.T).to(like),
-            keep=torch.from_numpy(keep).to(like),
-            remove=torch.from_numpy(remove).to(like),
-            sigma=torch.from_numpy(sigma).to(like),
+            time=torch.from_numpy(solver.time / model.schedule.T).to(like),
+            **{name: torch.from_numpy(row).to(like) for name, row in rows.items()},
             stream=torch.tensor(streams, device=like.device),
             streams=streams,
-            noisy=method == "ddpm",
+            noisy=solver.noisy,
+            holds=solver.holds,
         )
 
     def __len__(self) -> int:
         return len(self.streams)
-
-
-def _ancestral(model: Model, t: Int64[np.ndarray, " k"], s: Int64[np.ndarray, " k"]) -> tuple[np.ndarray, ...]:
-    step = PosteriorStep.between(model.schedule, t, s)
-    alpha, sigma = np.sqrt(model.schedule.alpha2[0]), np.sqrt(model.schedule.sigma2[0])
-    last = (1 / alpha, sigma / alpha, sigma / alpha)
-    return tuple(np.append(row, end) for row, end in zip((step.keep, step.remove, step.sigma), last, strict=True))
-
-
-def _deterministic(model: Model, t: Int64[np.ndarray, " k"], s: Int64[np.ndarray, " k"]) -> tuple[np.ndarray, ...]:
-    """From x = (z_t - sigma_t eps) / alpha_t to alpha_s x + sigma_s eps; the last step stops at x."""
-    alpha, sigma = np.sqrt(model.schedule.alpha2), np.sqrt(model.schedule.sigma2)
-    keep = alpha[s] / alpha[t]
-    remove = keep * sigma[t] - sigma[s]
-    return np.append(keep, 1 / alpha[0]), np.append(remove, sigma[0] / alpha[0]), np.zeros(len(t) + 1)
 
 
 class Walk:
@@ -148,6 +135,7 @@ class Walk:
         rows = len(layout.molecule)
         self._z = tables.keep.new_zeros((rows, model.space.columns))
         self._noise = torch.zeros_like(self._z) if tables.noisy and not draws else None
+        self._held = torch.zeros_like(self._z) if tables.holds else None
         self._keys = layout.molecule.new_zeros(rows)
         self._counter = layout.molecule.new_zeros(1)
         self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
@@ -163,6 +151,8 @@ class Walk:
         self._z[atoms:].zero_()
         _put(self._keys[:atoms], torch.from_numpy(np.repeat(start.keys, start.sizes)))
         self._z.copy_(self._layout.centre(self._z, self._model.centred_columns))
+        if self._held is not None:
+            self._held.zero_()
         self._counter.zero_()
         self._start, self._done = start, 0
 
@@ -187,15 +177,20 @@ class Walk:
         """The step that the counter says, in place; never waits for the device."""
         tables, layout, centred = self._tables, self._layout, self._model.centred_columns
         time, keep, remove, sigma, stream = (
-            table.index_select(0, self._counter)
-            for table in (tables.time, tables.keep, tables.remove, tables.sigma, tables.stream)
+            self._now(table) for table in (tables.time, tables.keep, tables.remove, tables.sigma, tables.stream)
         )
         eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout)
         z = keep * self._z - remove * eps
+        if self._held is not None:
+            z = z + self._now(tables.add) * self._held
+            self._held.copy_(self._now(tables.hold_z) * self._z + self._now(tables.hold_eps) * eps)
         if tables.noisy:
             z = z + sigma * layout.centre(self._drawn(stream), centred)
         self._z.copy_(layout.centre(z, centred))
         self._counter.add_(1)
+
+    def _now(self, table: Tensor) -> Tensor:
+        return table.index_select(0, self._counter)
 
     def _drawn(self, stream: Int64[Tensor, "1"]) -> Float[Tensor, "A C"]:
         if self._noise is not None:

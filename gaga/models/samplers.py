@@ -20,7 +20,7 @@ from gaga.base.rng import MAX_SEED
 from gaga.base.threads import ahead, map_in_threads
 from gaga.models.model import Model
 from gaga.models.ranks import Ranks
-from gaga.models.sample_config import SampleConfig, step_sequence
+from gaga.models.sample_config import SampleConfig, solver_of
 from gaga.models.sample_plan import Batch, Plan
 from gaga.models.sample_run import Counter, Outcome, Run, parameters_of
 
@@ -100,7 +100,7 @@ def sample_batches(
     if not 0 <= seed <= MAX_SEED:
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     ranks = ranks or Ranks()
-    steps, device = step_sequence(model, config), parameters_of(model).device
+    steps, device = solver_of(model, config), parameters_of(model).device
     plan = Plan(indices, model.known_moments(), config, seed, device)
 
     def mine() -> Iterator[Batch]:
@@ -187,4 +187,4 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
     run = Run(model, config, seed=0, counter=Counter(silent, 0))
     with _threads_for(model, device, iter(batches)) as threads:
         seconds = run.seconds_per_step(run.start(batch)) / max(1, threads)
-    return seconds * len(step_sequence(model, config)) / len(batch.keys)
+    return seconds * len(solver_of(model, config)) / len(batch.keys)

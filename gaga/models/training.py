@@ -27,7 +27,7 @@ from gaga.models.batches import Batch, Columns
 from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
-from gaga.models.initial import initial_network
+from gaga.models.initial import initial_network, precondition_of
 from gaga.models.measuring import Metrics, Window, drop_rows_after, read_rows, sampled_stability
 from gaga.models.model import Model
 from gaga.models.objective import Objective
@@ -95,7 +95,8 @@ class Trainer:
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
         self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
         self.network.require_kernel()
-        self.diffusion = Diffusion(self.network, schedule, self.space)
+        self.precondition = precondition_of(recipe, moments)
+        self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
         self.objective = Objective(recipe, seed)
@@ -266,8 +267,8 @@ class Trainer:
         network = EGNN(self.network.config, self.network.kernel, self.recipe.precision)
         network.load_state_dict({name: value.clone() for name, value in self.optimiser.ema.items()})
         network = network.to(self.device).eval().requires_grad_(False)
-        return Model(network, self.diffusion.schedule, self.space, max_t=self.recipe.max_t, moments=self.moments,
-                     dataset=self.dataset.name)  # fmt: skip
+        return Model(network, self.diffusion.schedule, self.space, precondition=self.precondition,
+                     max_t=self.recipe.max_t, moments=self.moments, dataset=self.dataset.name)  # fmt: skip
 
     def _measure(self, window: Window, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
         """One more row of the log."""
@@ -292,6 +293,7 @@ class Trainer:
             network=self.network.config,
             space=self.space,
             schedule=self.diffusion.schedule,
+            precondition=self.precondition,
             max_t=self.recipe.max_t,
             moments=self.moments,
             weights=self.optimiser.ema,

@@ -4,12 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gaga import load_model, sample
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gaga.models.precondition import Precondition
 from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
@@ -41,6 +43,22 @@ def test_round_trip_samples_the_same_molecules_without_a_data_set(checkpoint, tm
     for a, b in zip(*drawn, strict=True):
         np.testing.assert_array_equal(a.positions, b.positions)
     assert len(sample(tmp_path, 2, stride=275)) == 2
+
+
+def test_what_a_network_predicts_is_kept_and_told_to_older_readers(checkpoint, tmp_path):
+    """Version 1 says nothing of it: its readers would sample noise from such a network."""
+    plain, other = tmp_path / "plain.safetensors", tmp_path / "other.safetensors"
+    precondition = Precondition("x0", (1.4, 1.4, 1.4, 0.1, 0.1))
+    save_checkpoint(checkpoint, plain)
+    save_checkpoint(replace(checkpoint, precondition=precondition), other)
+    assert load_checkpoint(plain).precondition == Precondition()
+    assert load_checkpoint(other).precondition == precondition == load_model(other).precondition
+    assert [version_of(path) for path in (plain, other)] == [1, 2]
+
+
+def version_of(path):
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["gaga"])["format_version"]
 
 
 def test_without_moments_sampling_says_what_to_do(checkpoint, tmp_path):

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import truncnorm
 
+from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.batches import Columns, batches_of_epoch
 from gaga.models.diffusion import Diffusion
@@ -92,6 +94,29 @@ def test_steps_are_drawn_up_to_t_star_and_spread_where_asked(columns):
     assert (drawn.min(), drawn.max()) == (0, 60)
     spread = Objective(replace(RECIPE, stratified_t=True, max_t=59), seed=0).batch(columns, members, 0).t
     np.testing.assert_array_equal(np.sort(spread.numpy() // 3), np.arange(20))
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_noise_levels_are_lognormal_where_asked(columns, stratified):
+    """ln(sigma_t / alpha_t) of the steps drawn, against the normal cut to [0, T*]."""
+    recipe = replace(RECIPE, noise_levels="lognormal", max_t=550, stratified_t=stratified)
+    objective = Objective(recipe, seed=0)
+    t = np.concatenate([objective.batch(columns, np.arange(20), step).t for step in range(500)])
+    level = make_schedule().gamma / 2
+    lowest, highest = ((level[k] + 1.26) / 1.41 for k in (0, 550))
+    expected = truncnorm(lowest, highest, loc=-1.26, scale=1.41)
+    assert (t.min(), t.max()) == (0, 550)
+    for quantile in (0.1, 0.5, 0.9):
+        place = expected.ppf(quantile)
+        below = (level[t] < place).mean()
+        assert abs(below - quantile) < 4 * np.sqrt(0.25 / len(t)) + 0.005  # the grid's own width at the lowest levels
+    assert Objective(recipe, 0).batch(columns, np.arange(20), 0, stream=VALIDATION).t.float().mean() > 150, "even there"
+
+
+def test_noise_levels_that_nothing_has(columns):
+    objective = Objective(replace(RECIPE, noise_levels="lognormal", noise_mean=300.0), seed=0)
+    with pytest.raises(InvalidInput, match="noise_mean"):
+        objective.batch(columns, np.arange(3), 0)
 
 
 def test_the_validation_loss_is_a_mean_that_is_always_the_same(columns, diffusion):

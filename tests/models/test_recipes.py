@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gaga.base.errors import InvalidInput
@@ -20,6 +21,7 @@ def test_presets_are_the_published_recipes():
     "changes",
     [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},
      {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")},
+     {"prediction": "x"}, {"noise_levels": "some"}, {"noise_spread": 0.0}, {"ema_width": 0.3},
      {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
 )  # fmt: skip
 def test_recipes_out_of_range(changes):
@@ -42,6 +44,18 @@ def test_the_average_forgets_fast_at_first_where_asked():
     assert warm.ema_decay_at(0) == pytest.approx(0.1)
     assert warm.ema_decay_at(10**6) == 0.999
     assert replace(warm, ema_warmup=False).ema_decay_at(0) == 0.999
+
+
+@pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
+def test_the_power_function_average_has_its_width(width):
+    """The weight of each step in the average, by the decays, against its standard deviation over the steps done."""
+    recipe, n = make_recipe("tiny", ema_width=width), 4000
+    decays = np.array([recipe.ema_decay_at(step) for step in range(n)])
+    share = (1 - decays) * np.append(np.cumprod(decays[:0:-1])[::-1], 1.0)
+    place = (np.arange(n) + 0.5) / n
+    assert share.sum() == pytest.approx(1.0)
+    mean = (share * place).sum()
+    assert np.sqrt((share * (place - mean) ** 2).sum()) == pytest.approx(width, rel=0.01)
 
 
 @pytest.mark.parametrize(("sample_every", "expected"), [(0, [6, 12, 18]), (4, [4, 6, 8, 12, 16, 18])])

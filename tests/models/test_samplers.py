@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -7,36 +5,32 @@ import torch
 from gaga.base.errors import InvalidInput
 from gaga.base.rng import STREAM_START
 from gaga.models import sample_walk
-from gaga.models.diffusion import PosteriorStep
-from gaga.models.sample_config import draw_sizes, start_reference, step_sequence
+from gaga.models.sample_config import draw_sizes, solver_of, start_reference
 from gaga.models.samplers import SampleConfig, sample_stream
-from gaga.noise import Schedule
 from tests.models.conftest import VARIANCES, gaussian_moments
+from tests.models.test_solvers import covariance_after
 
 
-def final_variance(schedule: Schedule, steps: list[int], v: np.ndarray, method: str) -> np.ndarray:
-    """Variance of the sampler's output for the optimal denoiser, step by step: every step is linear in z."""
-    variance = schedule.alpha2[steps[0]] * v + schedule.sigma2[steps[0]]
-    for t, s in itertools.pairwise(steps):
-        gain = np.sqrt(schedule.sigma2[t]) / (schedule.alpha2[t] * v + schedule.sigma2[t])
-        if method == "ddpm":
-            step = PosteriorStep.between(schedule, np.array([t]), np.array([s]))
-            variance = (step.keep - step.remove * gain) ** 2 * variance + step.sigma**2
-        else:
-            x = (1 - np.sqrt(schedule.sigma2[t]) * gain) / np.sqrt(schedule.alpha2[t])
-            variance = (np.sqrt(schedule.alpha2[s]) * x + np.sqrt(schedule.sigma2[s]) * gain) ** 2 * variance
-    gain = np.sqrt(schedule.sigma2[0]) / (schedule.alpha2[0] * v + schedule.sigma2[0])
-    variance = ((1 - np.sqrt(schedule.sigma2[0]) * gain) ** 2 / schedule.alpha2[0]) * variance
-    return variance + (schedule.sigma2[0] / schedule.alpha2[0] if method == "ddpm" else 0.0)
-
-
-@pytest.mark.parametrize(("method", "stride"), [("ddpm", 1), ("ddpm", 10), ("ddim", 1), ("ddim", 25)])
-def test_output_distribution_on_gaussian_data(gaussian_model, method, stride):
-    config = SampleConfig(method=method, stride=stride, batch_size=500)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"method": "ddpm"},
+        {"method": "ddpm", "stride": 10},
+        {"method": "ddpm", "steps": 40},
+        {"method": "ddim"},
+        {"method": "ddim", "stride": 25},
+        {"method": "heun", "steps": 21},
+        {"method": "dpm++", "steps": 12, "spacing": "power"},
+        {"method": "annealed", "steps": 30},
+    ],
+    ids=str,
+)
+def test_output_distribution_on_gaussian_data(gaussian_model, how):
+    config = SampleConfig(batch_size=500, **how)
     molecules = list(sample_stream(gaussian_model, range(500), config, seed=5))
     x = np.concatenate([m.positions for m in molecules]).astype(np.float64)
-    expected = final_variance(gaussian_model.schedule, step_sequence(gaussian_model, config), VARIANCES[:1], method)[0]
-    if stride == 1:
+    expected = covariance_after(solver_of(gaussian_model, config), VARIANCES[0])
+    if len(solver_of(gaussian_model, config)) > 500:
         assert abs(expected / 2.0 - 1) < 0.03, "all steps must bring back the data's variance"
     measured = (x**2).sum() / (500 * 8 * 3)
     assert abs(measured - expected) < 4 * expected * np.sqrt(2 / (500 * 8 * 3))
@@ -122,6 +116,13 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
         ({"method": "euler"}, "sampling method"),
         ({"start": "best"}, "reference Gaussian"),
         ({"stride": 0}, "stride"),
+        ({"stride": 2, "method": "heun"}, "stride"),
+        ({"stride": 2, "steps": 20}, "stride"),
+        ({"steps": 0}, "steps"),
+        ({"spacing": "odd"}, "spacing"),
+        ({"bend": 3.0}, "bend"),
+        ({"raised": 0.9}, "raised"),
+        ({"raised_between": (1.0, 0.1)}, "raised_between"),
         ({"sizes": ()}, "sizes"),
         ({"sizes": (0,)}, "sizes"),
         ({"dataset_var": -1.0, "start": "scalar"}, "variance"),

@@ -200,6 +200,20 @@ def test_init_from_starts_at_the_weights_and_refuses_others(dataset, tmp_path):
     assert all(torch.equal(expected[k], v) for k, v in again.network.state_dict().items())
     with pytest.raises(InvalidInput, match="another network"):
         trainer(dataset, tmp_path / "c", replace(RECIPE, hidden=16), init_from=start)
+    with pytest.raises(InvalidInput, match="predicts eps, and this recipe x0"):
+        trainer(dataset, tmp_path / "d", replace(RECIPE, prediction="x0"), init_from=start)
+
+
+@pytest.mark.parametrize("prediction", ["v", "x0"])
+def test_other_predictions_train_and_are_kept(dataset, tmp_path, prediction):
+    recipe = replace(RECIPE, prediction=prediction, noise_levels="lognormal", steps=150, learning_rate=3e-3)
+    run = trainer(dataset, tmp_path, recipe)
+    before = run.objective.validation_loss(run.model(), run.valid_set)
+    rows = []
+    run.run(on_metrics=rows.append)
+    assert rows[-1].valid_loss < 0.95 * before
+    assert load_model(tmp_path).precondition == run.precondition
+    assert load_model(tmp_path).precondition.prediction == prediction
 
 
 def test_mixed_precision_trains(dataset, tmp_path):

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.models.diffusion import PosteriorStep
+from gaga.models.solvers import SPACINGS, ancestral, annealed, euler, heun, spaced, two_step
+from gaga.noise import make_schedule
+
+SCHEDULE = make_schedule()
+V = 2.0
+ONE_STEP = {
+    "ddim": euler,
+    "heun": heun,
+    "dpm++": two_step,
+    "annealed": lambda schedule, time: annealed(schedule, time, 1.0, (0.0, 9.0)),
+}
+
+
+def gains(solver, v=V):
+    """eps_hat / z of the best denoiser of Gaussian data of variance v, at each evaluation."""
+    gamma = SCHEDULE.gamma_at(solver.time)
+    alpha2, sigma2 = 1 / (1 + np.exp(gamma)), 1 / (1 + np.exp(-gamma))
+    return np.sqrt(sigma2) / (alpha2 * v + sigma2)
+
+
+def covariance_after(solver, v=V):
+    """Variance of what comes out where z starts with that of q(z_t): every step is linear in (z, held)."""
+    gamma = SCHEDULE.gamma_at(solver.time[:1])[0]
+    alpha2 = 1 / (1 + np.exp(gamma))
+    state = np.diag([alpha2 * v + 1 - alpha2, 0.0])
+    for k, gain in enumerate(gains(solver, v)):
+        step = np.array([[solver.keep[k] - solver.remove[k] * gain, solver.add[k]],
+                         [solver.hold_z[k] + solver.hold_eps[k] * gain, 0.0]])  # fmt: skip
+        state = step @ state @ step.T
+        state[0, 0] += solver.sigma[k] ** 2
+    return state[0, 0]
+
+
+def deterministic(solver, z):
+    held = 0.0
+    for k, gain in enumerate(gains(solver)):
+        eps = gain * z
+        z, held = (solver.keep[k] * z - solver.remove[k] * eps + solver.add[k] * held,
+                   solver.hold_z[k] * z + solver.hold_eps[k] * eps)  # fmt: skip
+    return z
+
+
+@pytest.mark.parametrize(("method", "order"), [("ddim", 1), ("heun", 2), ("dpm++", 2), ("annealed", 1)])
+def test_convergence_order_on_gaussian_data(method, order):
+    """x ~ N(0, v): the flow takes x at level s to x sqrt(v / (v + s^2)) at 0."""
+    s = np.exp(0.5 * SCHEDULE.gamma[550])
+    z = 1.3 / np.sqrt(1 + s**2)
+    exact = 1.3 * np.sqrt(V / (V + s**2))
+    errors = []
+    for n in (20, 40, 80, 160):
+        solver = ONE_STEP[method](SCHEDULE, spaced(SCHEDULE, 550, n, "log-snr"))
+        errors.append(abs(deterministic(solver, z) - exact))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(np.abs(orders - order) < 0.4), orders
+    assert errors[-1] < {1: 0.01, 2: 1e-4}[order]
+
+
+def test_ddpm_steps_are_the_posterior():
+    times = np.array([550, 400, 251, 250, 1, 0])
+    solver = ancestral(SCHEDULE, times.astype(float))
+    expected = PosteriorStep.between(SCHEDULE, times[:-1], times[1:])
+    for name in ("keep", "remove", "sigma"):
+        np.testing.assert_allclose(getattr(solver, name)[:-1], getattr(expected, name), rtol=1e-12)
+
+
+def test_raising_the_noise_narrows_what_comes_out():
+    """Euler's way down from a raised level undershoots: the price of its sharper molecules (docs/QUALITY.md)."""
+    times = spaced(SCHEDULE, 550, 50, "power")
+    variances = [covariance_after(annealed(SCHEDULE, times, raised, (0.03, 3.0))) for raised in (1.0, 1.1, 1.2, 1.4)]
+    np.testing.assert_allclose(variances, [1.97, 1.90, 1.82, 1.68], atol=0.01)
+
+
+@pytest.mark.parametrize(("make", "within"), [(ancestral, 0.01), (euler, 0.005), (two_step, 1e-5), (heun, 1e-4)])
+def test_many_steps_bring_back_the_law_of_the_data(make, within):
+    assert covariance_after(make(SCHEDULE, spaced(SCHEDULE, 550, 1000, "log-snr"))) == pytest.approx(V, rel=within)
+
+
+def test_no_level_is_raised_beyond_the_first_or_outside_its_bounds():
+    times = spaced(SCHEDULE, 550, 50, "arcsine")
+    solver = annealed(SCHEDULE, times, 1.4, (0.03, 0.5))
+    s = np.exp(0.5 * SCHEDULE.gamma_at(times))
+    lifted = np.exp(0.5 * SCHEDULE.gamma_at(solver.time))
+    inside = (s >= 0.03) & (s <= 0.5)
+    np.testing.assert_allclose(lifted[~inside], s[~inside], rtol=1e-9)
+    np.testing.assert_allclose(lifted[inside], np.minimum(1.4 * s[inside], s[0]), rtol=1e-3)
+    assert 10 < inside.sum() < 50
+    assert solver.sigma[0] > 0 or not inside[1]
+    everywhere = annealed(SCHEDULE, times, 1.4, (0.0, 9.0))
+    assert everywhere.time.max() <= 550 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("method", "n", "evaluations"),
+    [("ddim", 1, 1), ("dpm++", 1, 1), ("dpm++", 2, 2), ("heun", 1, 1), ("heun", 5, 9), ("annealed", 3, 3)],
+)
+def test_evaluations(method, n, evaluations):
+    solver = ONE_STEP[method](SCHEDULE, spaced(SCHEDULE, 550, n, "power"))
+    assert len(solver) == len(solver.keep) == len(solver.add) == evaluations
+    assert np.isfinite(deterministic(solver, 1.0))
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_times_go_down_from_the_first_to_the_last(spacing):
+    times = spaced(SCHEDULE, 550, 50, spacing)
+    assert (times[0], times[-1]) == (550.0, 0.0)
+    assert np.all(np.diff(times) < 0)
+
+
+def test_the_arcsine_rule():
+    """Twenty-five of fifty levels lie in the middle third of ln s, where even ones would have seventeen."""
+    level = SCHEDULE.gamma_at(spaced(SCHEDULE, 550, 51, "arcsine", bend=2.5)) / 2
+    share = (level - level[-1]) / (level[0] - level[-1])
+    assert ((share > 1 / 3) & (share < 2 / 3)).sum() >= 25
+    np.testing.assert_allclose(share + share[::-1], 1.0, atol=1e-6)
+    even = SCHEDULE.gamma_at(spaced(SCHEDULE, 550, 51, "arcsine", bend=0.0))
+    np.testing.assert_allclose(np.diff(even), np.diff(even).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [(0, "power", 2.0), (5, "cubic", 2.0), (5, "arcsine", 2.8), (5, "arcsine", -1.0)])
+def test_spacings_that_cannot_be(arguments):
+    n, spacing, bend = arguments
+    with pytest.raises(InvalidInput):
+        spaced(SCHEDULE, 550, n, spacing, bend=bend)
