@@ -67,7 +67,7 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", metavar="gaga-qm9|edm|small|tiny", help="A whole recipe.  [default: small]"),
+        typer.Option("--preset", metavar="gaga-qm9|edm|large|small|tiny", help="A whole recipe.  [default: small]"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE.toml", help="Hyperparameters, changed by options.")
@@ -102,6 +102,8 @@ def train(
     epochs: hyper.Epochs = None,
     steps: hyper.Steps = None,
     learning_rate: hyper.LearningRate = None,
+    optimizer: hyper.OptimizerChoice = None,
+    matrix_rate: hyper.MatrixRate = None,
     lr_schedule: hyper.LrSchedule = None,
     warmup_steps: hyper.Warmup = None,
     weight_decay: hyper.WeightDecay = None,

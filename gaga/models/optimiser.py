@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gaga.base.errors import InvalidInput
 from gaga.models.clipping import AdaptiveClipping
+from gaga.models.muon import Muon
 from gaga.models.random import exact_device
 from gaga.models.recipes import Recipe
 
@@ -35,8 +36,12 @@ class Optimiser:
         self._no_limit = torch.tensor(float("inf"), dtype=torch.float64, device=self._exact)
         self._adaptive = recipe.clipping == "adaptive"
         self.clipping = AdaptiveClipping(self._exact)
+        matrices = _inner_matrices(network) if recipe.optimizer == "muon" else []
+        self._muon = Muon(matrices) if matrices else None
+        self._matrix_rate = recipe.matrix_rate
+        others = [p for p in self.parameters if not any(p is matrix for matrix in matrices)]
         self._adamw = torch.optim.AdamW(
-            self.parameters, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=recipe.amsgrad, foreach=False,
+            others, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=recipe.amsgrad, foreach=False,
             fused=self._on_device, capturable=device.type == "cuda",
         )  # fmt: skip
         self._make_moments()
@@ -71,6 +76,8 @@ class Optimiser:
             self._adamw.step()
         elif bool(taken):
             self._adamw.step()
+        if self._muon is not None:
+            self._muon.step((self._rate * self._matrix_rate).to(gradient), taken.to(gradient.device))
 
     @torch.no_grad()
     def _average(self, taken: Bool[Tensor, ""]) -> None:
@@ -86,12 +93,13 @@ class Optimiser:
         self._descend(zeros, torch.zeros((), dtype=torch.bool, device=self._exact))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on: network.*, ema.*, optimizer.<index>.<moment>, clipping.*."""
+        """Everything that the next step depends on: network.*, ema.*, optimizer.<i>.<moment>, muon.*, clipping.*."""
         moments = self._adamw.state_dict()["state"]
         return {
             **{f"network.{name}": p.detach() for name, p in zip(self._names, self.parameters, strict=True)},
             **{f"ema.{name}": value for name, value in self.ema.items()},
             **{f"optimizer.{i}.{name}": value for i, values in moments.items() for name, value in values.items()},
+            **{f"muon.{name}": value for name, value in (self._muon.tensors() if self._muon else {}).items()},
             "clipping.norms": self.clipping.norms,
             "clipping.count": self.clipping.count,
         }
@@ -107,3 +115,9 @@ class Optimiser:
             raise InvalidInput("the training state holds other tensors than this network and its optimiser have")
         for name, value in mine.items():
             value.copy_(tensors[name])
+
+
+def _inner_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """The matrices inside blocks; not embeddings, nor those that end in a single number."""
+    named = network.named_parameters()
+    return [p for name, p in named if name.startswith("blocks.") and p.ndim == 2 and min(p.shape) > 1]

@@ -13,6 +13,7 @@ from gaga.models.kernels import Precision
 from gaga.models.precondition import Prediction
 
 LearningRateSchedule = Literal["constant", "cosine"]
+OptimizerName = Literal["adamw", "muon"]
 Clipping = Literal["adaptive", "none"]
 NoiseLevels = Literal["uniform", "lognormal"]
 
@@ -31,6 +32,8 @@ class Recipe:
         max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
         batch_size: molecules in a step. epochs: passes over the training set; steps: where given, ends there instead.
         learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
+        optimizer: AdamW for everything, or Muon for the matrices inside blocks (gaga.models.muon), at matrix_rate times
+            the learning rate.
         weight_decay, amsgrad: of AdamW. clipping: EDM's adaptive clipping of the gradient norm.
         ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
         ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
@@ -60,6 +63,8 @@ class Recipe:
     epochs: int = 1650
     steps: int | None = None
     learning_rate: float = 1e-4
+    optimizer: OptimizerName = "adamw"
+    matrix_rate: float = 3.0
     lr_schedule: LearningRateSchedule = "constant"
     warmup_steps: int = 0
     weight_decay: float = 1e-12
@@ -95,6 +100,8 @@ class Recipe:
             raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
         if self.ema_width is not None and not 0 < self.ema_width < 0.288:
             raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
+        if self.matrix_rate <= 0:
+            raise InvalidInput("matrix_rate must be positive", received=self.matrix_rate)
         if self.noise_spread <= 0:
             raise InvalidInput("noise_spread must be positive", received=self.noise_spread)
         for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
@@ -164,6 +171,7 @@ _CHOICES = {
     "precision": Precision,
     "prediction": Prediction,
     "noise_levels": NoiseLevels,
+    "optimizer": OptimizerName,
 }
 
 
@@ -179,12 +187,15 @@ GAGA_QM9 = Recipe()
 # EDM's own run on QM9 (Hoogeboom et al. 2022, appendix E): all steps, charges in, types not centred.
 EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000, batch_size=64, epochs=3000,
               padded_denominator=True)  # fmt: skip
-SMALL = replace(GAGA_QM9, hidden=128, n_layers=6, batch_size=64, epochs=40, learning_rate=8e-4, lr_schedule="cosine",
-                warmup_steps=300, ema_decay=0.999, ema_warmup=True, stratified_t=True, validate_every=1000,
-                sample_every=5000, stability_samples=100)  # fmt: skip
-TINY = replace(SMALL, hidden=32, n_layers=3, epochs=2, warmup_steps=50, validate_every=200, sample_every=0,
-               stability_samples=32)  # fmt: skip
-PRESETS: dict[str, Recipe] = {"gaga-qm9": GAGA_QM9, "edm": EDM, "small": SMALL, "tiny": TINY}
+# What learns fastest of what was tried (docs/QUALITY.md), on EDM's network and at a size for processors.
+LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=256, epochs=400, optimizer="muon",
+                learning_rate=1e-3, matrix_rate=8.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
+                ema_width=0.1, stratified_t=True, stability_samples=200)  # fmt: skip
+SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, warmup_steps=200, sample_every=10000,
+                stability_samples=100)  # fmt: skip
+TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
+               sample_every=0, stability_samples=32)  # fmt: skip
+PRESETS: dict[str, Recipe] = {"gaga-qm9": GAGA_QM9, "edm": EDM, "large": LARGE, "small": SMALL, "tiny": TINY}
 
 
 def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
