@@ -22,6 +22,7 @@ the sum is still a lower bound.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class TruncationConfig:
     """
 
     timesteps: tuple[int, ...] = ()
-    references: tuple[ReferenceKind, ...] = REFERENCE_KINDS
+    references: tuple[str, ...] = REFERENCE_KINDS
     n_resamples: int = 1000
     level: float = 0.95
 
@@ -338,6 +339,7 @@ def _divergences(
     model: Model, config: TruncationConfig, n_atoms: Int64[np.ndarray, " M"], snr: Float64[np.ndarray, " K"]
 ) -> Float64[np.ndarray, "M K R"]:
     """KL(matched_t || g_t) of each molecule at each signal-to-noise ratio."""
-    gaussians = [ReferenceGaussian(kind, model.known_moments()) for kind in config.references]
+    moments = model.known_moments()
+    gaussians = [ReferenceGaussian(cast(ReferenceKind, kind), moments) for kind in config.references]
     rows = [[divergence(g, n_atoms, float(s / (1 + s))) for g in gaussians] for s in snr]
     return np.moveaxis(np.array(rows), 2, 0)
