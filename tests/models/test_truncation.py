@@ -291,3 +291,12 @@ def test_no_molecules_and_numbers_that_are_not_finite(toy_model):
     broken = replace(toy_model, network=lambda z, t, layout: z * float("nan"))
     with pytest.raises(InvalidInput, match="not finite"):
         price(broken, toy_molecules(5))
+
+
+def test_the_last_step_alone_needs_no_network(toy_model):
+    """Of a model that was trained on few steps: nothing is known of q there, the Gaussians are."""
+    silent = replace(toy_model, max_t=60, network=lambda z, t, layout: pytest.fail("evaluated"))
+    found = price(silent, toy_molecules(5))
+    assert found.timesteps.tolist() == [60]
+    np.testing.assert_array_equal(found.nats, found.gaussian)
+    assert found.nats[0, found.references.index("published")] > 0
