@@ -36,6 +36,7 @@ _MAKERS = {
     "tstar": "gaga tstar identity_to_gaussian_qm9",
     "train": "gaga train",
     "sample": "gaga sample --out mols.sdf",
+    "truncation": "gaga truncation --dataset qm9",
     "evaluation": "gaga evaluate mols.sdf",
     "benchmark": "gaga benchmark --quick",
 }

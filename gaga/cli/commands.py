@@ -60,6 +60,11 @@ COMMANDS: dict[str, Entry] = {
         panel=MODEL,
         ranks=True,
     ),
+    "truncation": Entry(
+        module="gaga.cli.truncation",
+        help="What starting at T* costs, in nats per molecule, from a trained model's own errors.",
+        panel=MODEL,
+    ),
     "evaluate": Entry(
         module="gaga.cli.evaluate",
         help="Stability, validity, uniqueness, novelty and geometry of molecules, beside real data's.",

@@ -106,7 +106,7 @@ def tstar(
     """
     options.use_threads(threads)
     if plot is not None:
-        _check_plot(plot, overwrite=overwrite)
+        check_plot(plot, overwrite=overwrite)
     output = Output(json=json)
     results = open_store(store)
     request = gaussianity.Request(seed=seed, threads=threads, device=device, cache=cache)
@@ -222,7 +222,7 @@ def _default_name(entry: "Entry", config: "TstarConfig") -> str:
     return plain if config == TstarConfig() else f"{plain}_{hashlib.sha256(repr(config).encode()).hexdigest()[:6]}"
 
 
-def _check_plot(path: Path, *, overwrite: bool) -> None:
+def check_plot(path: Path, *, overwrite: bool) -> None:
     """Refuse before the work a plot that could not be written after it."""
     from gaga.base.errors import InvalidInput, NotFound
     from gaga.base.files import refuse_to_overwrite

@@ -66,7 +66,7 @@ class Objective:
         x = values[batch.rows]
         keys = batch.layout.per_atom(batch.keys)
         where = exact_device(x.device)
-        eps = normals(_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
+        eps = normals(stream_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
         return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout) * batch.weights
 
     def validation_loss(
@@ -129,6 +129,6 @@ class Objective:
         return (share / len(n_atoms)).astype(np.float32)
 
 
-def _key(seed: int, stream: int) -> int:
+def stream_key(seed: int, stream: int) -> int:
     """A key of 64 bits: what is drawn for training, for validation and for sampling under one seed stays apart."""
     return int(np.random.SeedSequence((seed, stream)).generate_state(1, np.uint64)[0])

@@ -1,6 +1,6 @@
-"""The figure behind T*: the curves with their intervals, the null band, the thresholds and the step."""
+"""The figure behind T*, curves with intervals, null band, thresholds and step; and that of the price of truncation."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from gaga.stats.tstar import TstarResult
 _COLOURS = {"positions": "#0072B2", "types": "#D55E00", "charges": "#009E73"}
 _NULL = "#8c8c8c"
 _STYLES = {"features": "-", "atoms": ":"}
+_REFERENCES = {
+    "published": "#D55E00",
+    "scalar": "#E69F00",
+    "block": "#0072B2",
+    "size": "#56B4E9",
+    "matched": "black",
+    "prior": "#8c8c8c",
+}
 
 
 def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) -> None:
@@ -44,6 +52,33 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
     dependence.set_xlabel("noise step t")
     dependence.set_xlim(0, result.T)
     figure.suptitle(_title(result), fontsize=11)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=160, format=image_format)
+
+
+def plot_nats(t: Float64[np.ndarray, " P"], nats: Mapping[str, Float64[np.ndarray, " P"]], path: Path) -> None:
+    """Write the KL divergence of q(z_t) from each reference Gaussian over the steps to an image, on a logarithmic axis.
+
+    Values that are not positive are left out.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `plot_tstar`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    image_format = _format_of(path, FigureCanvasAgg(figure).get_supported_filetypes())
+    axes = figure.subplots()
+    for name, values in nats.items():
+        positive = values > 0
+        axes.plot(t[positive], values[positive], color=_REFERENCES.get(name), marker="o", markersize=3, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("first noise step $T^*$")
+    axes.set_ylabel("KL divergence, nats per molecule\n(lower bound)")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
     with atomic_write(path) as partial:
         figure.savefig(partial, dpi=160, format=image_format)
 

@@ -127,6 +127,13 @@ def test_keys_of_sample(gaga, pytestconfig):
     check("gaga sample", gaga("sample", *words, "--json").json)
 
 
+def test_keys_of_truncation(gaga, xyz, pytestconfig):
+    folder = pytestconfig.rootpath / "tests" / "golden" / "gaga_tiny"
+    assert gaga("import-edm", folder, "--dataset", xyz, "--out", "m.safetensors").code == 0
+    words = ("--checkpoint", "m.safetensors", "--dataset", xyz, "--max-molecules", 2, "--device", "cpu")
+    check("gaga truncation", gaga("truncation", *words, "--json").json)
+
+
 def test_keys_of_evaluate_without_a_reference(gaga, xyz):
     payload = gaga("evaluate", xyz, "--threads", "1", "--reference", "none", "--json").json
     assert payload["real_data"] is None

@@ -5,7 +5,7 @@ from matplotlib.image import imread
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.noise import make_schedule
 from gaga.stats.gaussianity import GaussianityConfig, gaussianity
-from gaga.stats.plots import plot_tstar
+from gaga.stats.plots import plot_nats, plot_tstar
 from gaga.stats.tstar import TstarConfig, tstar
 
 
@@ -41,3 +41,16 @@ def test_a_format_that_cannot_be_drawn(result, tmp_path):
 def test_a_folder_that_is_not_there(result, tmp_path):
     with pytest.raises(NotFound):
         plot_tstar(tstar(result, TstarConfig()), result, tmp_path / "missing" / "tstar.png")
+
+
+def test_nats_by_step_where_they_are_positive(tmp_path):
+    t = np.array([250.0, 400.0, 550.0])
+    path = tmp_path / "nats.png"
+    plot_nats(t, {"matched": np.array([8.0, 1.0, 0.0]), "published": np.array([60.0, 30.0, 10.0])}, path)
+    both = imread(path)
+    plot_nats(t, {"matched": np.array([8.0, 1.0, -2.0]), "published": np.array([60.0, 30.0, 10.0])}, path)
+    np.testing.assert_array_equal(imread(path), both)
+    plot_nats(t, {"matched": np.array([8.0, 1.0, 0.5]), "published": np.array([60.0, 30.0, 10.0])}, path)
+    assert np.any(imread(path) != both)
+    with pytest.raises(InvalidInput, match="cannot be drawn"):
+        plot_nats(t, {"matched": t}, tmp_path / "nats.sdf")

@@ -1,0 +1,216 @@
+"""`gaga truncation`: the price of starting at T* from a Gaussian, in nats per molecule, from a trained model.
+
+Example:
+    gaga truncation --dataset qm9
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gaga.cli import options
+from gaga.cli.allocator import keep_freed_memory
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.devices import torch_device
+from gaga.cli.render import Output, Table, counted, stored, stored_line
+from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
+from gaga.cli.sample import find_checkpoint, open_model
+from gaga.cli.selection import select
+from gaga.cli.tstar import check_plot
+
+if TYPE_CHECKING:
+    from gaga.base.molecules import PackedMolecules
+    from gaga.models.model import Model
+    from gaga.models.truncation import TruncationConfig, TruncationResult
+
+app = new_app()
+
+KIND, PREFIX = "truncation", "truncation_"
+
+
+@app.command(
+    cls=Command,
+    epilog=examples(
+        "gaga truncation --dataset qm9",
+        "gaga truncation --checkpoint model.safetensors --max-molecules 5000 --plot nats.png",
+        "gaga truncation --dataset qm9 --timesteps 50:550:50 --name truncation_fine",
+    ),
+)
+def truncation(
+    checkpoint: options.Checkpoint = None,
+    dataset: options.Dataset = "qm9",
+    split: options.Split = "valid",
+    max_molecules: Annotated[
+        int,
+        typer.Option(
+            "--max-molecules", metavar="N", min=2, show_default=True, help="At most so many of them, drawn by the seed."
+        ),
+    ] = 1000,
+    timesteps: Annotated[
+        str | None,
+        typer.Option(
+            "--timesteps",
+            metavar="STEPS",
+            help="Steps to start from.  [default: 250,350,450,550,650,800,1000 as far as the model goes]",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.png", help="Draw nats over steps for each Gaussian (.png, .pdf, .svg)."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", min=1, show_default=True, help="Molecules at a time.")
+    ] = 64,
+    overwrite: options.Overwrite = False,
+    kernel: options.Kernel = "auto",
+    precision: options.Precision = "float32",
+    device: options.Device = "auto",
+    store: options.StorePath = options.DEFAULT_STORE,
+    name: options.Name = None,
+    replace: options.Replace = False,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """How far noised molecules are from each reference Gaussian at T*: a KL divergence, bounded from below.
+
+    The gap between the best linear denoiser and the network, integrated over the steps that are cut off (I-MMSE), on
+    molecules that the network has not seen; no threshold is chosen. For each Gaussian the divergence of the matched one
+    from it is added. Without --checkpoint: the newest finished run, or the model that ships with gaga.
+    """
+    options.use_threads(threads)
+    keep_freed_memory()
+    if plot is not None:
+        check_plot(plot, overwrite=overwrite)
+    from gaga.models.truncation import TruncationResult, price
+
+    output, results = Output(json=json), open_store(store)
+    source = find_checkpoint(results, checkpoint)
+    model, source = open_model(
+        source, device=torch_device(device), kernel=kernel, precision=precision,
+        dataset=dataset, cache=cache, output=output,
+    )  # fmt: skip
+    config = _config(model, timesteps)
+    chosen = select(dataset, output, split=split, fraction=1.0, seed=seed, cache=cache)
+    key = Key(
+        kind=KIND,
+        name=name or f"{PREFIX}{slug(chosen.dataset.name)}",
+        config={
+            "dataset": chosen.dataset.name, "split": chosen.config["split"], "max_molecules": max_molecules,
+            **asdict(config), "kernel": getattr(model.network, "kernel", "none"), "precision": precision,
+        },
+        inputs={**source.inputs(), **chosen.inputs},
+        seed=seed,
+    )  # fmt: skip
+    output.note(f"Measuring {source.path}: {source.why}.")
+    if chosen.config["split"] in ("train", "all"):
+        output.note("What the network was trained on is no lower bound: it may know these molecules by heart.")
+    with output.progress("denoising") as progress:
+
+        def work() -> TruncationResult:
+            molecules, keys = _some(chosen.dataset.molecules, max_molecules, seed)
+            return price(model, molecules, config, keys=keys, seed=seed, batch_size=batch_size, progress=progress)
+
+        outcome = compute_once(results, key, TruncationResult, work, replace=replace)
+    if plot is not None:
+        _draw(outcome.result, plot, output)
+    output.show(
+        {
+            "stored": stored(outcome.entry, store, found=outcome.found),
+            "checkpoint": source.path,
+            **_payload(outcome.result),
+            "plot": plot,
+        },
+        *_tables(outcome),
+        stored_line(outcome.entry, store, found=outcome.found),
+    )
+
+
+def _config(model: "Model", timesteps: str | None) -> "TruncationConfig":
+    """The steps typed, or those of the library as far as the model goes."""
+    from gaga.models.truncation import TruncationConfig
+
+    typed = () if timesteps is None else options.parse_steps(timesteps, last=model.schedule.T)
+    config = TruncationConfig(timesteps=typed)
+    return TruncationConfig(timesteps=tuple(config.steps_of(model).tolist()))
+
+
+def _some(molecules: "PackedMolecules", most: int, seed: int) -> "tuple[PackedMolecules, Any]":
+    """At most so many molecules, drawn by the seed, with their numbers; more contain fewer."""
+    import numpy as np
+
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(molecules))[:most])
+    return molecules.take(drawn), drawn
+
+
+def _draw(result: "TruncationResult", path: Path, output: Output) -> None:
+    from gaga.stats.plots import plot_nats
+
+    plot_nats(result.curve_t, dict(zip(result.references, result.curve.T, strict=True)), path)
+    output.note(f"Drew {path}.")
+
+
+def _payload(result: "TruncationResult") -> dict[str, Any]:
+    nodes = {
+        "t": result.node_t,
+        "snr": result.node_snr,
+        "linear": result.linear,
+        "exact_linear": result.exact_linear,
+        "network": result.network,
+        "share": result.share,
+    }
+    return {
+        "molecules": len(result.n_atoms),
+        "T": result.T,
+        "max_t": result.max_t,
+        "level": result.level,
+        "steps": [
+            {"t": t, "alone": result.alone[s], "references": dict(_references(result, s))}
+            for s, t in enumerate(result.timesteps)
+        ],
+        "unknown_at_most": result.unknown,
+        "quadrature_error": result.quadrature,
+        "nodes": [dict(zip(nodes, row, strict=True)) for row in zip(*nodes.values(), strict=True)],
+    }
+
+
+def _references(result: "TruncationResult", s: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is known of each reference Gaussian at one step."""
+    for r, name in enumerate(result.references):
+        yield name, {kind: getattr(result, kind)[s, r] for kind in ("nats", "low", "high", "gaussian")}
+
+
+def _tables(outcome: "Outcome[TruncationResult]") -> Iterator[Table | str]:
+    result = outcome.result
+    matched = result.references.index("matched")
+    others = [r for r in range(len(result.references)) if r != matched]
+    yield Table(
+        title=f"KL(q(z_T*) || Gaussian), nats per molecule, at least; {counted(len(result.n_atoms), 'molecule')}",
+        columns=("T*", "matched", f"{100 * result.level:.0f} % interval", *(result.references[r] for r in others)),
+        rows=[
+            (
+                t,
+                result.nats[s, matched],
+                f"{result.low[s, matched]:.4g} – {result.high[s, matched]:.4g}",
+                *(result.nats[s, r] for r in others),
+            )
+            for s, t in enumerate(result.timesteps)
+        ],
+    )
+    yield _unknown(result)
+    yield f"All are lower bounds, which a better network raises; the quadrature errs by {result.quadrature:.1g} nats."
+
+
+def _unknown(result: "TruncationResult") -> str:
+    """What the numbers leave out, in a sentence."""
+    if result.max_t == result.T:
+        return f"Left out: the noise beyond step {result.T}, at most {result.unknown:.2g} nats."
+    return (
+        f"Left out: the steps beyond {result.max_t}, on which the model was not trained. That adds the same to each "
+        f"number, KL(q(z_{result.max_t}) || matched),\nwhich is not known (0 to {result.unknown:.3g} nats); "
+        "differences between steps do not depend on it."
+    )
