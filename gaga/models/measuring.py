@@ -99,8 +99,9 @@ def sampled_stability(
     They are drawn in fifty evaluations of the network (`annealed`). Each process draws every size-th molecule on its
     device, and all get the same fractions.
     """
-    drawn = sample_stream(model, range(n_molecules)[ranks.rank :: ranks.size], SampleConfig(method="annealed"), seed=seed)
+    mine = range(n_molecules)[ranks.rank :: ranks.size]
+    drawn = sample_stream(model, mine, SampleConfig(method="annealed"), seed=seed)
     counts = [(*edm_stability(m.atomic_numbers, m.positions), len(m.atomic_numbers)) for m in drawn]
-    mine = np.array(counts, dtype=np.int64).reshape(-1, 3).sum(axis=0)
-    atoms, molecules, of_atoms = ranks.sum(torch.from_numpy(mine).to(device)).tolist()
+    total = np.array(counts, dtype=np.int64).reshape(-1, 3).sum(axis=0)
+    atoms, molecules, of_atoms = ranks.sum(torch.from_numpy(total).to(device)).tolist()
     return atoms / of_atoms, molecules / n_molecules
