@@ -41,7 +41,14 @@ def measure(n: int, judged: bool) -> str:
         job = Job(out=out, n=n, seed=0, repeats=1, keep="all", trajectory=0)
         source = Source(path=Path("zero"), why="", digest="0")
         began = time.perf_counter()
-        run(job, SampleConfig(stride=model.max_t), model, source, Store(store, shipped=False), Output(silent=True))
+        run(
+            job,
+            SampleConfig(method="ddpm", stride=model.max_t),
+            model,
+            source,
+            Store(store, shipped=False),
+            Output(silent=True),
+        )
         seconds = time.perf_counter() - began
         sizes = f"{out.stat().st_size / 1e6:.0f} MB of SDF, {store.stat().st_size / 1e6:.0f} MB of store"
     return f"{n:>9,} molecules  {peak_mb():6.0f} MB  {seconds:6.0f} s  {sizes}"

@@ -34,7 +34,7 @@ KEEP = ("all", "valid", "stable")
     cls=Command,
     epilog=examples(
         "gaga sample --n 100 --out mols.sdf",
-        "gaga sample --n 100 --out mols.xyz --method annealed --steps 50",
+        "gaga sample --n 100 --out mols.xyz --method ddpm",
         "gaga sample --n 10000 --out mols.sdf.gz --repeats 3 --keep valid",
         "gaga sample --n 10000 --out mols.sdf --resume",
     ),
@@ -55,7 +55,7 @@ def sample(
             show_default=True,
             help="ddpm and ddim visit every step, with noise and without; heun, dpm++ and annealed (with noise) few.",
         ),
-    ] = "ddpm",
+    ] = "annealed",
     steps: Annotated[
         int | None,
         typer.Option(

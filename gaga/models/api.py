@@ -46,7 +46,7 @@ def load_model(
 
     Example:
         >>> from gaga import load_model, sample
-        >>> molecules = sample(load_model(), 2, seed=1, stride=50)
+        >>> molecules = sample(load_model(), 2, seed=1, steps=20)
         >>> len(molecules)
         2
     """
@@ -65,7 +65,7 @@ def sample(
     n: int,
     *,
     seed: int = 0,
-    method: str = "ddpm",
+    method: str = "annealed",
     start: str = "block",
     t_start: int | None = None,
     stride: int = 1,

@@ -49,7 +49,7 @@ class SampleConfig:
         frames: keep this many frames of each molecule's trajectory; 0 keeps none.
     """
 
-    method: str = "ddpm"
+    method: str = "annealed"
     start: str = "block"
     t_start: int | None = None
     stride: int = 1

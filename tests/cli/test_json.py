@@ -123,7 +123,7 @@ def test_keys_of_tstar(gaga, xyz):
 def test_keys_of_sample(gaga, pytestconfig):
     folder = pytestconfig.rootpath / "tests" / "golden" / "gaga_tiny"
     assert gaga("import-edm", folder, "--dataset", "qm9", "--out", "m.safetensors").code == 0
-    words = ("--checkpoint", "m.safetensors", "--n", 2, "--stride", 250, "--out", "m.xyz", "--device", "cpu")
+    words = ("--checkpoint", "m.safetensors", "--n", 2, "--steps", 3, "--out", "m.xyz", "--device", "cpu")
     check("gaga sample", gaga("sample", *words, "--json").json)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-FAST = ("--stride", "50", "--threads", "1")
+FAST = ("--method", "ddpm", "--stride", "50", "--threads", "1")
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
@@ -47,8 +47,8 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
 
 @pytest.mark.parametrize("batch", ["1", "4"])
 def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
-    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--stride", "10", "--batch-size", batch,
-               "--store", "s.h5"]  # fmt: skip
+    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--method", "ddpm", "--stride", "10",
+               "--batch-size", batch, "--store", "s.h5"]  # fmt: skip
 
     def run(*words):
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
@@ -140,7 +140,22 @@ def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
     assert ran.code == 1
     assert "gaga import-edm" in ran.err
     assert gaga("import-edm", folder, "--dataset", xyz, "--out", "m.safetensors").code == 0
-    assert gaga("sample", "--n", "1", "--checkpoint", "m.safetensors", "--out", "m.xyz", "--stride", "200").code == 0
+    assert (
+        gaga(
+            "sample",
+            "--n",
+            "1",
+            "--checkpoint",
+            "m.safetensors",
+            "--out",
+            "m.xyz",
+            "--method",
+            "ddpm",
+            "--stride",
+            "200",
+        ).code
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,22 @@ from gaga.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of Unix")
 # torchrun of Python 3.11 takes --n for one of its own options, wherever it stands.
-SAMPLE = ["gaga", "sample", "-n", "20", "--batch-size", "4", "--stride", "50", "--repeats", "2", "--store", "s.h5"]
+SAMPLE = [
+    "gaga",
+    "sample",
+    "-n",
+    "20",
+    "--batch-size",
+    "4",
+    "--method",
+    "ddpm",
+    "--stride",
+    "50",
+    "--repeats",
+    "2",
+    "--store",
+    "s.h5",
+]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -111,7 +126,12 @@ def test_a_refusal_is_told_once_and_changes_nothing(alone, tmp_path):
 
 
 def test_the_precision_is_stored(gaga, tmp_path):
-    assert gaga("sample", "--n", "2", "--out", "m.xyz", "--stride", "100", "--precision", "bfloat16").code == 0
+    assert (
+        gaga(
+            "sample", "--n", "2", "--out", "m.xyz", "--method", "ddpm", "--stride", "100", "--precision", "bfloat16"
+        ).code
+        == 0
+    )
     with h5py.File(tmp_path / "gaga.h5") as file:
         config = json.loads(file["sample/m"].attrs["config"])
     assert (config["kernel"], config["precision"]) == ("torch", "bfloat16")

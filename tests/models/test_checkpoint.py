@@ -38,11 +38,11 @@ def test_round_trip_samples_the_same_molecules_without_a_data_set(checkpoint, tm
     np.testing.assert_array_equal(again.schedule.gamma, checkpoint.schedule.gamma)
     for name in ("within", "between", "counts", "mean", "block"):
         np.testing.assert_array_equal(getattr(again.moments, name), getattr(checkpoint.moments, name))
-    config = SampleConfig(stride=110)
+    config = SampleConfig(method="ddpm", stride=110)
     drawn = (sample_stream(model, range(3), config) for model in (checkpoint.model(), load_model(path)))
     for a, b in zip(*drawn, strict=True):
         np.testing.assert_array_equal(a.positions, b.positions)
-    assert len(sample(tmp_path, 2, stride=275)) == 2
+    assert len(sample(tmp_path, 2, method="ddpm", stride=275)) == 2
 
 
 def test_what_a_network_predicts_is_kept_and_told_to_older_readers(checkpoint, tmp_path):

@@ -16,7 +16,7 @@ from gaga.models.samplers import _outcomes, sample_batches, sample_stream, secon
 from tests.models.conftest import VARIANCES, OptimalDenoiser
 from tests.models.test_sample_walk import network_model
 
-CONFIG = SampleConfig(stride=100, batch_size=4)
+CONFIG = SampleConfig(method="ddpm", stride=100, batch_size=4)
 SIZES = (3, 5, 9)
 
 
@@ -49,7 +49,7 @@ def positions(molecules):
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_later_ones_too(gaussian_model, caplog):
-    config = SampleConfig(stride=100, batch_size=8, sizes=SIZES)
+    config = SampleConfig(method="ddpm", stride=100, batch_size=8, sizes=SIZES)
     expected = positions(sample_stream(gaussian_model, range(40), config))
     small, told = Small(gaussian_model, 40), []
     with caplog.at_level(logging.WARNING):
@@ -87,7 +87,7 @@ def plan_of(model, n, config):
 @pytest.mark.parametrize("reuses", [False, True])
 def test_every_way_through_gives_the_same_molecules_in_the_order_of_the_batches(gaussian_model, threads, reuses):
     """Side by side, or one behind the other as on a device, with tensors that a batch takes over from another."""
-    config = SampleConfig(stride=100, batch_size=4, sizes=SIZES)
+    config = SampleConfig(method="ddpm", stride=100, batch_size=4, sizes=SIZES)
     expected = positions(sample_stream(gaussian_model, range(30), config))
     run = Run(gaussian_model, config, seed=0, counter=Counter(silent, 0))
     run._reuses = run._draws = reuses and threads < 2
@@ -112,7 +112,7 @@ def test_the_next_batch_is_on_its_way_before_one_is_handed_over(gaussian_model):
 
 
 def test_frames_are_kept_of_the_molecules_asked_for(toy_model):
-    config = SampleConfig(stride=100, batch_size=4, frames=3)
+    config = SampleConfig(method="ddpm", stride=100, batch_size=4, frames=3)
     batches = list(sample_batches(toy_model, range(40), config, framed=2))
     framed = [{bool(m.frames) for m in batch} for batch in batches]
     assert all(len(kinds) == 1 for kinds in framed)
@@ -129,7 +129,7 @@ def test_who_stops_taking_ends_the_threads(gaussian_model):
 
 
 def test_time_is_measured_on_a_batch_of_what_is_asked_for(toy_model):
-    assert 0 < seconds_per_molecule(toy_model, SampleConfig(stride=50), 10**6) < 10
+    assert 0 < seconds_per_molecule(toy_model, SampleConfig(method="ddpm", stride=50), 10**6) < 10
 
 
 @pytest.mark.gpu
@@ -137,7 +137,9 @@ def test_time_is_measured_on_a_batch_of_what_is_asked_for(toy_model):
 def test_on_a_device_molecules_do_not_depend_on_their_batch(gaussian_model, kernel):
     model = network_model(gaussian_model, torch.float32, kernel, "cuda")
     runs = [
-        positions(sample_stream(model, range(50), SampleConfig(stride=50, batch_size=size, sizes=(3, 9, 29))))
+        positions(
+            sample_stream(model, range(50), SampleConfig(method="ddpm", stride=50, batch_size=size, sizes=(3, 9, 29)))
+        )
         for size in (50, 7, None)
     ]
     for index, places in runs[0].items():
@@ -160,7 +162,7 @@ def test_a_device_out_of_memory_goes_on_with_smaller_batches(gaussian_model, cap
             torch.empty(len(z) * share, dtype=torch.uint8, device=z.device)
             return network(z, t, layout)
 
-    config = SampleConfig(stride=275, batch_size=64, sizes=(1,))
+    config = SampleConfig(method="ddpm", stride=275, batch_size=64, sizes=(1,))
     with caplog.at_level(logging.WARNING):
         molecules = list(sample_stream(like(gaussian_model, Greedy()), range(64), config))
     assert len(molecules) == 64

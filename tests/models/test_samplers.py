@@ -40,9 +40,9 @@ def test_output_distribution_on_gaussian_data(gaussian_model, how):
 
 
 def test_the_same_molecule_whatever_the_batch(toy_model):
-    config = SampleConfig(stride=50)
+    config = SampleConfig(method="ddpm", stride=50)
     together = list(sample_stream(toy_model, range(12), config, seed=2))
-    apart = list(sample_stream(toy_model, range(12), SampleConfig(stride=50, batch_size=5), seed=2))
+    apart = list(sample_stream(toy_model, range(12), SampleConfig(method="ddpm", stride=50, batch_size=5), seed=2))
     single = [m for i in (11, 3) for m in sample_stream(toy_model, [i], config, seed=2)]
     assert [m.index for m in together] == list(range(12)) == [m.index for m in apart]
     for a, b in [*zip(together, apart, strict=True), (together[11], single[0]), (together[3], single[1])]:
@@ -60,7 +60,7 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
     from scipy.spatial.transform import Rotation
 
     matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
-    plain = list(sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1))
+    plain = list(sample_stream(toy_model, range(4), SampleConfig(method="ddpm", stride=55), seed=1))
     original = sample_walk.normals
 
     def rotated(seed, molecules, sizes, columns, stream):
@@ -68,7 +68,9 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
         return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
 
     monkeypatch.setattr(sample_walk, "normals", rotated)
-    for a, b in zip(plain, sample_stream(toy_model, range(4), SampleConfig(stride=55), seed=1), strict=True):
+    for a, b in zip(
+        plain, sample_stream(toy_model, range(4), SampleConfig(method="ddpm", stride=55), seed=1), strict=True
+    ):
         np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
 
 
@@ -97,7 +99,7 @@ def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
 
 
 def test_trajectory_ends_in_the_molecule(toy_model):
-    (molecule,) = sample_stream(toy_model, [4], SampleConfig(stride=100, frames=4))
+    (molecule,) = sample_stream(toy_model, [4], SampleConfig(method="ddpm", stride=100, frames=4))
     assert len(molecule.frames) == 5
     np.testing.assert_array_equal(molecule.frames[-1][1], molecule.positions)
 
@@ -105,7 +107,7 @@ def test_trajectory_ends_in_the_molecule(toy_model):
 def test_numbers_that_are_not_finite_are_marked(gaussian_model):
     broken = type(gaussian_model)(lambda z, t, layout: z * float("nan"), gaussian_model.schedule, gaussian_model.space,
                                   max_t=550, moments=gaussian_model.moments)  # fmt: skip
-    (molecule,) = sample_stream(broken, [0], SampleConfig(stride=550))
+    (molecule,) = sample_stream(broken, [0], SampleConfig(method="ddpm", stride=550))
     assert not molecule.finite
     assert np.all(molecule.positions == 0)
 
@@ -143,6 +145,6 @@ def test_a_start_beyond_training_is_refused(toy_model):
 
 
 def test_float64_network_gives_its_type(toy_model):
-    (a,) = sample_stream(toy_model, [0], SampleConfig(stride=100))
+    (a,) = sample_stream(toy_model, [0], SampleConfig(method="ddpm", stride=100))
     assert a.positions.dtype == np.float32
     assert next(iter(toy_model.network.parameters())).dtype == torch.float64
