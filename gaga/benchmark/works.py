@@ -76,7 +76,7 @@ def sampling_run(model: Model, n_molecules: int, n_steps: int, *, batch_size: in
     """Molecules from the sampler, as `gaga.sample` draws them, in so many steps and one last evaluation."""
 
     def run() -> None:
-        sample(model, n_molecules, seed=seed, t_start=n_steps, batch_size=batch_size)
+        sample(model, n_molecules, seed=seed, method="ddpm", t_start=n_steps, batch_size=batch_size)
 
     return run
 
