@@ -62,13 +62,13 @@ if [ "$REHEARSE" = 1 ]; then
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
   DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
   SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
-  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch N=${N:-4} DRAWS=${DRAWS:---stride 100; --method annealed --steps 5}
+  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---stride 100; --method annealed --steps 5}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2
 else
   DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
   KERNELS="naive torch compile triton" FULL=(--full) SIZE=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
-  PROBE=${PROBE:-"256 512 1024 2048"} PROBE_KERNEL=triton N=${N:-10000}
+  PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
   DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --lr 4e-4 --lr-schedule cosine --warmup-steps 500 --ema-decay 0.999
     --ema-warmup --stratified-t --budget 18m}
@@ -178,7 +178,7 @@ part_probe() {
 }
 
 part_train-start() {
-  local going_on=() choice="--batch-size 512 --precision bfloat16"
+  local going_on=() choice=$CHOICE
   mkdir -p "$RUNS"
   if [ "$REHEARSE" = 1 ] && [ -z "${QM9:-}" ]; then
     QM9=$RUNS/molecules.h5

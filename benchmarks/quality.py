@@ -112,11 +112,11 @@ def work(cell: Cell) -> int:
     return cell.n * cell.evaluations
 
 
-def shifted(progress: Progress, before: int, mine: int, total: int, note: str) -> Progress:
+def shifted(progress: Progress, before: int, mine: int, total: int, title: str) -> Progress:
     """The progress of one cell as that of all of them; what a killed run had done counts as done."""
 
-    def report(done: int, of: int, _: str = "") -> None:
-        progress(before + mine - (of - done), total, note)
+    def report(done: int, of: int, note: str = "") -> None:
+        progress(before + mine - (of - done), total, f"{title} {note}".strip())
 
     return report
 

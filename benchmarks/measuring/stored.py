@@ -48,7 +48,9 @@ def _key(entry: Entry, seed: int) -> dict[str, Any]:
 def _config(asked: Mapping[str, Any]) -> SampleConfig:
     """As it was asked for; JSON has lists where it had tuples."""
     names = {f.name for f in fields(SampleConfig)}
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items() if name in names}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in asked.items() if name in names
+    }
     return SampleConfig(**values)
 
 
@@ -68,7 +70,9 @@ def _row(
         "sample": entry.name, "method": config.method, "T*": key["config"]["t_start"], "start": config.start,
         "evaluations": evaluations,
     }  # fmt: skip
-    return row_of(
+    row = row_of(
         key, molecules, protocols, study=STUDY, labels=labels, dataset=dataset, evaluations=evaluations,
         checkpoint=entry.name, seconds_per_molecule=None, device="another machine", kernel=entry.config["kernel"],
     )  # fmt: skip
+    # What drew them is the entry's; torch's version there is not told.
+    return row | {"versions": {"gaga": entry.gaga_version, "rdkit": row["versions"]["rdkit"]}}

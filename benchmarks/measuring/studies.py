@@ -156,7 +156,8 @@ def parse_spacings(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     Raises:
         InvalidInput: a method is unknown.
     """
-    general, single = None, {}
+    general: str | None = None
+    single: dict[str, str] = {}
     for word in words:
         method, equals, name = word.rpartition("=")
         if not equals:
