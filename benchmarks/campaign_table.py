@@ -127,13 +127,17 @@ TARGETS = (
 
 def read(folders: Sequence[Path]) -> list[Found]:
     """Every benchmark of these folders, in the order of the runs."""
+    return [found for folder in folders for found in read_objects(folder / "figures.json")]
+
+
+def read_objects(path: Path) -> list[Found]:
+    """The JSON objects of a file, one behind the other; none where there is no file."""
     decoder, found = json.JSONDecoder(), []
-    for path in (folder / "figures.json" for folder in folders):
-        text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-        while text:
-            value, end = decoder.raw_decode(text)
-            found.append(value)
-            text = text[end:].strip()
+    text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    while text:
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:].strip()
     return found
 
 

@@ -1,20 +1,34 @@
 #!/usr/bin/env bash
 # Everything that is to be found out on a borrowed GPU, in the order of its worth, with a short table at the end.
 #
-#   benchmarks/gpu_campaign.sh                        all parts until the time is up: tests parity forward sampling train geom
+#   benchmarks/gpu_campaign.sh                        kernels, until the time is up: tests parity forward sampling train geom
 #   benchmarks/gpu_campaign.sh train geom             these parts
-#   benchmarks/gpu_campaign.sh train-start            a training run in the background; then, in further calls,
-#   benchmarks/gpu_campaign.sh train-collect          wait for it, and bring its weights
-#   benchmarks/gpu_campaign.sh --rehearse [parts]     the same on the CPU with tiny networks, fused kernels interpreted
+#   benchmarks/gpu_campaign.sh --rehearse [parts]     the same on the CPU with tiny networks, fused kernels interpreted;
+#                                                     without parts, all of them
+#
+# Weights, in half an hour of calls to one machine that stays; each call may end in files of its own in OUT:
+#
+#   benchmarks/gpu_campaign.sh tests probe train-start   is all well; the batch and precision that this device likes; then
+#                                                        training in the background
+#   benchmarks/gpu_campaign.sh train-collect             wait for it, and bring its weights every few minutes
+#   benchmarks/gpu_campaign.sh draw                      N molecules from them for each of DRAWS, into one store, drawn.h5
+#
+# and where RDKit is: cat model.safetensors.* >model.safetensors; python benchmarks/quality.py stored drawn.h5 --strict
 #
 # A part that fails or takes too long loses nothing of the others. Variables:
 #   OUT         folder of results (./campaign_out): campaign.log, figures.json, table.txt, and what training left
 #   BUDGET      seconds of one call (570); what no longer fits is left out, and said to be
 #   PYTHON      python3 with torch; gaga need not be installed
+#   DEVICE      cuda
 #   COMMIT      of this tree, where it comes without .git
 #   QM9         a prepared file for training: gaga data prepare qm9 --lean --out qm9_lean.h5
 #   RUNS        where training lives between calls (/tmp/gaga_campaign)
-#   TRAIN_OPTIONS, TRAIN_WAIT   options of gaga train; seconds that train-collect waits (520)
+#   PROBE       batch sizes that probe times
+#   INIT        a checkpoint to go on from, such as the last campaign's; its shape is that of the preset
+#   TRAIN_OPTIONS   options of gaga train, the length of its --warmup-steps among them; they win over what probe chose
+#   TRAIN_WAIT, COLLECT_EVERY   seconds that train-collect waits (520), and between the weights that it brings (180)
+#   SHARD       largest file of weights (15M)
+#   N, DRAWS    molecules that draw draws (10000), and ways to, options of gaga sample, separated by semicolons
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,11 +36,14 @@ REHEARSE=0 PARTS=()
 for word in "$@"; do
   case $word in
     --rehearse) REHEARSE=1 ;;
-    tests | parity | forward | sampling | train | geom | train-start | train-collect) PARTS+=("$word") ;;
+    tests | parity | forward | sampling | train | geom | probe | train-start | train-collect | draw) PARTS+=("$word") ;;
     *) echo "unknown part: $word; see the head of $0" >&2; exit 2 ;;
   esac
 done
-[ ${#PARTS[@]} -gt 0 ] || PARTS=(tests parity forward sampling train geom)
+if [ ${#PARTS[@]} -eq 0 ]; then
+  PARTS=(tests parity forward sampling train geom)
+  [ "$REHEARSE" = 0 ] || PARTS+=(probe train-start train-collect draw) BUDGET=${BUDGET:-2400}
+fi
 
 OUT=${OUT:-campaign_out} BUDGET=${BUDGET:-570} PYTHON=${PYTHON:-python3} RUNS=${RUNS:-/tmp/gaga_campaign}
 COMMIT=${COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
@@ -43,22 +60,26 @@ failed=()
 if [ "$REHEARSE" = 1 ]; then
   export TRITON_INTERPRET=1
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
-  DEVICE=cpu RUNS=$scratch/runs FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
+  DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
   SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
-  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --batch-size 8}
+  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---stride 100; --method annealed --steps 5}
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2
 else
-  DEVICE=cuda FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
+  DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
   KERNELS="naive torch compile triton" FULL=(--full) SIZE=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
-  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --precision bfloat16 --batch-size 512 --lr 4e-4 --lr-schedule cosine
-    --warmup-steps 500 --ema-decay 0.999 --ema-warmup --stratified-t --budget 18m}
+  PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
+  DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --lr 4e-4 --lr-schedule cosine --warmup-steps 500 --ema-decay 0.999
+    --ema-warmup --stratified-t --budget 18m}
 fi
 
 left() { echo $((BUDGET - SECONDS)); }
 
-# limited SECONDS COMMAND...: run it for so long at most, and not into the end of the call. Its own words go to stderr.
+# limited SECONDS COMMAND...: run it for so long at most (in a rehearsal, PATIENCE times that), and not into the end of the
+# call. Its own words go to stderr.
 limited() {
-  local most=$1 rest
+  local most=$(($1 * PATIENCE)) rest
   shift
   rest=$(($(left) - 10))
   if [ "$rest" -lt 10 ]; then
@@ -139,28 +160,85 @@ part_geom() {
   return $ok
 }
 
+# A batch size at a time, so that what no longer fits into the two minutes loses nothing of the others.
+part_probe() {
+  local until=$((SECONDS + 120)) rest
+  mkdir -p "$RUNS"
+  : >"$scratch/probe.json"
+  for n in $PROBE; do
+    rest=$((until - SECONDS))
+    [ "$rest" -ge 10 ] || break
+    figures "$rest" --case qm9-train --batch-size "$n" --kernel "$PROBE_KERNEL" --precision float32 \
+      --precision bfloat16 --rounds 3 "${SIZE[@]}" || continue
+    cat "$scratch/said" >>"$scratch/probe.json"
+  done
+  "$PYTHON" benchmarks/campaign_choice.py "$scratch/probe.json" >"$scratch/choice" || return 1
+  mv "$scratch/choice" "$RUNS/choice"
+  echo "   chosen: $(cat "$RUNS/choice")"
+}
+
 part_train-start() {
+  local going_on=() choice=$CHOICE
   mkdir -p "$RUNS"
   if [ "$REHEARSE" = 1 ] && [ -z "${QM9:-}" ]; then
     QM9=$RUNS/molecules.h5
-    limited 100 "${GAGA[@]}" data prepare examples/gdb17_xtb_1000.sdf.gz --out "$QM9" || return 1
+    [ -f "$QM9" ] || limited 100 "${GAGA[@]}" data prepare examples/gdb17_xtb_1000.sdf.gz --lean --out "$QM9" || return 1
   fi
   [ -f "${QM9:-}" ] || { echo "   QM9 names no prepared file"; return 1; }
+  [ -z "${INIT:-}" ] || [ -f "$INIT" ] || { echo "   INIT is no file: $INIT"; return 1; }
+  [ ! -f "$RUNS/pid" ] || ! kill -0 "$(cat "$RUNS/pid")" 2>/dev/null || { echo "   training goes on already"; return 1; }
+  [ ! -f "$RUNS/choice" ] || choice=$(cat "$RUNS/choice")
+  [ -z "${INIT:-}" ] || going_on+=(--init-from "$INIT")
+  [ ! -f "$RUNS/campaign/state.safetensors" ] || going_on+=(--resume)
   # shellcheck disable=SC2086
-  setsid nohup "${GAGA[@]}" train --dataset "$QM9" --max-t 550 --device "$DEVICE" --name campaign --runs "$RUNS" \
-    --store "$RUNS/gaga.h5" $TRAIN_OPTIONS >"$RUNS/train.log" 2>&1 </dev/null &
+  set -- "${GAGA[@]}" train --dataset "$QM9" --max-t 550 --device "$DEVICE" --name campaign --runs "$RUNS" \
+    --store "$RUNS/gaga.h5" --save-every-s 60 $choice $TRAIN_OPTIONS "${going_on[@]}"
+  setsid nohup "$@" >>"$RUNS/train.log" 2>&1 </dev/null &
   echo $! >"$RUNS/pid"
-  echo "   training as process $!, log in $RUNS/train.log"
+  echo "   training as process $!, log in $RUNS/train.log: $*"
+}
+
+# The weights as they are now, whole or not at all; files above 16 MiB do not come back.
+bring() {
+  [ -f "$RUNS/campaign/model.safetensors" ] || return 1
+  rm -rf "$scratch/shards" && mkdir "$scratch/shards"
+  cp "$RUNS/campaign/metrics.jsonl" "$scratch/shards/" 2>/dev/null
+  split -b "${SHARD:-15M}" -d "$RUNS/campaign/model.safetensors" "$scratch/shards/model.safetensors." || return 1
+  rm -f "$OUT"/model.safetensors.[0-9]*
+  mv "$scratch"/shards/* "$OUT/"
 }
 
 part_train-collect() {
   [ -f "$RUNS/pid" ] || { echo "   nothing was started in $RUNS"; return 1; }
-  local until=$((SECONDS + ${TRAIN_WAIT:-520}))
-  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null && [ $SECONDS -lt $until ] && [ "$(left)" -gt 15 ]; do sleep 1; done
+  local until=$((SECONDS + ${TRAIN_WAIT:-520})) brought=$SECONDS
+  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null && [ $SECONDS -lt $until ] && [ "$(left)" -gt 15 ]; do
+    if [ $((SECONDS - brought)) -ge "${COLLECT_EVERY:-180}" ]; then
+      bring
+      brought=$SECONDS
+    fi
+    sleep 1
+  done
   tail -n 25 "$RUNS/train.log"
-  cp "$RUNS/campaign/metrics.jsonl" "$OUT/" || return 1
-  # Files above 16 MiB do not come back: cat model.safetensors.* puts it together again.
-  split -b 15M -d "$RUNS/campaign/model.safetensors" "$OUT/model.safetensors."
+  bring
+}
+
+# From the weights as they are now, under their hash: drawing goes on in a further call where this one ends too early.
+part_draw() {
+  local model=$RUNS/campaign/model.safetensors digest store ways ok=0 number=0
+  [ -f "$model" ] || model=${INIT:-}
+  [ -f "$model" ] || { echo "   there are no weights in $RUNS, and INIT names none"; return 1; }
+  digest=$(sha256sum "$model" | head -c 8)
+  store=$RUNS/drawn_$digest.h5
+  [ -f "$RUNS/weights_$digest.safetensors" ] || cp "$model" "$RUNS/weights_$digest.safetensors" || return 1
+  IFS=';' read -ra ways <<<"$DRAWS"
+  for way in "${ways[@]}"; do
+    number=$((number + 1))
+    # shellcheck disable=SC2086
+    limited 560 "${GAGA[@]}" sample --checkpoint "$RUNS/weights_$digest.safetensors" --n "$N" --device "$DEVICE" \
+      --out "$RUNS/drawn_${digest}_$number.xyz" --name "drawn_$number" --store "$store" --resume $way || ok=1
+  done
+  [ ! -f "$store" ] || cp "$store" "$OUT/drawn.h5"
+  return $ok
 }
 
 echo "== campaign on $DEVICE, commit $COMMIT, $(date -u +%FT%TZ), parts: ${PARTS[*]}"

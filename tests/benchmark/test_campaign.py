@@ -1,12 +1,18 @@
 """The campaign's script is well-formed, and its table reads what `gaga benchmark --json` writes."""
 
+import importlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +23,12 @@ def campaign_table():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def campaign_choice():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    return importlib.import_module("campaign_choice")
 
 
 def a_row(**changes):
@@ -88,10 +100,57 @@ def test_tables_are_aligned_or_markdown(campaign_table):
     assert campaign_table.table(("x", "y"), rows, markdown=True).splitlines()[1] == "| --- | --- |"
 
 
+def test_the_smallest_batch_near_the_best_rate_is_chosen(campaign_choice):
+    rates = {(256, "float32"): 30e3, (256, "bfloat16"): 50e3, (512, "bfloat16"): 58e3, (1024, "bfloat16"): 60e3}
+    rows = [a_row(batch=batch, precision=name, molecules_per_second=rate) for (batch, name), rate in rates.items()]
+    assert campaign_choice.choice([benchmark_of(row) for row in rows]) == (512, "bfloat16")
+    assert campaign_choice.choice([benchmark_of(rows[0])]) == (256, "float32")
+    assert campaign_choice.choice([benchmark_of(a_row(seconds=None), a_row(case="geom-train"))]) is None
+
+
+def test_a_choice_becomes_options_and_none_is_a_failure(campaign_choice, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "probe.json"
+    monkeypatch.setattr(sys, "argv", ["campaign_choice.py", str(file)])
+    assert campaign_choice.main() == 1
+    file.write_text("\n".join(json.dumps(benchmark_of(a_row(batch=n))) for n in (1024, 2048)))
+    assert campaign_choice.main() == 0
+    assert capsys.readouterr().out == "--batch-size 1024 --precision bfloat16\n"
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_the_script_is_well_formed_and_refuses_parts_that_it_does_not_know():
-    script = str(ROOT / "benchmarks" / "gpu_campaign.sh")
-    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
-    done = subprocess.run(["bash", script, "everything"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", ["gpu_campaign.sh", "ablation.sh"])
+def test_a_script_is_well_formed_and_refuses_words_that_it_does_not_know(script):
+    path = str(ROOT / "benchmarks" / script)
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+    done = subprocess.run(["bash", path, "everything"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "unknown part: everything" in done.stderr
+    assert "unknown" in done.stderr
+    assert "everything" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_weights_are_brought_in_shards_and_whole_and_drawn_from(tmp_path):
+    """Of a run that has ended: its weights come in pieces that together are the file, molecules in one store."""
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    campaign = runs / "campaign"
+    campaign.mkdir(parents=True)
+    weights = SHIPPED_CHECKPOINT.read_bytes()
+    (campaign / "model.safetensors").write_bytes(weights)
+    (campaign / "metrics.jsonl").write_text("{}\n")
+    (runs / "train.log").write_text("done\n")
+    (runs / "pid").write_text("0999999999\n")
+    words = ["bash", str(ROOT / "benchmarks" / "gpu_campaign.sh"), "train-collect", "draw"]
+    environment = os.environ | {
+        "OUT": str(out), "RUNS": str(runs), "PYTHON": sys.executable, "N": "2", "SHARD": "1M", "DEVICE": "cpu",
+        "DRAWS": "--method annealed --steps 2; --stride 300",
+    }  # fmt: skip
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shards = sorted(out.glob("model.safetensors.*"))
+    assert len(shards) == 4
+    assert b"".join(path.read_bytes() for path in shards) == weights
+    assert [entry.name for entry in Store(out / "drawn.h5", shipped=False).entries("sample")] == ["drawn_1", "drawn_2"]
+    assert len(list(out.iterdir())) <= 8
+    campaign.joinpath("model.safetensors").write_bytes(weights[:1000])
+    subprocess.run([*words[:2], "train-collect"], env=environment, capture_output=True, text=True, check=False)
+    assert [path.name for path in out.glob("model.safetensors.*")] == ["model.safetensors.00"]
