@@ -189,9 +189,9 @@ EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000
               padded_denominator=True)  # fmt: skip
 # What learns fastest of what was tried (docs/QUALITY.md), on EDM's network and at a size for processors.
 LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=256, epochs=400, optimizer="muon",
-                learning_rate=1e-3, matrix_rate=8.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
+                learning_rate=1e-3, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
                 ema_width=0.1, stratified_t=True, stability_samples=200)  # fmt: skip
-SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, warmup_steps=200, sample_every=10000,
+SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, warmup_steps=400, sample_every=10000,
                 stability_samples=100)  # fmt: skip
 TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
                sample_every=0, stability_samples=32)  # fmt: skip
