@@ -88,7 +88,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             tensors[f"moments.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(checkpoint.moments, name)))
     header = json.dumps(_header(checkpoint), sort_keys=True)
     with atomic_write(path) as partial:
-        partial.write_bytes(save(tensors, metadata={"gaga": header, "sha256": _digest(header, tensors)}))
+        partial.write_bytes(save(tensors, metadata={"gaga": header, "sha256": tensor_digest(header, tensors)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -108,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InvalidInput(f"{path} is not a readable checkpoint: {error}") from error
     if "gaga" not in metadata:
         raise InvalidInput(f"{path} is a safetensors file, but not a gaga checkpoint")
-    if metadata.get("sha256") != _digest(metadata["gaga"], tensors):
+    if metadata.get("sha256") != tensor_digest(metadata["gaga"], tensors):
         raise InvalidInput(f"{path} is corrupt: its checksum does not match", remedy="fetch or train it again")
     return _from_parts(path, json.loads(metadata["gaga"]), tensors)
 
@@ -173,9 +173,10 @@ def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
     return Moments(**parts)
 
 
-def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+def tensor_digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Sha256 of a header and of tensors, their names and bytes, in the order of names."""
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name].cpu().numpy()).tobytes())
+        digest.update(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ by (seed, k), so that the state is the weights, their moments and a few numbers,
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -38,7 +39,7 @@ from gaga.models.stepping import REMEMBERED, Stepper
 from gaga.models.training_state import Counters, TrainingState, differences, write_skipped_step
 from gaga.noise import Moments, make_schedule
 
-MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
+MODEL_FILE, BEST_FILE, STATE_FILE = "model.safetensors", "best.safetensors", "state.safetensors"
 METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped_step.json"
 _MAX_BAD_STEPS = 10
 _AHEAD = 4  # batches that are prepared while a device works
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 class Trainer:
     """One training run in a folder: `model.safetensors`, `state.safetensors` and `metrics.jsonl`.
+
+    The two states before the newest are kept, and the averaged weights of the lowest validation loss so far.
 
     Several processes may run it together, each with the same arguments but its own device and rank: they share each
     batch, and rank 0 writes the folder.
@@ -105,6 +108,7 @@ class Trainer:
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
         self.last_metrics: Metrics | None = None
+        self._has_state = False  # in the folder, of this run
 
     @property
     def model_path(self) -> Path:
@@ -199,6 +203,7 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.counters.step == 0:
                 (self.folder / METRICS_FILE).unlink(missing_ok=True)
+                (self.folder / BEST_FILE).unlink(missing_ok=True)
 
     def _batches(self) -> Batches:
         """(step, members, this process's share) from here on, prepared ahead where a device does the work."""
@@ -283,8 +288,15 @@ class Trainer:
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
         self.last_metrics = row
         if self.ranks.first:
+            self._keep_best(row)
             row.append_to(self.folder / METRICS_FILE)
             on_metrics(row)
+
+    def _keep_best(self, row: Metrics) -> None:
+        """Save the averaged weights where no measurement before had a validation loss as low."""
+        before = [r.valid_loss for r in self.rows() if r.valid_loss is not None and math.isfinite(r.valid_loss)]
+        if row.valid_loss is not None and row.valid_loss < min(before, default=math.inf):
+            save_checkpoint(self.checkpoint(), self.folder / BEST_FILE)
 
     def checkpoint(self) -> Checkpoint:
         """The averaged weights with everything that sampling needs."""
@@ -313,7 +325,9 @@ class Trainer:
         """Write model and state, as rank 0; each replaces the one before only when it is whole."""
         if self.ranks.first:
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
-            TrainingState(self.counters, self._identity(), self.optimiser.tensors()).save(self.folder / STATE_FILE)
+            state = TrainingState(self.counters, self._identity(), self.optimiser.tensors())
+            state.save(self.folder / STATE_FILE, first=not self._has_state)
+            self._has_state = True
 
     def resume(self) -> None:
         """Go on from the state in the folder; log lines from after that state are dropped.
@@ -328,10 +342,10 @@ class Trainer:
 
     def _read_state(self) -> None:
         path = self.folder / STATE_FILE
-        state = TrainingState.load(path, self.device)
+        state = TrainingState.load_newest(path, self.device)
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
-        self.counters = state.counters
+        self.counters, self._has_state = state.counters, True
         drop_rows_after(self.folder / METRICS_FILE, state.counters.step)
         self.last_metrics = next(reversed(self.rows()), None)
 

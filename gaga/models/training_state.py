@@ -1,7 +1,13 @@
-"""The state of a training run on disk: enough to go on bit for bit on the CPU, and nothing that executes."""
+"""The states of a training run on disk: enough to go on bit for bit on the CPU, and nothing that executes.
+
+The newest three are kept, each with a checksum: where the newest is damaged, the one before serves.
+"""
 
 import json
+import logging
+import os
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,10 @@ from torch import Tensor
 
 from gaga.base.errors import Conflict, InvalidInput
 from gaga.base.files import atomic_write
+from gaga.models.checkpoint import tensor_digest
+
+_FORMER = 2  # kept beside the newest
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,12 +49,40 @@ class TrainingState:
     identity: dict[str, Any]
     tensors: dict[str, Tensor]
 
-    def save(self, path: Path) -> None:
-        """Write the state; the one before stays until this one is whole."""
+    def save(self, path: Path, *, first: bool = False) -> None:
+        """Write the state; the one before stays until this one is whole, and then as one of the last three.
+
+        The first of a run takes the place of all that another run left there.
+        """
         header = json.dumps({"counters": asdict(self.counters), "identity": self.identity})
-        data = save({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, {"gaga": header})
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
+        data = save(tensors, {"gaga": header, "sha256": tensor_digest(header, tensors)})
         with atomic_write(path) as partial:
             partial.write_bytes(data)
+            if not first:
+                _keep_former(path)
+        if first:
+            for former in _former(path):
+                former.unlink(missing_ok=True)
+
+    @classmethod
+    def load_newest(cls, path: Path, device: torch.device) -> "TrainingState":
+        """The state at this path, or where that is damaged the newest before it that is not; says so in the log.
+
+        Raises:
+            InvalidInput: none of them can be read.
+        """
+        problems: list[InvalidInput] = []
+        for candidate in (path, *_former(path)):
+            try:
+                state = cls.load(candidate, device)
+            except InvalidInput as error:
+                problems.append(error)
+                continue
+            if problems:
+                log.warning("%s; going on from %s, step %d", problems[0], candidate.name, state.counters.step)
+            return state
+        raise problems[0]
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "TrainingState":
@@ -57,6 +95,8 @@ class TrainingState:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {})["gaga"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if file.metadata().get("sha256") != tensor_digest(file.metadata()["gaga"], tensors):
+                    raise ValueError("its checksum does not match")
             return cls(Counters(**header["counters"]), header["identity"], tensors)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
@@ -86,3 +126,27 @@ def write_skipped_step(path: Path, step: int, seed: int, molecules: Int64[np.nda
     """What repeats a step whose loss or gradient was not finite: its number, the seed, and the molecules."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps({"step": step, "seed": seed, "molecules": molecules.tolist()}))
+
+
+def _former(path: Path) -> list[Path]:
+    """Where the states before the newest are, newer ones first."""
+    return [path.with_name(f"{path.stem}.{k}{path.suffix}") for k in range(1, _FORMER + 1)]
+
+
+def _keep_former(path: Path) -> None:
+    """Give the state at this path, and those before it, the names of the ones before; none is ever missing.
+
+    Where the file system has no links it is renamed, and for a moment only the one before it is there.
+    """
+    names = [path, *_former(path)]
+    for newer, older in reversed(list(pairwise(names))):
+        if not newer.exists():
+            continue
+        if newer is not path:
+            newer.replace(older)
+            continue
+        try:
+            older.unlink(missing_ok=True)
+            os.link(newer, older)
+        except OSError:
+            newer.replace(older)

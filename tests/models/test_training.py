@@ -11,9 +11,11 @@ from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.base.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
+from gaga.models.checkpoint import load_checkpoint
 from gaga.models.ranks import Ranks
 from gaga.models.recipes import make_recipe
 from gaga.models.training import Trainer
+from gaga.models.training_state import TrainingState
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import toy_molecules
 
@@ -61,6 +63,59 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(dataset, tmp_
         for run in ("whole", "parts")
     ]
     assert [(r["step"], r["valid_loss"]) for r in rows[0]] == [(r["step"], r["valid_loss"]) for r in rows[1]]
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "cut short", "missing"])
+def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(dataset, tmp_path, caplog, damage):
+    whole = trainer(dataset, tmp_path / "whole")
+    assert whole.run()
+    first = trainer(dataset, tmp_path / "parts")
+    assert not first.run(should_stop=StopAt(first, 15))
+    states = [tmp_path / "parts" / name for name in ("state.safetensors", "state.1.safetensors", "state.2.safetensors")]
+    steps = [TrainingState.load(state, torch.device("cpu")).counters.step for state in states]
+    assert steps[0] == 15
+    assert steps == sorted(steps, reverse=True)
+    data = bytearray(states[0].read_bytes())
+    data[-9] ^= 4
+    if damage == "missing":
+        states[0].unlink()
+    else:
+        states[0].write_bytes(data if damage == "flipped bit" else data[:-1000])
+    second = trainer(dataset, tmp_path / "parts")
+    second.resume()
+    assert second.counters.step == steps[1]
+    assert f"going on from state.1.safetensors, step {steps[1]}" in caplog.text
+    assert second.run()
+    a, b = (load_file(tmp_path / run / "state.safetensors") for run in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_without_any_whole_state_is_refused(dataset, tmp_path):
+    run = trainer(dataset, tmp_path)
+    with pytest.raises(InvalidInput, match=r"no training state to resume at .*state\.safetensors"):
+        run.resume()
+
+
+def test_the_best_weights_are_kept(dataset, tmp_path):
+    """By validation loss; a later measurement that is worse leaves them."""
+    run = trainer(dataset, tmp_path, replace(RECIPE, steps=18))
+    losses = iter([0.5, 0.2, 0.4])
+    run.objective = replace(run.objective)
+    object.__setattr__(run.objective, "validation_loss", lambda *args, **options: next(losses))
+    run.run()
+    best = load_checkpoint(tmp_path / "best.safetensors")
+    assert (best.provenance["steps"], best.metrics["valid_loss"]) == (12, 0.2)
+    assert load_checkpoint(tmp_path / "model.safetensors").provenance["steps"] == 18
+
+
+def test_a_run_that_starts_over_forgets_states_of_the_one_before(dataset, tmp_path):
+    trainer(dataset, tmp_path, replace(RECIPE, save_every_s=0.0)).run()
+    assert (tmp_path / "state.2.safetensors").exists()
+    again = trainer(dataset, tmp_path, replace(RECIPE, learning_rate=1e-5, save_every_s=60.0, validate_every=10**6))
+    assert (tmp_path / "state.safetensors").exists()
+    again.run(should_stop=StopAt(again, 1))
+    (state,) = tmp_path.glob("state*.safetensors")
+    assert TrainingState.load(state, torch.device("cpu")).identity["recipe"]["learning_rate"] == 1e-5
 
 
 def test_how_often_somebody_looks_changes_nothing(dataset, tmp_path):

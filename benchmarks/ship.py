@@ -1,0 +1,78 @@
+"""Make a checkpoint of a training run into the one that ships: averaged weights in half precision, figures inside.
+
+    python benchmarks/ship.py runs/qm9 --cells quality.jsonl --out gaga/shipped/qm9_small.safetensors
+    python benchmarks/ship.py runs/qm9 --half --out /tmp/half.safetensors       no figures yet: measure this file
+
+Figures are those of finished cells (benchmarks/quality.py) of this very file of weights: of its half-precision form,
+since that is what users sample from. Written twice from the same run, both forms have the same weights.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring.lines import Lines
+
+from gaga.base.errors import GagaError, InvalidInput
+from gaga.models.api import model_file
+from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
+
+_LARGEST = 12 * 2**20  # bytes of a checkpoint that goes into the package
+
+
+def in_half(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with weights rounded to float16.
+
+    Raises:
+        InvalidInput: a weight is beyond its range.
+    """
+    weights = {name: value.half() for name, value in checkpoint.weights.items()}
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise InvalidInput("a weight is too large for float16")
+    return replace(checkpoint, weights=weights)
+
+
+def figures(path: Path, measured: Path) -> dict[str, Any]:
+    """Rates with intervals of the cells that were drawn from this file.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    rows = [row for row in Lines(path).rows() if row["key"]["checkpoint"] == file_digest(measured)]
+    if not rows:
+        raise InvalidInput(f"no cell of {path} was drawn from {measured}", remedy="run benchmarks/quality.py with it")
+    return {"cells": [{name: row[name] for name in ("key", "labels", "rates")} for row in rows]}
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--half", action="store_true", help="without figures, to be measured")
+    parser.add_argument("--cells", type=Path, help="finished cells, drawn from --measured")
+    parser.add_argument("--measured", type=Path, help="the file that they were drawn from, written with --half")
+    asked = parser.parse_args()
+    checkpoint = in_half(load_checkpoint(model_file(asked.run)))
+    if not asked.half:
+        if asked.cells is None or asked.measured is None:
+            parser.error("give --cells and --measured, or --half")
+        same = load_checkpoint(asked.measured).weights
+        if not all(torch.equal(same[name], value) for name, value in checkpoint.weights.items()):
+            raise InvalidInput(f"{asked.measured} has other weights than {asked.run}")
+        checkpoint = replace(checkpoint, metrics={**checkpoint.metrics, **figures(asked.cells, asked.measured)})
+    save_checkpoint(checkpoint, asked.out)
+    size = asked.out.stat().st_size
+    print(f"{asked.out}: {size / 1e6:.2f} MB, {sum(v.numel() for v in checkpoint.weights.values()):,} parameters")
+    if size > _LARGEST:
+        raise InvalidInput("too large for the package", received=f"{size / 2**20:.1f} MiB", remedy="at most 12 MiB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GagaError as error:
+        sys.exit(str(error))
