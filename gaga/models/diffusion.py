@@ -170,9 +170,13 @@ class PosteriorStep:
 
     @classmethod
     def between(cls, schedule: Schedule, t: Int64[np.ndarray, " B"], s: Int64[np.ndarray, " B"]) -> "PosteriorStep":
-        """From step t down to step s (EDM, section 2: alpha_t|s = alpha_t / alpha_s, sigma_t|s^2)."""
-        gamma_t, gamma_s = schedule.gamma[t], schedule.gamma[s]
+        """From step t down to step s."""
+        return cls.of_levels(schedule.gamma[t], schedule.gamma[s])
+
+    @classmethod
+    def of_levels(cls, gamma_t: Float64[np.ndarray, " B"], gamma_s: Float64[np.ndarray, " B"]) -> "PosteriorStep":
+        """From one noise level, gamma = -ln snr, down to another (EDM, section 2: alpha_t|s = alpha_t / alpha_s)."""
         sigma2_ts = -np.expm1(np.logaddexp(0, gamma_s) - np.logaddexp(0, gamma_t))
         alpha_ts = np.exp(0.5 * (np.logaddexp(0, gamma_s) - np.logaddexp(0, gamma_t)))
-        sigma_t, sigma_s = np.sqrt(schedule.sigma2[t]), np.sqrt(schedule.sigma2[s])
+        sigma_t, sigma_s = (np.exp(-0.5 * np.logaddexp(0, -gamma)) for gamma in (gamma_t, gamma_s))
         return cls(1 / alpha_ts, sigma2_ts / (alpha_ts * sigma_t), np.sqrt(sigma2_ts) * sigma_s / sigma_t)

@@ -24,6 +24,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
+from gaga.models.diffusion import PosteriorStep
 from gaga.noise import Schedule
 
 Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]
@@ -71,15 +72,13 @@ class Solver:
 def ancestral(schedule: Schedule, time: Levels) -> Solver:
     """DDPM through these times, growing smaller, and from the last, which stands for z_0, to the molecule."""
     gamma = schedule.gamma_at(time)
-    sigma2_ts = -np.expm1(np.logaddexp(0, gamma[1:]) - np.logaddexp(0, gamma[:-1]))
-    alpha_ts = np.exp(0.5 * (np.logaddexp(0, gamma[1:]) - np.logaddexp(0, gamma[:-1])))
-    alpha, sigma = _alpha_sigma(gamma)
-    last = alpha[-1], sigma[-1]
+    step = PosteriorStep.of_levels(gamma[:-1], gamma[1:])
+    alpha, sigma = (values[-1] for values in _alpha_sigma(gamma))
     return _solver(
         time,
-        keep=np.append(1 / alpha_ts, 1 / last[0]),
-        remove=np.append(sigma2_ts / (alpha_ts * sigma[:-1]), last[1] / last[0]),
-        sigma=np.append(np.sqrt(sigma2_ts) * sigma[1:] / sigma[:-1], last[1] / last[0]),
+        keep=np.append(step.keep, 1 / alpha),
+        remove=np.append(step.remove, sigma / alpha),
+        sigma=np.append(step.sigma, sigma / alpha),
         positions_only_last=True,
     )
 
