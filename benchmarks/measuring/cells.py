@@ -100,7 +100,7 @@ class Cell:
 
 def key_of(checkpoint: str, config: SampleConfig, max_t: int, precision: str, n: int, seed: int) -> dict[str, Any]:
     """What molecules depend on, as JSON has it."""
-    asked = {name: value for name, value in asdict(config).items() if name not in _NOT_IN_KEY}
+    asked = {name: value for name, value in config.effective().items() if name not in _NOT_IN_KEY}
     asked["t_start"] = config.t_start or max_t
     key = {"checkpoint": checkpoint, "config": asked, "precision": precision, "n": n, "seed": seed}
     plain: dict[str, Any] = json.loads(json.dumps(key))

@@ -5,7 +5,7 @@ Example:
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,41 +63,39 @@ def sample(
         ),
     ] = None,
     spacing: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--spacing",
             metavar="NAME",
-            show_default=True,
-            help="Where they are: even in steps or log-snr, by the arcsine rule in log-snr, or by a power of sigma.",
+            help="Where they are: even in steps or log-snr, by the arcsine rule in log-snr, or by a power of sigma.  "
+            "[default: arcsine]",
             rich_help_panel=_FINE,
         ),
-    ] = "arcsine",
+    ] = None,
     bend: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--bend", metavar="X", show_default=True, help="Of the arcsine rule: 0 is log-snr.", rich_help_panel=_FINE
+            "--bend", metavar="X", help="Of the arcsine rule: 0 is log-snr.  [default: 2]", rich_help_panel=_FINE
         ),
-    ] = 2.0,
+    ] = None,
     raised: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--raised",
             metavar="X",
-            show_default=True,
-            help="What annealed multiplies the noise level by before each step.",
+            help="What annealed multiplies the noise level by before each step.  [default: 1.4]",
             rich_help_panel=_FINE,
         ),
-    ] = 1.4,
+    ] = None,
     raised_between: Annotated[
-        tuple[float, float],
+        tuple[float, float] | None,
         typer.Option(
             "--raised-between",
             metavar="LOW HIGH",
-            show_default=True,
-            help="Levels sigma / alpha where it does.",
+            help="Levels sigma / alpha where it does.  [default: 0.03 3]",
             rich_help_panel=_FINE,
         ),
-    ] = (0.03, 3.0),
+    ] = None,
     start: Annotated[
         str,
         typer.Option(
@@ -172,11 +170,15 @@ def sample(
     from gaga.models.samplers import SampleConfig
 
     job = Job(out=out, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
+    fine = {"spacing": spacing, "bend": bend, "raised": raised, "raised_between": raised_between}
+    given: dict[str, Any] = {name: value for name, value in fine.items() if value is not None}
     config = SampleConfig(
-        method=method, start=start, t_start=t_start, stride=stride, steps=steps, spacing=spacing, bend=bend,
-        raised=raised, raised_between=raised_between, dataset_var=dataset_var,
+        method=method, start=start, t_start=t_start, stride=stride, steps=steps, **given, dataset_var=dataset_var,
         sizes=parse_sizes(sizes), batch_size=batch_size, frames=frames if trajectory else 0,
     )  # fmt: skip
+    if unused := sorted(config.unused & given.keys()):
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise usage_error(f"{named} has no effect with --method {method}{'' if steps else ' without --steps'}")
     if overwrite and resume:
         raise usage_error("--overwrite starts over and --resume goes on; give one of them")
     check_output(job)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,7 +135,7 @@ def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name:
     network: Any = model.network
     identity = {
         "n": job.n, "seed": job.seed, "repeats": job.repeats, "keep": job.keep, "trajectory": job.trajectory,
-        "out": job.out.name, **asdict(config), "t_start": config.t_start or model.max_t,
+        "out": job.out.name, **config.effective(), "t_start": config.t_start or model.max_t,
         "kernel": getattr(network, "kernel", "none"), "precision": getattr(network, "precision", "none"),
     }  # fmt: skip
     chosen = name or slug(job.out.name.partition(".")[0])

@@ -37,9 +37,15 @@ class Diffusion:
     schedule: Schedule
     space: FeatureSpace
     precondition: Precondition = field(default=EPS, kw_only=True)
-    _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = field(
-        default_factory=dict, repr=False, kw_only=True
+    _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = field(
+        default_factory=dict, repr=False, init=False
     )
+
+    def __post_init__(self) -> None:
+        if self.precondition.sd and len(self.precondition.sd) != self.space.columns:
+            raise InvalidInput(
+                f"x0 needs a scale for each of {self.space.columns} columns", received=self.precondition.sd
+            )
 
     @property
     def centred_columns(self) -> int:
@@ -48,7 +54,7 @@ class Diffusion:
 
     def alpha_sigma(self, t: Int64[Tensor, " M"], like: Tensor) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
         """alpha_t and sigma_t of integer steps, from the float64 table, in the type of `like`."""
-        alphas, sigmas, _ = self._tables_like(like)
+        alphas, sigmas, _, _ = self._tables_like(like)
         return alphas[t], sigmas[t]
 
     def noise(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
@@ -63,17 +69,18 @@ class Diffusion:
 
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
         """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
-        gamma = self._tables_like(like)[2]
+        _, _, gamma, sd = self._tables_like(like)
         place = t * self.schedule.T
         below = place.floor().clamp_(0, self.schedule.T - 1)
         at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], place - below)
-        return self.precondition.coefficients(at, t, self.space.columns)
+        return self.precondition.coefficients(at, t, self.space.columns, sd)
 
-    def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """alpha, sigma and gamma of all steps, in the type and on the device of `like`."""
+    def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha, sigma and gamma of all steps and the precondition's sd, in the type and on the device of `like`."""
         key = (like.device, like.dtype)
         if key not in self._tables:
-            tables = (np.sqrt(self.schedule.alpha2), np.sqrt(self.schedule.sigma2), self.schedule.gamma)
+            alpha, sigma = np.sqrt(self.schedule.alpha2), np.sqrt(self.schedule.sigma2)
+            tables = (alpha, sigma, self.schedule.gamma, np.array(self.precondition.sd, dtype=np.float64))
             self._tables[key] = tuple(torch.from_numpy(table).to(like) for table in tables)  # type: ignore[assignment]
         return self._tables[key]
 
@@ -95,7 +102,7 @@ class Diffusion:
 
         It is the squared error of the network's own output: EDM's objective where it predicts the noise (out = 1),
         Karras et al.'s weight 1 / c_out^2 where it predicts x0. At t = 0 EDM's objective holds the likelihood of the
-        types given z_0, which no parameter enters: only the positions count there.
+        types given z_0, which no parameter enters: only the positions count there, where the noise is predicted.
 
         Args:
             x: clean columns on the zero-mean subspace.
@@ -111,8 +118,9 @@ class Diffusion:
         else:
             at = self._coefficients(time, z)
             error = ((eps - self._preconditioned(z, at, layout)) / layout.per_atom(at.out)).square()
-        at_zero = layout.per_atom(t == 0)
-        types = error[:, 3:].sum(dim=1).masked_fill(at_zero, 0.0)
+        types = error[:, 3:].sum(dim=1)
+        if self.precondition.plain:
+            types = types.masked_fill(layout.per_atom(t == 0), 0.0)
         total = layout.sum(error[:, :3].sum(dim=1) + types)
         return 0.5 * total / (x.shape[1] * layout.sizes)
 

@@ -12,15 +12,22 @@ from gaga.models.precondition import Precondition
 from gaga.models.recipes import Recipe
 from gaga.noise import Moments
 
+_LEAST = 0.01  # scale of a block that is the same in all molecules, such as the types of a single element
 
-def precondition_of(recipe: Recipe, moments: Moments) -> Precondition:
-    """What a recipe's network predicts, for data of these moments."""
+
+def precondition_of(recipe: Recipe, moments: Moments, init_from: Path | None = None) -> Precondition:
+    """What a recipe's network predicts, for data of these moments; that of the checkpoint it starts from, if any.
+
+    The weights of a checkpoint mean what they did under its own scales, whatever the data now.
+    """
     if recipe.prediction != "x0":
         return Precondition(recipe.prediction)
+    if init_from is not None:
+        return load_checkpoint(init_from).precondition
     squares = moments.block.repeat(moments.starts[1:] - moments.starts[:-1])
     for columns in moments.slices().values():
         squares[columns] += (moments.mean[columns] ** 2).mean()
-    return Precondition("x0", tuple(float(v) for v in squares**0.5))
+    return Precondition("x0", tuple(max(_LEAST, float(v)) for v in squares**0.5))
 
 
 def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str, init_from: Path | None = None) -> EGNN:

@@ -20,7 +20,8 @@ from gaga.models.samplers import SampleConfig, sample_stream
 class Metrics:
     """One row of the log; None where a quantity was not measured at this step.
 
-    Losses are 1/2 |eps - eps_hat|^2 per column and atom; `gradient_norm` is the mean before clipping, `clipped` the
+    Losses are those of the recipe's own prediction, per column and atom (`Diffusion.loss`): two recipes that predict
+    other things cannot be compared by them. `gradient_norm` is the mean before clipping, `clipped` the
     share of steps since the last row whose gradient was clipped; stabilities are fractions by EDM's rule.
     """
 

@@ -31,14 +31,15 @@ class Muon:
         self._momenta = [torch.zeros_like(torch.stack(list(group)).detach()) for group in self._groups]
 
     @torch.no_grad()
-    def step(self, rate: Float[Tensor, ""], taken: Bool[Tensor, ""]) -> None:
-        """One step at this learning rate; where it is not taken, nothing changes."""
+    def step(self, rate: Float[Tensor, ""], taken: Bool[Tensor, ""], weight_decay: float = 0.0) -> None:
+        """One step at this learning rate, with AdamW's weight decay; where it is not taken, nothing changes."""
         for group, momentum in zip(self._groups, self._momenta, strict=True):
             gradient = torch.stack([p.grad for p in group if p.grad is not None])
             averaged = torch.lerp(momentum, gradient, 1.0 - MOMENTUM)
             momentum.copy_(torch.where(taken, averaged, momentum))
             change = orthogonal(torch.lerp(gradient, averaged, MOMENTUM))
             scale = 0.2 * math.sqrt(max(group[0].shape))
+            torch._foreach_mul_(list(group), torch.where(taken, 1.0 - rate * weight_decay, 1.0))
             change = torch.where(taken, change * (-scale * rate), 0.0)
             torch._foreach_add_(list(group), list(change.unbind()))
 

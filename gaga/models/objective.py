@@ -30,6 +30,15 @@ class Objective:
     recipe: Recipe
     seed: int
 
+    def check(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            InvalidInput: no noise level of [0, T*] has a share in training.
+        """
+        if self.recipe.noise_levels == "lognormal":
+            _ = self._shares
+
     def batches(self, columns: Columns, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
         """(step, members) from this step on."""
         return batches_from(columns.n_atoms, self.recipe.batch_size, self.seed, step)
@@ -114,7 +123,8 @@ class Objective:
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
         level = schedule.gamma[: recipe.max_t + 1] / 2
         edges = np.concatenate([level[:1], (level[1:] + level[:-1]) / 2, level[-1:]])
-        upto = ndtr((edges - recipe.noise_mean) / recipe.noise_spread)
+        place = (edges - recipe.noise_mean) / recipe.noise_spread
+        upto = ndtr(place) if place[0] + place[-1] < 0 else -ndtr(-place)  # by the tail where differences are exact
         if not upto[-1] > upto[0]:
             raise InvalidInput(
                 "no noise level of [0, T*] has a share in training",

@@ -38,7 +38,7 @@ class Optimiser:
         self.clipping = AdaptiveClipping(self._exact)
         matrices = _inner_matrices(network) if recipe.optimizer == "muon" else []
         self._muon = Muon(matrices) if matrices else None
-        self._matrix_rate = recipe.matrix_rate
+        self._matrix_rate, self._weight_decay = recipe.matrix_rate, recipe.weight_decay
         others = [p for p in self.parameters if not any(p is matrix for matrix in matrices)]
         self._adamw = torch.optim.AdamW(
             others, lr=self._rate, weight_decay=recipe.weight_decay, amsgrad=recipe.amsgrad, foreach=False,
@@ -77,7 +77,8 @@ class Optimiser:
         elif bool(taken):
             self._adamw.step()
         if self._muon is not None:
-            self._muon.step((self._rate * self._matrix_rate).to(gradient), taken.to(gradient.device))
+            rate = (self._rate * self._matrix_rate).to(gradient)
+            self._muon.step(rate, taken.to(gradient.device), self._weight_decay)
 
     @torch.no_grad()
     def _average(self, taken: Bool[Tensor, ""]) -> None:
@@ -90,7 +91,13 @@ class Optimiser:
     def _make_moments(self) -> None:
         """AdamW makes its moments, zeros, in its first step: take one that changes nothing."""
         zeros = torch.zeros_like(torch.cat([p.detach().reshape(-1) for p in self.parameters]))
-        self._descend(zeros, torch.zeros((), dtype=torch.bool, device=self._exact))
+        if self._on_device:
+            self._descend(zeros, torch.zeros((), dtype=torch.bool, device=self._exact))
+            return
+        self._rate.fill_(0.0)
+        self._descend(zeros, torch.ones((), dtype=torch.bool, device=self._exact))
+        for moments in self._adamw.state.values():
+            moments["step"].zero_()
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on: network.*, ema.*, optimizer.<i>.<moment>, muon.*, clipping.*."""

@@ -58,8 +58,13 @@ class Precondition:
         """Whether the network itself predicts the noise."""
         return self.prediction == "eps"
 
-    def coefficients(self, gamma: Float[Tensor, " M"], t: Float[Tensor, " M"], columns: int) -> Coefficients:
-        """The map at these noise levels, gamma = -ln snr, and times t / T."""
+    def coefficients(
+        self, gamma: Float[Tensor, " M"], t: Float[Tensor, " M"], columns: int, sd: Float[Tensor, " C"] | None = None
+    ) -> Coefficients:
+        """The map at these noise levels, gamma = -ln snr, and times t / T.
+
+        `sd` is that of this precondition on the device: a copy from the host cannot be part of a recorded step.
+        """
         alpha, sigma = torch.sigmoid(-gamma).sqrt()[:, None], torch.sigmoid(gamma).sqrt()[:, None]
         if self.prediction == "eps":
             one = torch.ones_like(alpha).expand(-1, columns)
@@ -67,7 +72,7 @@ class Precondition:
         if self.prediction == "v":
             one = torch.ones_like(alpha).expand(-1, columns)
             return Coefficients(one, sigma.expand_as(one), alpha.expand_as(one), t)
-        sd = torch.tensor(self.sd, dtype=gamma.dtype, device=gamma.device)
+        sd = torch.tensor(self.sd, dtype=gamma.dtype, device=gamma.device) if sd is None else sd
         total = torch.rsqrt(sigma.square() + (alpha * sd).square())  # of z_t; s^2 + sd^2 = (its variance) / alpha_t^2
         return Coefficients(total, sigma * total.square(), -alpha * sd * total, gamma / 8)
 

@@ -153,6 +153,18 @@ class Recipe:
                 )
 
 
+def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
+    """Refuse hyperparameters that were asked for and have no effect beside the others."""
+    averaged = recipe.ema_width is not None
+    for names, unused, remedy in (
+        ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),
+        ({"matrix_rate"}, recipe.optimizer == "adamw", "optimizer=muon"),
+        ({"ema_decay", "ema_warmup"}, averaged, "either these or ema_width"),
+    ):
+        if unused and (named := sorted(names & given)):
+            raise InvalidInput(f"{' and '.join(named)} without effect in this recipe", remedy=f"use {remedy}")
+
+
 def _type_name(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) and annotation is not tuple else str(annotation)
 
@@ -216,7 +228,11 @@ def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
     given: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None
     }
+    if given.keys() & {"ema_decay", "ema_warmup"}:
+        given.setdefault("ema_width", None)
     try:
-        return replace(PRESETS[preset], **given)
+        recipe = replace(PRESETS[preset], **given)
+        _refuse_unused(recipe, set(given))
+        return recipe
     except TypeError as error:
         raise InvalidInput(f"a hyperparameter has the wrong type: {error}", received=given) from error

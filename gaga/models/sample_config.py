@@ -1,8 +1,8 @@
 """What a sampling run is asked for: its method, its start, its steps, its sizes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int64
@@ -80,8 +80,9 @@ class SampleConfig:
                 received=f"stride {self.stride}, method {self.method}, steps {self.steps}",
                 remedy="give the number of evaluations as steps instead",
             )
-        if self.steps is not None and self.steps < 1:
-            raise InvalidInput("steps must be at least 1", received=self.steps)
+        least = 2 if self.method in BY_STEP else 1  # their last evaluation reads the types off z_0
+        if self.steps is not None and self.steps < least:
+            raise InvalidInput(f"steps must be at least {least} with {self.method}", received=self.steps)
         if self.spacing not in SPACINGS:
             raise InvalidInput("unknown spacing", received=self.spacing, remedy=f"use one of {', '.join(SPACINGS)}")
         if not 0 <= self.bend < MAX_BEND:
@@ -101,6 +102,19 @@ class SampleConfig:
             )
         if self.sizes is not None and (not self.sizes or min(self.sizes) < 1):
             raise InvalidInput("sizes must be one or more numbers of atoms, each at least 1", received=self.sizes)
+
+    @property
+    def unused(self) -> set[str]:
+        """Options that have no effect beside the others."""
+        by_schedule = self.method in BY_STEP and self.steps is None
+        annealed = {"raised", "raised_between"} if self.method != "annealed" else set()
+        bend = {"bend"} if by_schedule or self.spacing != "arcsine" else set()
+        return annealed | bend | ({"spacing"} if by_schedule else set())
+
+    def effective(self) -> dict[str, Any]:
+        """The options that molecules depend on, by name."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in plain.items() if name not in self.unused}
 
 
 def solver_of(model: Model, config: SampleConfig) -> Solver:

@@ -53,7 +53,7 @@ class Outcome:
 
     Attributes:
         start: its molecules.
-        z: on the host; the positions of the molecules, and the types of z_0.
+        z: on the host; positions and types of the molecules, with ddpm and ddim the types of z_0.
         frames: the same at steps on the way, from the first on.
     """
 

@@ -158,7 +158,7 @@ class Walk:
 
     @property
     def z(self) -> Float[Tensor, "A C"]:
-        """Where the batch is, without filler; behind the last step the molecules' positions, and z_0's types."""
+        """Where the batch is, without filler; behind the last step the molecules' positions and types."""
         assert self._start is not None
         return self._z[: len(self._start.z)]
 

@@ -98,17 +98,18 @@ class Trainer:
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
         self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
         self.network.require_kernel()
-        self.precondition = precondition_of(recipe, moments)
+        self.precondition = precondition_of(recipe, moments, init_from)
         self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
         self.objective = Objective(recipe, seed)
+        self.objective.check()
         self.optimiser = Optimiser(self.network, recipe)
         self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
         self.last_metrics: Metrics | None = None
-        self._has_state = False  # in the folder, of this run
+        self._saved: int | None = None  # step of this run's newest state in the folder
 
     @property
     def model_path(self) -> Path:
@@ -325,9 +326,11 @@ class Trainer:
         """Write model and state, as rank 0; each replaces the one before only when it is whole."""
         if self.ranks.first:
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
+            if self._saved == self.counters.step:
+                return
             state = TrainingState(self.counters, self._identity(), self.optimiser.tensors())
-            state.save(self.folder / STATE_FILE, first=not self._has_state)
-            self._has_state = True
+            state.save(self.folder / STATE_FILE, first=self._saved is None)
+            self._saved = self.counters.step
 
     def resume(self) -> None:
         """Go on from the state in the folder; log lines from after that state are dropped.
@@ -345,7 +348,7 @@ class Trainer:
         state = TrainingState.load_newest(path, self.device)
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
-        self.counters, self._has_state = state.counters, True
+        self.counters, self._saved = state.counters, state.counters.step
         drop_rows_after(self.folder / METRICS_FILE, state.counters.step)
         self.last_metrics = next(reversed(self.rows()), None)
 

@@ -6,6 +6,7 @@ The newest three are kept, each with a checksum: where the newest is damaged, th
 import json
 import logging
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor
 from gaga.base.errors import Conflict, InvalidInput
 from gaga.base.files import atomic_write
 from gaga.models.checkpoint import tensor_digest
+from gaga.models.recipes import Recipe
 
 _FORMER = 2  # kept beside the newest
 log = logging.getLogger(__name__)
@@ -57,13 +59,15 @@ class TrainingState:
         header = json.dumps({"counters": asdict(self.counters), "identity": self.identity})
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
         data = save(tensors, {"gaga": header, "sha256": tensor_digest(header, tensors)})
-        with atomic_write(path) as partial:
-            partial.write_bytes(data)
-            if not first:
-                _keep_former(path)
-        if first:
-            for former in _former(path):
-                former.unlink(missing_ok=True)
+        held = None if first else _hold(path)
+        try:
+            with atomic_write(path) as partial:
+                partial.write_bytes(data)
+        except BaseException:
+            if held is not None:
+                held.unlink(missing_ok=True)
+            raise
+        _make_former(path, held)
 
     @classmethod
     def load_newest(cls, path: Path, device: torch.device) -> "TrainingState":
@@ -95,7 +99,8 @@ class TrainingState:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {})["gaga"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if file.metadata().get("sha256") != tensor_digest(file.metadata()["gaga"], tensors):
+                wanted = file.metadata().get("sha256")  # states of the first versions have none
+                if wanted is not None and wanted != tensor_digest(file.metadata()["gaga"], tensors):
                     raise ValueError("its checksum does not match")
             return cls(Counters(**header["counters"]), header["identity"], tensors)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -118,7 +123,7 @@ class TrainingState:
 def differences(identity: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """What differs between the identities of two runs, by name; hyperparameters each by its own."""
     names = [k for k in wanted if k != "recipe" and identity.get(k) != wanted[k]]
-    recipe = identity.get("recipe", {})
+    recipe = asdict(Recipe()) | identity.get("recipe", {})  # hyperparameters that an older gaga did not have
     return names + [k for k, value in wanted.get("recipe", {}).items() if recipe.get(k) != value]
 
 
@@ -133,20 +138,28 @@ def _former(path: Path) -> list[Path]:
     return [path.with_name(f"{path.stem}.{k}{path.suffix}") for k in range(1, _FORMER + 1)]
 
 
-def _keep_former(path: Path) -> None:
-    """Give the state at this path, and those before it, the names of the ones before; none is ever missing.
+def _hold(path: Path) -> Path | None:
+    """The state at this path under a second name, until it becomes the one before; None where there is none."""
+    held = path.with_name(f".{path.name}.former")
+    held.unlink(missing_ok=True)
+    if not path.exists():
+        return None
+    try:
+        os.link(path, held)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, held)
+    return held
 
-    Where the file system has no links it is renamed, and for a moment only the one before it is there.
-    """
-    names = [path, *_former(path)]
-    for newer, older in reversed(list(pairwise(names))):
-        if not newer.exists():
-            continue
-        if newer is not path:
-            newer.replace(older)
-            continue
-        try:
+
+def _make_former(path: Path, held: Path | None) -> None:
+    """Give the state that was held, and those before it, the names of the ones before; without it they go."""
+    for newer, older in reversed(list(pairwise(_former(path)))):
+        if held is None:
             older.unlink(missing_ok=True)
-            os.link(newer, older)
-        except OSError:
+        elif newer.exists():
             newer.replace(older)
+    newest = _former(path)[0]
+    if held is None:
+        newest.unlink(missing_ok=True)
+    else:
+        held.replace(newest)

@@ -16,7 +16,7 @@ from gaga.models.recipes import make_recipe
 from gaga.noise import make_schedule
 from tests.models.conftest import small_network, toy_molecules
 
-RECIPE = make_recipe("tiny", batch_size=6, max_t=60)
+RECIPE = make_recipe("tiny", batch_size=6, max_t=60, noise_levels="uniform")
 SPACE = FeatureSpace((1, 6))
 
 

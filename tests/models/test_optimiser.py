@@ -6,7 +6,7 @@ from gaga.models.optimiser import Optimiser
 from gaga.models.recipes import make_recipe
 from tests.models.conftest import small_network
 
-RECIPE = make_recipe("tiny", learning_rate=1e-3, weight_decay=0.1)
+RECIPE = make_recipe("tiny", learning_rate=1e-3, weight_decay=0.1, optimizer="adamw", amsgrad=True)
 
 
 def optimiser(device="cpu", recipe=RECIPE):

@@ -46,6 +46,22 @@ def test_the_average_forgets_fast_at_first_where_asked():
     assert replace(warm, ema_warmup=False).ema_decay_at(0) == 0.999
 
 
+def test_an_average_by_decay_replaces_the_one_by_width():
+    recipe = make_recipe("small", ema_decay=0.5)
+    assert recipe.ema_width is None
+    assert recipe.ema_decay_at(10_000) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [("edm", {"noise_mean": 1.0}), ("gaga-qm9", {"noise_spread": 1.0}), ("edm", {"matrix_rate": 2.0}),
+     ("small", {"ema_width": 0.1, "ema_decay": 0.9})],
+)  # fmt: skip
+def test_what_would_have_no_effect_is_refused(preset, changes):
+    with pytest.raises(InvalidInput, match="without effect"):
+        make_recipe(preset, **changes)
+
+
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
 def test_the_power_function_average_has_its_width(width):
     """The weight of each step in the average, by the decays, against its standard deviation over the steps done."""

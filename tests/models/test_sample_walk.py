@@ -5,6 +5,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaga.models.layout import Layout
 from gaga.models.model import Model
+from gaga.models.precondition import EPS, Precondition
 from gaga.models.sample_config import SampleConfig, start_reference
 from gaga.models.sample_plan import room_for
 from gaga.models.sample_walk import Start, Tables, Walk
@@ -60,17 +61,21 @@ def dtype_of(model):
     return next(model.network.parameters()).dtype if isinstance(model.network, torch.nn.Module) else torch.float64
 
 
-def network_model(model, dtype=torch.float64, kernel="torch", device="cpu"):
+def network_model(model, dtype=torch.float64, kernel="torch", device="cpu", precondition=EPS):
     """A network whose steps do not blow molecules up, so that rounding stays what it is."""
     network = small_network(5, kernel=kernel, dtype=dtype).requires_grad_(False)
     for block in network.layers():
         block.coordinates.coord_mlp[4].weight.mul_(0.03)
-    return Model(network.to(device), model.schedule, model.space, max_t=550, moments=gaussian_moments())
+    return Model(network.to(device), model.schedule, model.space, precondition=precondition, max_t=550,
+                 moments=gaussian_moments())  # fmt: skip
 
 
-@pytest.fixture
-def egnn_model(gaussian_model):
-    return network_model(gaussian_model)
+X0 = Precondition("x0", tuple(np.sqrt(VARIANCES).tolist()))
+
+
+@pytest.fixture(params=[EPS, X0], ids=lambda p: p.prediction)
+def egnn_model(gaussian_model, request):
+    return network_model(gaussian_model, precondition=request.param)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -136,7 +141,8 @@ def test_halves_are_the_whole(egnn_model):
 def test_float32_is_near_float64(gaussian_model, egnn_model, method):
     steps = [*range(550, 0, -28), 0]
     expected = walked(egnn_model, SIZES, draws=False, method=method, steps=steps)
-    found = walked(network_model(gaussian_model, torch.float32), SIZES, draws=True, method=method, steps=steps)
+    near = network_model(gaussian_model, torch.float32, precondition=egnn_model.precondition)
+    found = walked(near, SIZES, draws=True, method=method, steps=steps)
     torch.testing.assert_close(found.double(), expected, rtol=3e-3, atol=3e-3)
 
 

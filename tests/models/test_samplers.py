@@ -7,6 +7,7 @@ from gaga.base.rng import STREAM_START
 from gaga.models import sample_walk
 from gaga.models.sample_config import draw_sizes, solver_of, start_reference
 from gaga.models.samplers import SampleConfig, sample_stream
+from gaga.models.solvers import METHODS
 from tests.models.conftest import VARIANCES, gaussian_moments
 from tests.models.test_solvers import covariance_after
 
@@ -39,10 +40,17 @@ def test_output_distribution_on_gaussian_data(gaussian_model, how):
     assert abs(fourth - 3) < 4 * np.sqrt(24 / (500 * 24)), "a linear sampler keeps Gaussian data Gaussian"
 
 
-def test_the_same_molecule_whatever_the_batch(toy_model):
-    config = SampleConfig(method="ddpm", stride=50)
+def few(method, **more):
+    """Eleven evaluations or so."""
+    steps = {"stride": 50} if method in ("ddpm", "ddim") else {"steps": 11, "spacing": "power"}
+    return SampleConfig(method=method, **steps, **more)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_molecule_whatever_the_batch(toy_model, method):
+    config = few(method)
     together = list(sample_stream(toy_model, range(12), config, seed=2))
-    apart = list(sample_stream(toy_model, range(12), SampleConfig(method="ddpm", stride=50, batch_size=5), seed=2))
+    apart = list(sample_stream(toy_model, range(12), few(method, batch_size=5), seed=2))
     single = [m for i in (11, 3) for m in sample_stream(toy_model, [i], config, seed=2)]
     assert [m.index for m in together] == list(range(12)) == [m.index for m in apart]
     for a, b in [*zip(together, apart, strict=True), (together[11], single[0]), (together[3], single[1])]:
@@ -55,12 +63,13 @@ def test_the_same_molecule_whatever_the_batch(toy_model):
     )
 
 
-def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch, method):
     """Rotated noise gives rotated molecules: the sampler adds no direction of its own."""
     from scipy.spatial.transform import Rotation
 
     matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
-    plain = list(sample_stream(toy_model, range(4), SampleConfig(method="ddpm", stride=55), seed=1))
+    plain = list(sample_stream(toy_model, range(4), few(method), seed=1))
     original = sample_walk.normals
 
     def rotated(seed, molecules, sizes, columns, stream):
@@ -68,10 +77,19 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch):
         return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
 
     monkeypatch.setattr(sample_walk, "normals", rotated)
-    for a, b in zip(
-        plain, sample_stream(toy_model, range(4), SampleConfig(method="ddpm", stride=55), seed=1), strict=True
-    ):
+    for a, b in zip(plain, sample_stream(toy_model, range(4), few(method), seed=1), strict=True):
         np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
+
+
+def test_options_without_effect_are_known():
+    """What `gaga sample` refuses, and what does not count when a run is found again."""
+    assert SampleConfig().unused == set()
+    assert SampleConfig(spacing="power").unused == {"bend"}
+    assert SampleConfig(method="heun").unused == {"raised", "raised_between"}
+    assert SampleConfig(method="ddpm").unused == {"spacing", "bend", "raised", "raised_between"}
+    one, other = SampleConfig(method="ddim", bend=1.0), SampleConfig(method="ddim", bend=2.0)
+    assert one.effective() == other.effective()
+    assert SampleConfig(bend=1.0).effective() != SampleConfig(bend=2.0).effective()
 
 
 def test_sizes_follow_the_histogram_and_the_key_alone():
@@ -121,6 +139,7 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
         ({"stride": 2, "method": "heun"}, "stride"),
         ({"stride": 2, "steps": 20}, "stride"),
         ({"steps": 0}, "steps"),
+        ({"steps": 1, "method": "ddim"}, "steps"),
         ({"spacing": "odd"}, "spacing"),
         ({"bend": 3.0}, "bend"),
         ({"raised": 0.9}, "raised"),

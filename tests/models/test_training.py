@@ -4,10 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from gaga import load_model
-from gaga.base.errors import Conflict, GagaError, InvalidInput
+from gaga.base.errors import Conflict, GagaError, InvalidInput, Unavailable
 from gaga.base.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
@@ -255,8 +256,68 @@ def test_init_from_starts_at_the_weights_and_refuses_others(dataset, tmp_path):
     assert all(torch.equal(expected[k], v) for k, v in again.network.state_dict().items())
     with pytest.raises(InvalidInput, match="another network"):
         trainer(dataset, tmp_path / "c", replace(RECIPE, hidden=16), init_from=start)
-    with pytest.raises(InvalidInput, match="predicts eps, and this recipe x0"):
-        trainer(dataset, tmp_path / "d", replace(RECIPE, prediction="x0"), init_from=start)
+    with pytest.raises(InvalidInput, match="predicts x0, and this recipe eps"):
+        trainer(dataset, tmp_path / "d", replace(RECIPE, prediction="eps"), init_from=start)
+
+
+def test_weights_keep_the_scales_that_they_were_trained_under(dataset, tmp_path):
+    """On data twice as wide the network still expects what it knows."""
+    trainer(dataset, tmp_path / "a").run()
+    start = tmp_path / "a" / "model.safetensors"
+    wide = replace(dataset, molecules=replace(dataset.molecules, positions=2 * dataset.molecules.positions))
+    assert trainer(wide, tmp_path / "b", init_from=start).precondition == load_checkpoint(start).precondition
+    assert trainer(wide, tmp_path / "c").precondition != load_checkpoint(start).precondition
+
+
+def test_a_single_element_is_no_reason_to_refuse(tmp_path):
+    molecules = pack(
+        [(np.full(6, 18, dtype=np.uint8), np.random.default_rng(k).normal(size=(6, 3))) for k in range(20)]
+    )
+    splits = {"train": np.arange(16), "valid": np.arange(16, 18), "test": np.arange(18, 20)}
+    argon = Dataset(name="argon", molecules=molecules, ids=np.arange(20), splits=splits, vocabulary=(18,))
+    moments = estimate_moments(molecules, FeatureSpace((18,)))
+    run = Trainer(argon, replace(RECIPE, steps=3), moments, tmp_path, seed=0)
+    assert run.run()
+    assert all(torch.isfinite(value).all() for value in run.optimiser.ema.values())
+
+
+def test_noise_levels_that_nothing_has_are_refused_before_anything_is_touched(dataset, tmp_path):
+    trainer(dataset, tmp_path).run()
+    there = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InvalidInput, match="no noise level"):
+        trainer(dataset, tmp_path, replace(RECIPE, noise_mean=300.0))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == there
+
+
+def test_a_state_that_cannot_be_published_leaves_those_before(dataset, tmp_path, monkeypatch):
+    run = trainer(dataset, tmp_path)
+    run.run(should_stop=StopAt(run, 5))
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*state*")}
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="No space left"):
+            TrainingState(run.counters, {}, run.optimiser.tensors()).save(tmp_path / "state.safetensors")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*state*")} == before
+
+
+def test_states_without_a_checksum_and_without_later_hyperparameters_go_on(dataset, tmp_path):
+    """As the first versions wrote them."""
+    recipe = replace(RECIPE, prediction="eps", noise_levels="uniform", optimizer="adamw", amsgrad=True, ema_width=None)
+    run = trainer(dataset, tmp_path, recipe)
+    run.run(should_stop=StopAt(run, 5))
+    path = tmp_path / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header, tensors = json.loads(file.metadata()["gaga"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    for name in ("prediction", "noise_levels", "optimizer", "amsgrad", "ema_width", "matrix_rate", "noise_mean"):
+        del header["identity"]["recipe"][name]
+    save_file(tensors, path, {"gaga": json.dumps(header)})
+    again = trainer(dataset, tmp_path, recipe)
+    again.resume()
+    assert again.counters.step == 5
 
 
 @pytest.mark.parametrize("prediction", ["v", "x0"])
