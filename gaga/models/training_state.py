@@ -57,8 +57,8 @@ class TrainingState:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {})["gaga"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return cls(Counters(**header["counters"]), header["identity"], tensors)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            return cls(Counters(**header["counters"]), dict(header["identity"]), tensors)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
 
     def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
