@@ -16,6 +16,7 @@ from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES
 PUBLISHED_NAMES = ("qm9",)
+MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
 def read_own(path: Path, progress: Progress = silent) -> Dataset:
@@ -66,12 +67,12 @@ def _counts(skipped: Counter[str]) -> str:
 
 
 def _numeric_properties(records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
-    """Properties that are numbers wherever they occur, NaN elsewhere."""
+    """Properties that are numbers wherever they occur, NaN elsewhere; of MAX_PROPERTIES names at most."""
     columns: dict[str, NDArray[np.float64]] = {}
     text: set[str] = set()
     for i, record in enumerate(records):
         for name, value in record.properties.items():
-            if name in text:
+            if name in text or (name not in columns and len(columns) + len(text) >= MAX_PROPERTIES):
                 continue
             try:
                 columns.setdefault(name, np.full(len(records), np.nan))[i] = float(value)
