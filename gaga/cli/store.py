@@ -211,8 +211,15 @@ def _chosen(arrays: dict[str, Any], field: str | None, *, everything: bool) -> d
     if field is None:
         return {n: v for n, v in arrays.items() if everything or getattr(v, "size", 1) <= MANY_ELEMENTS}
     if field not in arrays:
-        raise NotFound("the result has no such value", received=field, remedy=f"it has {', '.join(arrays)}")
+        raise NotFound("the result has no such value", received=field, remedy=_near_values(field, arrays))
     return {field: arrays[field]}
+
+
+def _near_values(field: str, arrays: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(field, arrays, cutoff=0.4) or list(arrays)[:SHOWN_ELEMENTS]
+    return f"it has {', '.join(near)}{', ...; gaga store show lists all' if len(near) < len(arrays) else ''}"
 
 
 def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """The user's own molecules -> a data set: vocabulary, split and what was skipped are derived."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def dataset_name(path: Path) -> str:
 
     A file called like a published data set gets another name: its results are not that data set's.
     """
-    name = path.resolve().name
+    name = os.path.basename(os.path.realpath(path))
     suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
     stem = name[: len(name) - len(suffix)]
     return f"my_{stem}" if stem.lower() in PUBLISHED_NAMES else stem
