@@ -239,7 +239,7 @@ class _Unpacked:
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(3)
-        opened = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}.get(magic, open)
+        opened: Any = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}.get(magic, open)
         self._file: Any = opened(path, "rb")
         self._left = _MAX_UNPACKED
 
