@@ -5,6 +5,7 @@ sees the store before or after a command and a failure changes nothing.
 """
 
 import difflib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,7 +203,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        if self.path.resolve() == SHIPPED_STORE.resolve():
+        if os.path.realpath(self.path) == os.path.realpath(SHIPPED_STORE):
             raise Unavailable("the store that comes with gaga is read-only", remedy="choose another --store")
         with locked(self.path):
             yield

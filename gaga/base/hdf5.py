@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaga.base.blocks import TEXT, Blocks
+from gaga.base.hdf5_sizes import refuse_lies
 from gaga.base.records import Tree
 
 _COMPRESS_FROM = 4096  # bytes; below it the index of chunks costs more than compression saves
 _TEXT = h5py.string_dtype("utf-8")
+_TEXT_AT_ONCE = 1 << 30  # bytes, at worst
+_FEW_TEXTS = 16
+_MOST_LETTERS = 1 << 29  # of an array of text in memory, where each element takes as much as the longest
 
 
 def write_tree(
@@ -81,18 +85,36 @@ def read_tree(group: h5py.Group) -> Tree:
     Raises:
         KeyError: a member is missing.
         OSError: the file is damaged.
+        ValueError: what it says of its sizes cannot be.
     """
-    return {name: _read_node(group[name]) for name in group.attrs["members"]}
+    refuse_lies(group)
+    return _read_members(group)
+
+
+def _read_members(group: h5py.Group) -> Tree:
+    return {name: _read_node(group[name]) for name in _members(group)}
+
+
+def _members(group: h5py.Group) -> list[str]:
+    names = np.asarray(group.attrs["members"])
+    if names.ndim != 1 or set(names) != set(group):
+        raise ValueError(f"{group.name} holds other members than it says")
+    return [str(name) for name in names]
 
 
 def read_lazily(group: h5py.Group) -> Tree:
     """The tree that `write_tree` wrote, its arrays as `Blocks` that read the open file; errors as of `read_tree`."""
-    return {name: _lazy_node(group[name]) for name in group.attrs["members"]}
+    refuse_lies(group)
+    return _lazy_members(group)
+
+
+def _lazy_members(group: h5py.Group) -> Tree:
+    return {name: _lazy_node(group[name]) for name in _members(group)}
 
 
 def _lazy_node(item: Any) -> Any:
     if isinstance(item, h5py.Group):
-        return read_lazily(item)
+        return _lazy_members(item)
     return _Stored(item) if item.shape else _read_node(item)
 
 
@@ -100,14 +122,16 @@ class _Stored(Blocks):
     """An array in an open file, a few of its chunks at a time."""
 
     def __init__(self, item: h5py.Dataset) -> None:
-        self._item = item.asstr() if _is_text(item) else item
+        self._item = item
         self.dtype, self.shape = TEXT if _is_text(item) else item.dtype, item.shape
         self._chunk = item.chunks[0] if item.chunks else 1
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
+        if self.dtype.kind == "U":
+            yield from text_pieces(self._item, self.rows)
+            return
         for first in range(0, self.shape[0], self.rows):
-            piece = self._item[first : first + self.rows]
-            yield piece.astype(np.str_) if self.dtype.kind == "U" else piece
+            yield self._item[first : first + self.rows]
 
     @property
     def rows(self) -> int:
@@ -118,14 +142,43 @@ def _is_text(item: h5py.Dataset) -> bool:
     return item.dtype.kind == "O" and h5py.check_string_dtype(item.dtype) is not None
 
 
+def text_pieces(item: h5py.Dataset, rows: int) -> Iterator[NDArray[Any]]:
+    """The texts of an array, so many rows at a time; all together they are no longer than the file.
+
+    Many elements may stand for one text in the file, so that their lengths are not known before they are read.
+
+    Raises:
+        ValueError: they are longer than the file.
+    """
+    size, texts = item.file.id.get_filesize(), item.asstr()
+    careful = min(rows, max(_FEW_TEXTS, _TEXT_AT_ONCE // max(size, 1)))
+    total = 0
+    for first in range(0, item.shape[0], rows):
+        parts = []
+        for start in range(first, min(first + rows, item.shape[0]), careful):
+            parts.append(texts[start : min(start + careful, first + rows)])
+            lengths = [len(text) for text in parts[-1].flat]
+            total += sum(lengths)
+            if total > size or max(lengths, default=0) * item.size > _MOST_LETTERS:
+                raise ValueError(f"{item.name} holds more text than its file")
+        yield np.concatenate(parts).astype(np.str_)
+
+
+def _read_texts(item: h5py.Dataset) -> NDArray[Any]:
+    pieces = list(text_pieces(item, 4096))
+    return np.concatenate(pieces) if pieces else np.zeros(item.shape, dtype=np.str_)
+
+
 def _read_node(item: Any) -> Any:
     if isinstance(item, h5py.Group):
-        return read_tree(item)
+        return _read_members(item)
     if item.shape is None:
         return None
+    if item.shape and _is_text(item):
+        return _read_texts(item)
     value = item.asstr()[()] if _is_text(item) else item[()]
     if isinstance(value, np.ndarray):
-        return value.astype(np.str_) if value.dtype.kind == "O" else value
+        return value
     return value.item() if isinstance(value, np.bool_ | np.int64 | np.float64) else _scalar(value)
 
 

@@ -5,6 +5,7 @@ import unicodedata
 
 from gaga.base.errors import InvalidInput
 
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _KIND = re.compile(r"[a-z0-9_-]+")
 
 
@@ -35,3 +36,24 @@ def checked_name(name: str) -> str:
 def folded(name: str) -> str:
     """What equal names have in common, whatever their case."""
     return unicodedata.normalize("NFC", name.casefold())
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text for a terminal: what would move its cursor, colour it or turn its direction is spelt out, as \\x1b is.
+
+    Args:
+        text: from a file, a name, a path; whoever wrote it may mean harm.
+        lines: keep line feeds.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) or (lines and c == "\n") else _spelt(c) for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category not in ("Cc", "Cs", "Zl", "Zp") and character not in _DIRECTIONS
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

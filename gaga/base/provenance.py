@@ -108,16 +108,19 @@ def from_attributes(kind: str, name: str, attributes: Mapping[str, Any], *, ship
         KeyError: an attribute is missing.
         ValueError: an attribute is not of its form.
     """
-    return Entry(
-        kind=kind,
-        name=name,
-        format_version=int(attributes["format_version"]),
-        gaga_version=str(attributes["gaga_version"]),
-        created=str(attributes["created"]),
-        seed=int(attributes["seed"]) if "seed" in attributes else None,
-        config=json.loads(attributes["config"]),
-        inputs=json.loads(attributes["inputs"]),
-        digest=str(attributes["digest"]),
-        nbytes=int(attributes["nbytes"]),
-        shipped=shipped,
-    )
+    try:
+        return Entry(
+            kind=kind,
+            name=name,
+            format_version=int(attributes["format_version"]),
+            gaga_version=str(attributes["gaga_version"]),
+            created=str(attributes["created"]),
+            seed=int(attributes["seed"]) if "seed" in attributes else None,
+            config=dict(json.loads(attributes["config"])),
+            inputs={str(key): str(value) for key, value in dict(json.loads(attributes["inputs"])).items()},
+            digest=str(attributes["digest"]),
+            nbytes=int(attributes["nbytes"]),
+            shipped=shipped,
+        )
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"the header of {kind}/{name} is not of its form") from error

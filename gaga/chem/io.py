@@ -14,6 +14,7 @@ from typing import BinaryIO
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.progress import Progress, silent
 from gaga.chem import sdf, xyz
+from gaga.chem.bounded import BoundedLines
 from gaga.chem.records import UNREADABLE, RawRecord, Record, Skipped, checked
 from gaga.chem.writers import SMILES_TAG, WRITTEN_SUFFIXES, MoleculeWriter, open_writer
 
@@ -54,7 +55,8 @@ def read_molecules(path: str | Path, progress: Progress = silent) -> Iterator[Re
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the suffix is unknown, the file is empty, or the folder holds no molecule file.
+        InvalidInput: the suffix is unknown, the file is empty, damaged or a gzip bomb, or the folder holds no
+            molecule file.
         Unavailable: a file cannot be read.
     """
     files = molecule_files(Path(path).expanduser())
@@ -113,7 +115,9 @@ def _read_file(raw: BinaryIO, file: Path) -> Iterator[Record | Skipped]:
     n = 0
     try:
         with _text(raw, zipped=suffix.endswith(".gz")) as text:
-            for n, lines in enumerate(layout.split(text), start=1):
+            bounded = BoundedLines(text, raw, file.name, zipped=suffix.endswith(".gz"))
+            for n, lines in enumerate(layout.split(bounded), start=1):
+                bounded.next_record()
                 yield _parsed(layout, lines, f"{file.name}, record {n}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidInput(

@@ -13,8 +13,11 @@ from gaga.chem.elements import N_ELEMENTS, number_of
 NO_ATOMS = "no atoms"
 NO_3D = "no 3D coordinates"
 NON_FINITE = "non-finite coordinates"
+TOO_FAR = "coordinates beyond 100,000 Å"
 UNKNOWN_ELEMENT = "unknown element"
 UNREADABLE = "unreadable record"
+MAX_COORDINATE = 1e5  # Å; float32 has hundredths there, and distances do not overflow
+_LONGEST_SYMBOL = 8
 
 PropertyValue = str | float | bool | np.generic
 
@@ -70,10 +73,12 @@ def checked(raw: RawRecord, where: str) -> Record | Skipped:
         return Skipped(NO_ATOMS, where)
     numbers = np.array([_atomic_number(symbol) for symbol in raw.symbols], dtype=np.uint8)
     if not np.all(numbers):
-        return Skipped(UNKNOWN_ELEMENT, where, raw.symbols[int(np.argmin(numbers))])
+        return Skipped(UNKNOWN_ELEMENT, where, raw.symbols[int(np.argmin(numbers))][:40])
     positions = np.array(raw.coordinates, dtype=np.float64)
     if not np.all(np.isfinite(positions)):
         return Skipped(NON_FINITE, where)
+    if np.abs(positions).max() > MAX_COORDINATE:
+        return Skipped(TOO_FAR, where)
     if _is_flat(positions, raw.declared_3d):
         return Skipped(NO_3D, where)
     return Record(numbers, positions, raw.name, raw.properties)
@@ -86,9 +91,13 @@ def _is_flat(positions: Float[np.ndarray, "N 3"], declared_3d: bool) -> bool:
     return bool(np.all(positions == positions[0]) or (not declared_3d and np.all(positions[:, 2] == 0)))
 
 
-@lru_cache(maxsize=1024)
 def _atomic_number(symbol: str) -> int:
     """Atomic number of a symbol or of a number as text; 0 where there is no such element."""
+    return _looked_up(symbol) if len(symbol) <= _LONGEST_SYMBOL else 0
+
+
+@lru_cache(maxsize=1024)
+def _looked_up(symbol: str) -> int:
     if symbol.isdecimal():
         return int(symbol) if 1 <= int(symbol) <= N_ELEMENTS else 0
     try:

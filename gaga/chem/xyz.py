@@ -7,6 +7,7 @@ from gaga.chem.elements import symbol_of
 from gaga.chem.records import RawRecord, Record, text_of
 
 _PAIR = re.compile(r'([^\s=]+)=("[^"]*"|\S*)')
+_DIGITS = 9  # of a number of atoms
 _PLAIN_LAYOUT = {"species": 0, "pos": 1}
 
 
@@ -19,7 +20,7 @@ def split_frames(lines: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(lines)
     damaged: list[str] = []
     for line in rest:
-        if line.strip().isdecimal():
+        if _is_count(line):
             if damaged:
                 yield damaged
                 damaged = []
@@ -29,6 +30,11 @@ def split_frames(lines: Iterable[str]) -> Iterator[list[str]]:
             damaged.append(line)
     if damaged:
         yield damaged
+
+
+def _is_count(line: str) -> bool:
+    word = line.strip()
+    return len(word) <= _DIGITS and word.isdecimal()
 
 
 def parse_frame(lines: list[str]) -> RawRecord:

@@ -110,6 +110,8 @@ def _digest(file: Path) -> str:
         raise InvalidInput("a file of molecules is needed, not a folder", received=file)
     if not file.exists():
         raise NotFound("no such file", received=file)
+    if not file.is_file():
+        raise InvalidInput("a file of molecules is needed, not a pipe or device", received=file)
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

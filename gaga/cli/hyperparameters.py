@@ -94,8 +94,10 @@ def recipe_of(preset: str | None, config: Path | None, given: dict[str, Any]) ->
     from gaga.models.recipes import make_recipe
 
     from_file = read_config(config) if config else {}
-    chosen = preset or from_file.pop("preset", None) or "small"
-    from_file.pop("preset", None)
+    named = from_file.pop("preset", "small")
+    if not isinstance(named, str):
+        raise InvalidInput("a preset is named by text", received=named)
+    chosen = preset or named
     return make_recipe(chosen, **(from_file | {name: value for name, value in given.items() if value is not None}))
 
 
@@ -107,7 +109,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise NotFound("no such configuration file", received=path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"{path} is not TOML: {error}") from error
 
 

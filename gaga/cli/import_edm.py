@@ -5,6 +5,8 @@ Example:
 """
 
 from dataclasses import replace
+from os import sep
+from os.path import realpath  # unlike Path.resolve, at ease with a link to itself
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +62,7 @@ def import_edm(
     from gaga.models.checkpoint import save_checkpoint
     from gaga.models.edm import import_edm as run
 
-    out = out or Path(f"{folder.resolve().name}.safetensors")
+    out = out or Path(f"{realpath(folder).rpartition(sep)[2]}.safetensors")
     refuse_to_overwrite(out, overwrite=overwrite)
     output = Output(json=json)
     checkpoint = run(folder, None)

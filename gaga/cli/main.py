@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from gaga.base.errors import GagaError
+from gaga.base.names import printable
 from gaga.cli.commands import LazyGroup, UsageError, examples
 from gaga.cli.devices import rank_in_environment
 from gaga.cli.signals import Terminated
@@ -83,7 +84,7 @@ def _tell(error: BaseException, line: str) -> None:
     """The line on stderr; of several processes the first alone says what they all met."""
     rank = rank_in_environment()
     if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "told", False)):
-        sys.stderr.write(f"gaga{f' (rank {rank})' if rank else ''}: {line}\n")
+        sys.stderr.write(f"gaga{f' (rank {rank})' if rank else ''}: {printable(line, lines=True)}\n")
 
 
 def _tolerate_narrow_encodings() -> None:
@@ -113,7 +114,7 @@ def explain(error: BaseException) -> tuple[int, str]:
                 f"terminated; {error.args[1] if len(error.args) > 1 else 'whatever was stored before is as it was'}",
             )
         case GagaError():
-            return 1, error.line
+            return 1, " ".join(error.line.split())
         case MemoryError():
             return 1, "out of memory; use fewer molecules (--fraction) or a smaller --batch-size"
         case OSError():
@@ -128,7 +129,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _os_line(error: OSError) -> str:
-    where = f" {error.filename}" if error.filename else ""
+    where = f" {printable(str(error.filename))}" if error.filename else ""
     reason = error.strerror or str(error)
     if error.errno == errno.ENOSPC:
         return f"no space left on the disk{':' if where else ''}{where}; free some, or write elsewhere"

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaga.base.names import printable
 from gaga.base.progress import Progress
 from gaga.cli.progress import progress_bar
 
@@ -44,7 +45,7 @@ class Output:
     def note(self, line: str) -> None:
         """A line for the reader on stderr."""
         if not self.silent:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{printable(line)}\n")
 
     def progress(self, label: str) -> AbstractContextManager[Progress]:
         """A progress bar on stderr while the block runs."""
@@ -58,7 +59,7 @@ class Output:
             sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
             return
         for part in parts:
-            sys.stdout.write(format_table(part) if isinstance(part, Table) else f"{part}\n")
+            sys.stdout.write(format_table(part) if isinstance(part, Table) else f"{printable(part, lines=True)}\n")
 
 
 def plain(value: Any) -> Any:
@@ -81,11 +82,12 @@ def plain(value: Any) -> Any:
 def format_table(table: Table) -> str:
     """The table as aligned lines, with an empty line after it; nothing is cut off or wrapped."""
     cells = [[text(value, table.digits) for value in row] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(table.columns, *cells, strict=True)]
+    columns = [printable(column) for column in table.columns]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     right = [all(_is_number(row[i]) for row in table.rows) for i in range(len(widths))]
-    lines = [_bold(table.title)] if table.title else []
-    if any(table.columns):
-        lines.append(_align(table.columns, widths, right))
+    lines = [_bold(printable(table.title))] if table.title else []
+    if any(columns):
+        lines.append(_align(columns, widths, right))
         lines.append("  ".join("─" * width for width in widths))
     lines.extend(_align(row, widths, right) for row in cells)
     return "\n".join(line.rstrip() for line in lines) + "\n\n"
@@ -99,7 +101,7 @@ def text(value: object, digits: int = 4) -> str:
         return "yes" if value else "no"
     if isinstance(value, Real) and not isinstance(value, Integral):
         return f"{float(value):.{digits}g}"
-    return str(value)
+    return printable(str(value))
 
 
 def _is_number(value: object) -> bool:

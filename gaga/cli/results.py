@@ -78,8 +78,9 @@ def require_writable(path: Path) -> None:
 
 
 def slug(text: str) -> str:
-    """A text as part of a result's name: spaces and slashes become underscores."""
-    return re.sub(r"[\s/]+", "_", text.strip())
+    """A text as part of a result's name or a folder's: spaces, slashes and control characters become underscores."""
+    name = re.sub(r"[\s/\x00-\x1f\x7f]+", "_", text.strip())
+    return name.replace(".", "_") if name in ("", ".", "..") else name
 
 
 def locate(store: "Store", wanted: str) -> "Entry":

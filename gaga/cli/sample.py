@@ -224,7 +224,7 @@ def find_checkpoint(results: "Store", given: Path | None) -> Source:
 
     if given is not None:
         content = model_file(given)
-        digest = file_digest(content) if content.exists() else ""
+        digest = file_digest(content) if content.is_file() else ""
         return Source(path=given, why="named by --checkpoint", digest=digest)
     for entry in sorted(results.entries("train"), key=lambda entry: entry.created, reverse=True):
         record = results.get("train", entry.name, TrainingRecord)

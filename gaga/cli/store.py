@@ -6,12 +6,14 @@ Example:
 
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.base.names import printable
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import Output, Table, header, human_bytes, plain, text
@@ -127,7 +129,7 @@ def export(
     if field is None and (left := [name for name in stored_arrays if name not in arrays]):
         Output().note(f"Left out, for their size: {', '.join(left)}. Add --all or --field NAME to have them.")
     if out is None:
-        _write(sys.stdout, form, entry, arrays)
+        _write_out(form, entry, arrays)
         return
     _write_file(out, form, entry, arrays, overwrite=overwrite)
     payload = {
@@ -209,8 +211,15 @@ def _chosen(arrays: dict[str, Any], field: str | None, *, everything: bool) -> d
     if field is None:
         return {n: v for n, v in arrays.items() if everything or getattr(v, "size", 1) <= MANY_ELEMENTS}
     if field not in arrays:
-        raise NotFound("the result has no such value", received=field, remedy=f"it has {', '.join(arrays)}")
+        raise NotFound("the result has no such value", received=field, remedy=_near_values(field, arrays))
     return {field: arrays[field]}
+
+
+def _near_values(field: str, arrays: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(field, arrays, cutoff=0.4) or list(arrays)[:SHOWN_ELEMENTS]
+    return f"it has {', '.join(near)}{', ...; gaga store show lists all' if len(near) < len(arrays) else ''}"
 
 
 def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *, overwrite: bool) -> None:
@@ -219,6 +228,16 @@ def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *
     refuse_to_overwrite(path, overwrite=overwrite)
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         _write(file, form, entry, arrays)
+
+
+def _write_out(form: str, entry: "Entry", arrays: dict[str, Any]) -> None:
+    """To stdout as it is or, where that is a terminal, without what would steer it."""
+    if not sys.stdout.isatty():
+        _write(sys.stdout, form, entry, arrays)
+        return
+    shown = StringIO()
+    _write(shown, form, entry, arrays)
+    sys.stdout.write(printable(shown.getvalue(), lines=True))
 
 
 def _write(file: "SupportsWrite[str]", form: str, entry: "Entry", arrays: dict[str, Any]) -> None:

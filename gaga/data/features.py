@@ -30,6 +30,12 @@ class FeatureSpace:
     include_charges: bool = False
     centred_features: bool = True
 
+    def __post_init__(self) -> None:
+        if len(set(self.vocabulary)) < len(self.vocabulary) or not all(1 <= z <= 255 for z in self.vocabulary):
+            raise InvalidInput("a vocabulary is of different atomic numbers", received=list(self.vocabulary))
+        if not all(0 < factor < float("inf") for factor in self.factors):
+            raise InvalidInput("columns are divided by positive numbers", received=list(self.factors))
+
     @property
     def n_types(self) -> int:
         """K, the number of type columns."""

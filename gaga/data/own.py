@@ -1,5 +1,6 @@
 """The user's own molecules -> a data set: vocabulary, split and what was skipped are derived."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES
 PUBLISHED_NAMES = ("qm9",)
+MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
 def read_own(path: Path, progress: Progress = silent) -> Dataset:
@@ -55,7 +57,7 @@ def dataset_name(path: Path) -> str:
 
     A file called like a published data set gets another name: its results are not that data set's.
     """
-    name = path.resolve().name
+    name = os.path.basename(os.path.realpath(path))
     suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
     stem = name[: len(name) - len(suffix)]
     return f"my_{stem}" if stem.lower() in PUBLISHED_NAMES else stem
@@ -66,12 +68,12 @@ def _counts(skipped: Counter[str]) -> str:
 
 
 def _numeric_properties(records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
-    """Properties that are numbers wherever they occur, NaN elsewhere."""
+    """Properties that are numbers wherever they occur, NaN elsewhere; of MAX_PROPERTIES names at most."""
     columns: dict[str, NDArray[np.float64]] = {}
     text: set[str] = set()
     for i, record in enumerate(records):
         for name, value in record.properties.items():
-            if name in text:
+            if name in text or (name not in columns and len(columns) + len(text) >= MAX_PROPERTIES):
                 continue
             try:
                 columns.setdefault(name, np.full(len(records), np.nan))[i] = float(value)

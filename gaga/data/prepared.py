@@ -17,11 +17,15 @@ from jaxtyping import Shaped
 
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
+from gaga.base.hdf5_sizes import refuse_lies
 from gaga.base.molecules import PackedMolecules
+from gaga.chem.elements import N_ELEMENTS
+from gaga.chem.records import MAX_COORDINATE
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset
 
 FORMAT = "gaga-dataset"
 VERSION = 1
+_DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError)
 _SHRUNK = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
@@ -94,10 +98,12 @@ def read_prepared(path: Path) -> Dataset:
     try:
         with h5py.File(path, "r") as file:
             _check_format(file, path)
+            refuse_lies(file)
             dataset = _read(file, path)
             expected = file.attrs["fingerprint"]
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from error
+        _check_content(dataset)
+    except _DAMAGE as error:
+        raise _unreadable(path, _first_line(error)) from error
     if dataset.fingerprint != expected:
         raise _unreadable(path, "its molecules differ from its fingerprint")
     return dataset
@@ -108,7 +114,7 @@ def _check_format(file: h5py.File, path: Path) -> None:
         raise InvalidInput(
             f"{path} is an HDF5 file, but no prepared data set", remedy="make one with gaga data prepare"
         )
-    if file.attrs["version"] > VERSION:
+    if int(file.attrs["version"]) > VERSION:
         raise InvalidInput(
             f"{path} was prepared by a newer gaga",
             received=f"version {file.attrs['version']}",
@@ -119,32 +125,67 @@ def _check_format(file: h5py.File, path: Path) -> None:
 def _read(file: h5py.File, path: Path) -> Dataset:
     return Dataset(
         name=str(file.attrs["name"]),
-        molecules=PackedMolecules(file["positions"][:], file["atomic_numbers"][:], file["offsets"][:]),
-        ids=file["ids"][:],
-        splits={name: file["splits"][name][:] for name in SPLIT_NAMES},
+        molecules=PackedMolecules(
+            _array(file, "positions", np.float32, 2),
+            _array(file, "atomic_numbers", np.uint8),
+            _array(file, "offsets", np.int64),
+        ),
+        ids=_array(file, "ids", np.int64),
+        splits={name: _array(file, f"splits/{name}", np.int64) for name in SPLIT_NAMES},
         vocabulary=tuple(int(z) for z in file.attrs["vocabulary"]),
-        skipped=json.loads(file.attrs["skipped"]),
+        skipped={str(reason): int(n) for reason, n in dict(json.loads(file.attrs["skipped"])).items()},
         origin=str(file.attrs["origin"]),
         read_annotations=partial(_read_annotations, path),
     )
 
 
+def _array(file: h5py.File, name: str, dtype: type[np.generic], ndim: int = 1) -> Any:
+    item = file[name]
+    if not isinstance(item, h5py.Dataset) or item.dtype != dtype or item.ndim != ndim:
+        raise ValueError(f"{name} is no array of {np.dtype(dtype).name}")
+    return item[()]
+
+
+def _check_content(dataset: Dataset) -> None:
+    """Stop at molecules that cannot be."""
+    molecules, numbers = dataset.molecules, dataset.atomic_numbers
+    if not len(molecules) or molecules.n_atoms.min() < 1:
+        raise ValueError("a molecule has no atoms, or there is none")
+    if not (np.abs(molecules.positions) <= MAX_COORDINATE).all():
+        raise ValueError("a coordinate is not finite, or too far away")
+    if not {int(z) for z in np.unique(numbers)} <= set(dataset.vocabulary) <= set(range(1, N_ELEMENTS + 1)):
+        raise ValueError("its elements are not those of its vocabulary")
+    members = np.concatenate(list(dataset.splits.values()))
+    if len(members) and (members.min() < 0 or members.max() >= len(dataset) or len(np.unique(members)) < len(members)):
+        raise ValueError("its split names molecules that it has not, or one twice")
+
+
 def _read_annotations(path: Path) -> Annotations:
     try:
         with h5py.File(path, "r") as file:
+            refuse_lies(file)
+            n = len(file["ids"])
             columns = list(file["properties"].values()) if "properties" in file else []
             names = [str(column.attrs["name"]) for column in columns]
+            if any(column.shape != (n,) or column.dtype != np.float64 for column in columns):
+                raise ValueError("a property is not a number for each molecule")
             return Annotations(
-                smiles=_decoded(file["smiles"][:]) if "smiles" in file else None,
+                smiles=_decoded(file["smiles"], n) if "smiles" in file else None,
                 properties={name: column[:] for name, column in zip(names, columns, strict=True)},
                 units={name: str(column.attrs["unit"]) for name, column in zip(names, columns, strict=True)},
             )
-    except (OSError, KeyError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from error
+    except _DAMAGE as error:
+        raise _unreadable(path, _first_line(error)) from error
 
 
-def _decoded(text: Shaped[np.ndarray, " M"]) -> Shaped[np.ndarray, " M"]:
-    return np.char.decode(text, "utf-8")
+def _decoded(text: h5py.Dataset, n: int) -> Shaped[np.ndarray, " M"]:
+    if text.shape != (n,) or text.dtype.kind != "S":
+        raise ValueError("there is no SMILES for each molecule")
+    return np.char.decode(text[:], "utf-8")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _unreadable(path: Path, why: str) -> InvalidInput:

@@ -5,16 +5,19 @@ Read from the CSV files of the `qm9pack` package or from the publisher's archive
 everybody does.
 """
 
+import bz2
 import csv
+import gzip
 import importlib.metadata
 import importlib.util
 import logging
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -57,6 +60,11 @@ _WAYS = (
     f"({ARCHIVE_NAME}, or the folder of qm9pack's CSV files), or connect to the network"
 )
 _REPORT_EVERY = 2000
+_MAX_MEMBER = 1 << 20  # bytes; QM9's files have a few thousand
+_MAX_UNPACKED = 1 << 30  # bytes; QM9 has 0.4 GB
+
+# What the readers of csv, tar, bz2 and gzip raise where a file is damaged.
+_DAMAGE = (ValueError, IndexError, KeyError, EOFError, OSError, tarfile.TarError, csv.Error, zlib.error)
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +99,7 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
     molecules = read_csv_folder(source) if source.is_dir() else read_archive(source)
     try:
         ids, packed, annotations = _pack(_counted(molecules, progress))
-    except (ValueError, IndexError, EOFError, OSError, tarfile.TarError, csv.Error) as error:
+    except _DAMAGE as error:
         raise InvalidInput(f"{source} is not a whole copy of QM9: {error}", remedy="fetch it again") from error
     _check_complete(ids, source)
     return Dataset(
@@ -188,7 +196,7 @@ def read_csv_folder(folder: Path) -> Iterator[Entry]:
     for file in files:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = csv.reader(lines)
-            next(rows)
+            next(rows, None)
             yield from map(_parse_row, rows)
 
 
@@ -214,13 +222,40 @@ def read_archive(path: Path) -> Iterator[Entry]:
     """
     if not tarfile.is_tarfile(path):
         raise InvalidInput("not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}")
-    with tarfile.open(path, "r|*") as archive:
+    with _Unpacked(path) as content_of, tarfile.open(fileobj=content_of, mode="r|") as archive:  # type: ignore[call-overload]
         for member in archive:
+            if member.size > _MAX_MEMBER:
+                raise ValueError(f"its member {member.name[:80]!r} is larger than any of QM9's")
             content = archive.extractfile(member)
             if content is not None and member.name.endswith(".xyz"):
                 molecule = parse_xyz(content.read().decode("ascii"))
                 if molecule.id not in _uncharacterised():
                     yield molecule
+
+
+class _Unpacked:
+    """A tar file's bytes, unpacked as they are read, but not without end; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            magic = file.read(3)
+        opened: Any = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}.get(magic, open)
+        self._file: Any = opened(path, "rb")
+        self._left = _MAX_UNPACKED
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` at most."""
+        content: bytes = self._file.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"it unpacks to more than {_MAX_UNPACKED:,} bytes")
+        return content
+
+    def __enter__(self) -> "_Unpacked":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def parse_xyz(text: str) -> Entry:
@@ -255,6 +290,8 @@ def _floats(texts: list[str]) -> list[float]:
 
 def _counted(molecules: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
     for done, molecule in enumerate(molecules, start=1):
+        if done > N_PUBLISHED:
+            raise ValueError(f"it holds more than {N_PUBLISHED} molecules")
         if done % _REPORT_EVERY == 0 or done == N_CHARACTERISED:
             progress(done, N_CHARACTERISED, "reading QM9")
         yield molecule
@@ -264,6 +301,8 @@ def _pack(molecules: Iterable[Entry]) -> tuple[NDArray[np.int64], PackedMolecule
     """(ids, molecules, annotations), ascending by id."""
     rows = sorted(molecules, key=lambda molecule: molecule.id)
     table = np.array([row.properties for row in rows], dtype=np.float64).reshape(-1, len(PROPERTY_UNITS))
+    if not all(np.isfinite(row.positions).all() for row in rows):
+        raise ValueError("a coordinate is not finite")
     packed = PackedMolecules(
         np.concatenate([row.positions for row in rows]),
         _atomic_numbers("".join(row.symbols for row in rows)),

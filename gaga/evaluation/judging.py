@@ -19,6 +19,7 @@ from gaga.chem.geometry import Bonds, Measured, bond_angles, bond_lengths, bonds
 PROTOCOLS = ("edm", "strict")
 """edm, to compare with papers; strict, to know."""
 
+MAX_ATOMS = 10_000
 _CHUNK = 250
 _WORTH_A_POOL = 2000  # starting processes takes as long as judging about this many molecules
 _NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -77,10 +78,16 @@ def judge(
         progress: called with the molecules done so far.
 
     Raises:
-        InvalidInput: unknown protocol, or fewer than one worker.
+        InvalidInput: unknown protocol, fewer than one worker, or a molecule of more than MAX_ATOMS.
         Unavailable: the worker processes died.
     """
     check_protocol(protocol)
+    if (largest := molecules.n_atoms.max(initial=0)) > MAX_ATOMS:
+        raise InvalidInput(
+            f"molecules of more than {MAX_ATOMS:,} atoms cannot be judged: every pair of atoms is looked at",
+            received=f"one of {largest:,}",
+            remedy="leave it out of the file",
+        )
     chunks = [range(i, min(i + _CHUNK, len(molecules))) for i in range(0, len(molecules), _CHUNK)]
     tasks = ((molecules.take(np.asarray(chunk)), protocol) for chunk in chunks)
     n_workers = min(_n_workers(workers, len(molecules)), max(1, len(chunks)))

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt64
 
 from gaga.base.errors import NotFound
+from gaga.base.records import from_tree
 from gaga.evaluation.judging import check_protocol
-from gaga.evaluation.rates import Rate, Rates
+from gaga.evaluation.rates import Rates
 
 REFERENCES = ("qm9",)
 
@@ -120,12 +121,12 @@ def row_to_json(row: ReferenceRow) -> dict[str, object]:
 
 
 def row_from_json(values: dict[str, object]) -> ReferenceRow:
-    """The row that `row_to_json` wrote."""
-    rates = values["rates"]
-    if not isinstance(rates, dict):
-        raise TypeError("rates are a JSON object")
-    plain = {name: value for name, value in values.items() if name != "rates"}
-    return ReferenceRow(rates=Rates(**{name: Rate(**rate) for name, rate in rates.items()}), **plain)  # type: ignore[arg-type]
+    """The row that `row_to_json` wrote.
+
+    Raises:
+        InvalidInput: the values are not those of a row.
+    """
+    return from_tree(values, ReferenceRow)
 
 
 def save_reference(path: str, reference: Reference) -> None:

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch import Tensor
 from gaga import __version__
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
+from gaga.base.records import from_tree
 from gaga.data.features import FeatureSpace
-from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.egnn import EGNN, EGNNConfig, fits
 from gaga.models.model import Model
 from gaga.models.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
@@ -25,6 +27,9 @@ from gaga.noise import Moments, Schedule
 FORMAT_VERSION = 1
 PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say
 SUFFIX = ".safetensors"
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool)
+
+T = TypeVar("T")
 _MOMENT_ARRAYS = ("starts", "centred", "mean", "counts", "block", "within", "between")
 
 
@@ -100,17 +105,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise NotFound("no checkpoint there", received=path, remedy="`gaga store list` shows trained runs")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InvalidInput(f"{path} is not a readable checkpoint: {error}") from error
+    metadata, tensors = _read(path)
     if "gaga" not in metadata:
         raise InvalidInput(f"{path} is a safetensors file, but not a gaga checkpoint")
     if metadata.get("sha256") != tensor_digest(metadata["gaga"], tensors):
         raise InvalidInput(f"{path} is corrupt: its checksum does not match", remedy="fetch or train it again")
-    return _from_parts(path, json.loads(metadata["gaga"]), tensors)
+    try:
+        return _from_parts(path, _object(json.loads(metadata["gaga"])), tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvalidInput(f"{path} lacks a part of a checkpoint: {reason}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors; safetensors itself holds the sizes of its header against the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
+        raise InvalidInput(f"{path} is not a readable checkpoint: {error}") from error
+    if odd := sorted({str(v.dtype) for v in tensors.values() if v.dtype not in _DTYPES}):
+        raise InvalidInput(f"{path} is not a readable checkpoint: it holds numbers of {', '.join(odd)}")
+    return metadata, tensors
 
 
 def file_digest(path: Path) -> str:
@@ -142,35 +159,102 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
         raise InvalidInput(
             f"{path} has checkpoint format {header.get('format_version')}; this gaga reads up to {PRECONDITIONED}"
         )
-    try:
-        space = header["space"] | {name: tuple(header["space"][name]) for name in ("vocabulary", "factors")}
-        checkpoint = Checkpoint(
-            network=EGNNConfig(**header["network"]),
-            space=FeatureSpace(**space),
-            schedule=Schedule(header["schedule"], tensors["schedule.gamma"].numpy()),
-            precondition=_precondition(header),
-            max_t=header["max_t"],
-            moments=_moments(header["moments"], tensors) if header["moments"] else None,
-            weights={k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")},
-            **{name: header[name] for name in ("dataset", "recipe", "metrics", "provenance")},
-        )
-    except (KeyError, TypeError) as error:
-        raise InvalidInput(f"{path} lacks a part of a checkpoint: {error}") from error
-    wanted = EGNN(checkpoint.network, "torch").state_dict()
-    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in checkpoint.weights.items()}:
-        raise InvalidInput(f"{path}: the weights do not fit the network that its header describes")
+    checkpoint = Checkpoint(
+        network=_typed(EGNNConfig, _object(header["network"])),
+        space=_typed(FeatureSpace, _object(header["space"])),
+        schedule=checked_schedule(header["schedule"], tensors["schedule.gamma"].numpy()),
+        precondition=_precondition(header),
+        max_t=_whole(header["max_t"]),
+        moments=_moments(_object(header["moments"]), tensors) if header["moments"] else None,
+        weights={k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")},
+        dataset=str(header["dataset"]),
+        **{name: dict(header[name]) for name in ("recipe", "metrics", "provenance")},
+    )
+    _check(path, checkpoint)
     return checkpoint
+
+
+def _check(path: Path, checkpoint: Checkpoint) -> None:
+    """Stop where the parts do not belong together."""
+    network, moments = checkpoint.network, checkpoint.moments
+    if not 1 <= checkpoint.max_t <= checkpoint.schedule.T:
+        raise InvalidInput(f"{path}: T* is not a step of its schedule", received=checkpoint.max_t)
+    if not fits(network, checkpoint.weights):
+        raise InvalidInput(f"{path}: the weights do not fit the network that its header describes")
+    columns = {network.features + 3, checkpoint.space.columns} | ({moments.columns} if moments else set())
+    if len(columns) > 1 or len(checkpoint.precondition.sd) not in (0, *columns):
+        raise InvalidInput(f"{path}: network, vocabulary and moments differ in their columns", received=columns)
+    require_finite(path, checkpoint.weights)
+
+
+def require_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Stop at weights that can only make numbers that are none.
+
+    Raises:
+        InvalidInput: one is not finite, or the weights are not floating-point numbers.
+    """
+    for name, weight in weights.items():
+        if not weight.is_floating_point() or not bool(torch.isfinite(weight).all()):
+            raise InvalidInput(f"{path}: weights are not finite numbers", received=name)
+
+
+def checked_schedule(name: object, gamma: NDArray[Any]) -> Schedule:
+    """The schedule of a file.
+
+    Raises:
+        InvalidInput: its table is not of finite numbers that do not decrease.
+    """
+    if not isinstance(name, str) or gamma.ndim != 1 or len(gamma) < 2 or gamma.dtype != np.float64:
+        raise InvalidInput("a noise schedule is a name and a table", received=f"{gamma.dtype} {list(gamma.shape)}")
+    if not np.isfinite(gamma).all() or (np.diff(gamma) < 0).any():
+        raise InvalidInput("the table of a noise schedule is finite and does not decrease", received=name)
+    return Schedule(name, gamma)
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("its header is no object")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError("T* is no whole number")
+    return value
+
+
+def _typed(of: type[T], values: Mapping[str, Any]) -> T:
+    """A configuration from JSON, each field of the type that it is declared with."""
+    known = {f.name: f.default for f in fields(of) if f.default is not MISSING}  # type: ignore[arg-type]
+    return from_tree(known | {k: _as_array(v) for k, v in values.items()}, of)
+
+
+def _as_array(value: Any) -> Any:
+    return np.array(value) if isinstance(value, list | tuple) else value
 
 
 def _precondition(header: dict[str, Any]) -> Precondition:
     said = header.get("precondition")
-    return EPS if said is None else Precondition(said["prediction"], tuple(said["sd"]))
+    return EPS if said is None else Precondition(said["prediction"], tuple(map(float, said["sd"])))
 
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
+    """The moments, of the shapes and types that they are declared with, and finite."""
     parts: dict[str, Any] = {name: tensors[f"moments.{name}"].numpy() for name in _MOMENT_ARRAYS}
-    parts |= {"blocks": tuple(header["blocks"]), "scalar": header["scalar"], "published": header["published"]}
-    return Moments(**parts)
+    parts |= {name: _as_array(header[name]) for name in ("blocks", "scalar", "published")}
+    moments = from_tree(parts, Moments)
+    n, c, starts = len(moments.counts), moments.columns, moments.starts
+    shapes = [getattr(moments, name).shape for name in ("within", "between", "centred", "block", "starts")]
+    if shapes != [(n, c, c), (n, c, c), (c,), (len(moments.blocks),), (len(moments.blocks) + 1,)]:
+        raise InvalidInput("the moments differ in their shapes", received=shapes)
+    numbers = np.concatenate([np.ravel(getattr(moments, name)) for name in ("mean", "block", "within", "between")])
+    if not np.isfinite([*numbers, moments.scalar, moments.published]).all():
+        raise InvalidInput("the moments are not finite")
+    if (moments.counts < 0).any() or not moments.counts[1:].any() or starts[0] != 0 or starts[-1] != c:
+        raise InvalidInput("the moments have no molecules, or no columns")
+    if (np.diff(starts) < 0).any():
+        raise InvalidInput("the blocks of the moments are out of order", received=starts.tolist())
+    return moments
 
 
 def tensor_digest(header: str, tensors: Mapping[str, Tensor]) -> str:

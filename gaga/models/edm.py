@@ -3,25 +3,25 @@
 A folder holds `generative_model_ema.npy`, a torch state dict, and `args.pickle`, an argparse.Namespace.
 """
 
-import argparse
-import io
-import pickle
 import re
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import Checkpoint, file_digest
+from gaga.models.checkpoint import Checkpoint, checked_schedule, file_digest, require_finite
 from gaga.models.diffusion import Diffusion
-from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.egnn import EGNN, EGNNConfig, fits
+from gaga.models.plain_pickle import Built, Global, read_plain
+from gaga.models.torch_state import read_state_dict
 from gaga.noise import Moments, Schedule, make_schedule
+
+T = TypeVar("T")
 
 WEIGHTS, ARGUMENTS = "generative_model_ema.npy", "args.pickle"
 _VOCABULARIES = {"qm9": QM9_VOCABULARY, "qm9_second_half": QM9_VOCABULARY, "geom": GEOM_VOCABULARY}
@@ -31,18 +31,9 @@ _DEFAULTS: dict[str, Any] = {
     "normalize_factors": [1, 4, 10], "diffusion_noise_schedule": "polynomial_2", "diffusion_noise_precision": 1e-5,
     "diffusion_steps": 1000, "context_node_nf": 0, "remove_h": False, "model": "egnn_dynamics",
 }  # fmt: skip
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds argparse.Namespace of plain values and nothing else: no other global is ever looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("argparse", "Namespace"):
-            return argparse.Namespace
-        raise InvalidInput(
-            f"{ARGUMENTS} asks for {module}.{name}, which no EDM model needs",
-            remedy="the file may be hostile; it was not executed",
-        )
+_NAMESPACE = Global("argparse", "Namespace")
+_MOST_ARGUMENTS = 1 << 20  # bytes; EDM's are a few kilobytes
+_LONGEST_SCHEDULE = 1_000_000  # steps
 
 
 def is_edm_folder(path: Path) -> bool:
@@ -69,21 +60,21 @@ def load_edm(
     arguments = _DEFAULTS | read_arguments(folder / ARGUMENTS)
     state = read_state(folder / WEIGHTS)
     _refuse_foreign(arguments)
-    space = FeatureSpace(
-        vocabulary=_vocabulary(arguments),
-        factors=tuple(float(f) for f in arguments["normalize_factors"]),  # type: ignore[arg-type]
-        include_charges=bool(arguments["include_charges"]),
-        centred_features=not arguments["include_charges"],
-    )
-    network = EGNN(_network_config(arguments, space), kernel, precision)
-    weights = {_our_name(k): v for k, v in state.items() if k.startswith("dynamics.egnn.")}
     try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InvalidInput(f"the weights in {folder} do not fit their arguments: {_first_line(error)}") from error
+        space = _space(arguments)
+        config = _network_config(arguments, space)
+        schedule = _schedule(arguments, state)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"an argument of the model in {folder} cannot be: {_first_line(error)}") from error
+    weights = {_our_name(k): v for k, v in state.items() if k.startswith("dynamics.egnn.")}
+    if not fits(config, weights):
+        raise InvalidInput(f"the weights in {folder} do not fit their arguments")
+    require_finite(folder / WEIGHTS, weights)
+    network = EGNN(config, kernel, precision)
+    network.load_state_dict(weights)
     network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
     network.require_kernel()
-    return Diffusion(network, _schedule(arguments, state), space), arguments
+    return Diffusion(network, schedule, space), arguments
 
 
 def import_edm(folder: Path, moments: Moments | None) -> Checkpoint:
@@ -112,43 +103,43 @@ def import_edm(folder: Path, moments: Moments | None) -> Checkpoint:
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
-    """The arguments of an EDM run; plain values only, nothing in the file is executed."""
-    data = _read_bytes(path)
-    try:
-        namespace = _PlainUnpickler(io.BytesIO(data)).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise InvalidInput(f"{path} is not a pickle of plain arguments: {_first_line(error)}") from error
-    if not isinstance(namespace, argparse.Namespace):
-        raise InvalidInput(f"{path} holds no argparse.Namespace", received=type(namespace).__name__)
-    return vars(namespace)
+    """The arguments of an EDM run; plain values only, nothing in the file is executed.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is no pickle of plain arguments.
+    """
+    _require(path)
+    if path.stat().st_size > _MOST_ARGUMENTS:
+        raise InvalidInput(f"{path} is larger than the arguments of a run", received=f"{path.stat().st_size:,} bytes")
+    value = _told_where(path, lambda: read_plain(path.read_bytes(), frozenset({_NAMESPACE})))
+    if not isinstance(value, Built) or value.arguments or not isinstance(value.state, dict):
+        raise InvalidInput(f"{path} holds no argparse.Namespace")
+    return {str(name): argument for name, argument in value.state.items()}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict of an EDM run, through torch's weights-only reader."""
-    data = _read_bytes(path)
-    try:
-        with warnings.catch_warnings():  # torch warns of pickle protocols other than its own
-            warnings.simplefilter("ignore", UserWarning)
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InvalidInput(f"{path} is not a torch state dict: {_first_line(error)}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InvalidInput(f"{path} is not a torch state dict", received=type(state).__name__)
-    return state
+    """The state dict of an EDM run; nothing in the file is executed.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is no state dict that `torch.save` wrote.
+    """
+    _require(path)
+    return _told_where(path, lambda: read_state_dict(path))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _require(path: Path) -> None:
     if not path.is_file():
         raise NotFound(f"no {path.name} in {path.parent}", remedy=f"an EDM folder holds {ARGUMENTS} and {WEIGHTS}")
-    return path.read_bytes()
+
+
+def _told_where(path: Path, read: Callable[[], T]) -> T:
+    """What `read` gives; its complaint names the file."""
+    try:
+        return read()
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error.what}", received=error.received, remedy=error.remedy) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -171,6 +162,16 @@ def _vocabulary(arguments: dict[str, Any]) -> tuple[int, ...]:
     if dataset not in _VOCABULARIES:
         raise InvalidInput("the EDM model names an unknown data set", received=dataset)
     return _VOCABULARIES[dataset]
+
+
+def _space(arguments: dict[str, Any]) -> FeatureSpace:
+    x, h, charge = (float(f) for f in arguments["normalize_factors"])
+    return FeatureSpace(
+        vocabulary=_vocabulary(arguments),
+        factors=(x, h, charge),
+        include_charges=bool(arguments["include_charges"]),
+        centred_features=not arguments["include_charges"],
+    )
 
 
 def _network_config(arguments: dict[str, Any], space: FeatureSpace) -> EGNNConfig:
@@ -199,5 +200,8 @@ def _schedule(arguments: dict[str, Any], state: dict[str, Tensor]) -> Schedule:
     name = str(arguments["diffusion_noise_schedule"])
     table = state.get("gamma.gamma")
     if table is not None:
-        return Schedule(name, np.asarray(table.detach().double().numpy()))
-    return make_schedule(name, int(arguments["diffusion_steps"]), float(arguments["diffusion_noise_precision"]))
+        return checked_schedule(name, table.detach().double().numpy())
+    steps = int(arguments["diffusion_steps"])
+    if steps > _LONGEST_SCHEDULE:
+        raise InvalidInput("the model's schedule is too long", received=f"{steps} steps")
+    return make_schedule(name, steps, float(arguments["diffusion_noise_precision"]))

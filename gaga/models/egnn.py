@@ -9,7 +9,7 @@ For nodes i, j of a fully connected molecule, d_ij = |x_i - x_j|^2 and d0_ij the
 This module holds the parameters; how they are applied is a kernel's business (gaga.models.kernels).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -49,6 +49,9 @@ class EGNNConfig:
                 raise InvalidInput(f"the network's {name} must be at least 1", received=getattr(self, name))
         if self.aggregation not in ("sum", "mean"):
             raise InvalidInput("aggregation is sum or mean", received=self.aggregation)
+        for name in ("norm_constant", "coords_range", "normalization_factor"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInput(f"the network's {name} is a number from 0 on", received=getattr(self, name))
 
 
 class Messages(nn.Module):
@@ -157,6 +160,18 @@ class EGNN(nn.Module):
     def n_parameters(self) -> int:
         """Number of trainable numbers."""
         return sum(p.numel() for p in self.parameters())
+
+
+def fits(config: EGNNConfig, weights: Mapping[str, Tensor]) -> bool:
+    """Whether these are the parameters of such a network, found out without making one that a file only claims."""
+    if config.n_layers * (config.inv_sublayers + 1) > len(weights):
+        return False
+    try:
+        with torch.device("meta"):
+            wanted = EGNN(config, "torch").state_dict()
+    except (RuntimeError, OverflowError, TypeError, ValueError):  # sizes beyond any machine's
+        return False
+    return {k: v.shape for k, v in wanted.items()} == {k: v.shape for k, v in weights.items()}
 
 
 def input_features(network: EGNN, z: Float[Tensor, "*s C"], t: Float[Tensor, "*s"]) -> Float[Tensor, "*s W"]:

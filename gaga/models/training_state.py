@@ -102,8 +102,8 @@ class TrainingState:
                 wanted = file.metadata().get("sha256")  # states of the first versions have none
                 if wanted is not None and wanted != tensor_digest(file.metadata()["gaga"], tensors):
                     raise ValueError("its checksum does not match")
-            return cls(Counters(**header["counters"]), header["identity"], tensors)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            return cls(Counters(**header["counters"]), dict(header["identity"]), tensors)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
 
     def refuse_other(self, identity: dict[str, Any], path: Path) -> None:

@@ -1,5 +1,7 @@
 """gaga evaluate on small files."""
 
+import os
+
 import pytest
 
 
@@ -68,3 +70,9 @@ def test_what_cannot_be_is_a_line(gaga, xyz, words, code, line):
     ran = gaga("evaluate", *words)
     assert (ran.code, ran.out) == (code, "")
     assert line in ran.err
+
+
+def test_a_pipe_is_not_waited_for(gaga, tmp_path):
+    os.mkfifo(tmp_path / "m.sdf")
+    for words in (["evaluate", "m.sdf"], ["data", "info", "m.sdf"], ["sample", "--checkpoint", "m.sdf"]):
+        assert gaga(*words).code == 1

@@ -49,3 +49,12 @@ def test_what_is_no_such_folder_is_a_line(gaga, words):
     ran = gaga("import-edm", *words)
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
     assert "args.pickle" in ran.err
+
+
+def test_a_link_to_itself_is_one_line(gaga, tmp_path):
+    link = tmp_path / "loop"
+    link.symlink_to(link)
+    for words in (["import-edm", link], ["evaluate", link], ["store", "delete", "a/b", "--store", link]):
+        ran = gaga(*words)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert "bug" not in ran.err

@@ -142,3 +142,20 @@ def test_sigterm_unwinds_and_exits_with_143(failing, capsys, monkeypatch):
     assert unwound == [True]
     assert capsys.readouterr().err.startswith("gaga: terminated")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb.sdf", "a\nb.sdf", "a\r\u202eb.xyz", "[/bold].sdf"])
+def test_a_hostile_file_name_is_one_harmless_line(gaga, name):
+    ran = gaga("evaluate", name)
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert not set("\x1b\r\u202e") & set(ran.err)
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", "/tmp/x"])
+def test_a_name_that_leads_elsewhere_writes_nothing(gaga, xyz, name):
+    before = sorted(xyz.parent.parent.iterdir())
+    for command in (["variance"], ["train", "--max-t", "550", "--steps", "1"]):
+        assert gaga(*command, "--dataset", xyz, "--name", name).code == 1
+    assert sorted(path.name for path in xyz.parent.iterdir()) == [xyz.name]
+    assert sorted(xyz.parent.parent.iterdir()) == before

@@ -87,3 +87,14 @@ def test_one_process_speaks_for_all(capsys):
     with silent.progress("steps") as progress:
         progress(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_text_of_strangers_does_not_steer_the_terminal(capsys):
+    hostile = "\x1b[2Jx\r\u202e\ny"
+    table = Table(columns=("a", hostile), rows=[(hostile, 1)], title=hostile)
+    Output().show({}, table, f"two\nlines {hostile}")
+    Output().note(hostile)
+    shown = capsys.readouterr()
+    assert "two\nlines" in shown.out
+    assert not set("\x1b\r\u202e") & set(shown.out + shown.err)
+    assert shown.err.count("\n") == 1

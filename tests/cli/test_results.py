@@ -71,3 +71,6 @@ def test_results_are_located_by_name_or_by_kind_and_name(store):
 
 def test_slug():
     assert slug("my file/a") == "my_file_a"
+    assert slug("../../x") == ".._.._x"
+    assert slug("..") == "__"
+    assert slug("a\x1b[0m") == "a_[0m"

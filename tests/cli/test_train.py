@@ -277,3 +277,16 @@ def test_wrong_words_get_one_line(gaga, xyz, words, code, message):
     assert message in ran.err
     assert len(ran.err.strip().splitlines()) <= 2
     assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["preset = [0]", "preset = 3", "hidden = ''", "factors = [1]", "factors = 'x'", f"x = {'[' * 3000}",
+             "steps = nan", "learning_rate = inf", "schedule = []", "hidden = 1979-05-27", "\0",
+             "[a]\nb = 1", "max_t = 0"]
+)  # fmt: skip
+def test_a_configuration_that_cannot_be_is_one_line(gaga, xyz, tmp_path, text):
+    (tmp_path / "r.toml").write_text(text)
+    ran = gaga("train", "--dataset", xyz, "--config", "r.toml", "--dry-run")
+    assert ran.code == 1
+    assert "bug in gaga" not in ran.err
+    assert ran.err.count("\n") == 1

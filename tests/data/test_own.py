@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gaga.base.errors import InvalidInput
+from gaga.data import own
 from gaga.data.own import dataset_name, read_own
 
 GDB17, MOSES = Path("examples/gdb17_xtb_1000.sdf.gz"), Path("examples/mosesaq_xtb_1000.sdf.gz")
@@ -102,3 +103,16 @@ def test_a_file_without_a_usable_molecule_is_refused_with_the_reasons(tmp_path):
 def test_names():
     assert dataset_name(Path("a/b.c.SDF.gz")) == "b.c"
     assert dataset_name(Path("qm9.sdf")) == "my_qm9"
+
+
+def test_ten_thousand_atoms_and_properties_without_end(tmp_path, monkeypatch):
+    rows = "".join(f"C {i % 22}.5 {i // 22 % 22}.25 {i / 484:.4f}\n" for i in range(10_000))
+    (tmp_path / "big.xyz").write_text(f"10000\nbig\n{rows}")
+    assert read_own(tmp_path / "big.xyz").n_atoms.tolist() == [10_000]
+    monkeypatch.setattr(own, "MAX_PROPERTIES", 5)
+    frames = "".join(f"2\np{i}=1 text{i}=a same=2\nC 0 0 0\nH 0 0 1\n" for i in range(20))
+    (tmp_path / "many.xyz").write_text(frames)
+    data = read_own(tmp_path / "many.xyz")
+    assert len(data) == 20
+    assert len(data.properties) <= 5
+    assert data.properties["same"].tolist() == [2.0] * 20

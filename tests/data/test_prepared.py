@@ -118,3 +118,71 @@ def test_a_missing_file_is_not_found(tmp_path):
         read_prepared(tmp_path / "none.h5")
     with pytest.raises(NotFound):
         write_prepared(load_dataset("qm9"), tmp_path / "no_folder" / "x.h5")
+
+
+def _nan(file):
+    file["positions"][0, 0] = np.nan
+
+
+def _far(file):
+    file["positions"][0, 0] = 1e30
+
+
+def _double(file):
+    values = file["positions"][()].astype(np.float64)
+    del file["positions"]
+    file["positions"] = values
+
+
+def _outside(file):
+    file["splits/train"][0] = 99
+
+
+def _twice(file):
+    file["splits/train"][0] = file["splits/valid"][0]
+
+
+def _element(file):
+    file["atomic_numbers"][0] = 200
+
+
+def _empty_molecule(file):
+    file["offsets"][1] = 0
+
+
+LIES = {
+    "nan": _nan, "far": _far, "double": _double, "outside": _outside, "twice": _twice, "element": _element,
+    "empty molecule": _empty_molecule,
+    "skipped": lambda file: file.attrs.update(skipped="[1]"),
+    "skipped that is no JSON": lambda file: file.attrs.update(skipped="{"),
+    "version": lambda file: file.attrs.update(version="new"),
+    "vocabulary": lambda file: file.attrs.update(vocabulary=np.array([1, 6])),
+    "vocabulary of text": lambda file: file.attrs.update(vocabulary="H C"),
+    "name": lambda file: file.attrs.__delitem__("name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_forged_file_whose_fingerprint_agrees_is_refused(lie, dataset, tmp_path, monkeypatch):
+    path = tmp_path / "mine.h5"
+    write_prepared(dataset, path)
+    with h5py.File(path, "r+") as file:
+        LIES[lie](file)
+        file.attrs["fingerprint"] = "agrees"
+    monkeypatch.setattr(Dataset, "fingerprint", "agrees")
+    with pytest.raises(InvalidInput, match="cannot be read as a prepared"):
+        read_prepared(path)
+
+
+@pytest.mark.parametrize("name", ["smiles", "properties/gap"])
+def test_annotations_of_another_length_are_refused(name, dataset, tmp_path):
+    path = tmp_path / "mine.h5"
+    write_prepared(dataset, path)
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file[name].attrs)
+        values = file[name][:3]
+        del file[name]
+        file[name] = values
+        file[name].attrs.update(attributes)
+    with pytest.raises(InvalidInput, match="each molecule"):
+        _ = read_prepared(path).annotations

@@ -188,3 +188,54 @@ def test_with_no_way_to_qm9_one_error_lists_the_ways(server, tmp_path):
     for way in ("gaga-mol[qm9]", "--from", qm9.ARCHIVE_NAME, "network"):
         assert way in error.value.line
     assert "\n" not in error.value.line
+
+
+def test_an_archive_that_leads_elsewhere_writes_nothing(tmp_path):
+    """Members are read as a stream, whatever they are called; nothing is ever unpacked onto the disk."""
+    hostile = tmp_path / "a" / "hostile.tar.bz2"
+    hostile.parent.mkdir()
+    with tarfile.open(hostile, "w:bz2") as tar:
+        for name in ("../x.xyz", f"{tmp_path}/y.xyz", "z.xyz"):
+            member = tarfile.TarInfo(name)
+            member.size = len(METHANE)
+            tar.addfile(member, io.BytesIO(METHANE.encode()))
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            link = tarfile.TarInfo("link.xyz")
+            link.type, link.linkname = kind, "/etc/passwd"
+            tar.addfile(link)
+    with pytest.raises(InvalidInput, match="not a whole copy"):
+        load_dataset("qm9", source=hostile, cache_dir=tmp_path / "cache")
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "a", "a/hostile.tar.bz2", "cache", "cache/qm9.h5.lock",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", ["member", "pax", "many", "nan"])
+def test_archives_that_are_larger_than_qm9_are_refused(bomb, tmp_path, monkeypatch):
+    monkeypatch.setattr(qm9, "_MAX_UNPACKED", 20_000_000)
+    monkeypatch.setattr(qm9, "N_PUBLISHED", 3)
+    path = tmp_path / "qm9.tar.bz2"
+    files = {f"{i}.xyz": METHANE for i in range(5)} if bomb == "many" else {}
+    with tarfile.open(path, "w:bz2") as tar:
+        if bomb == "pax":
+            large = tarfile.TarInfo("a.xyz")
+            large.pax_headers = {"comment": "x" * 30_000_000}
+            tar.addfile(large)
+        if bomb == "member":
+            large = tarfile.TarInfo("a.xyz")
+            large.size = 30_000_000
+            tar.addfile(large, io.BytesIO(bytes(large.size)))
+    if files:
+        archive(path, files)
+    if bomb == "nan":
+        archive(path, {"a.xyz": METHANE.replace("1.0858041578", "nan")})
+    why = {"member": "larger than any", "pax": "unpacks to more", "many": "more than 3", "nan": "not finite"}[bomb]
+    with pytest.raises(InvalidInput, match=why):
+        qm9.read_qm9(path, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n", "a,b\nx\n", '"' + "x" * 200_000, "a\n1,2,3,4,5,6,7,8,9,10,11,12\n"])
+def test_damaged_csv_files_are_one_line(content, tmp_path):
+    (tmp_path / "qm9_part1.csv").write_text(content)
+    with pytest.raises(InvalidInput, match="not a whole copy"):
+        qm9.read_qm9(tmp_path, tmp_path)

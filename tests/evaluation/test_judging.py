@@ -82,3 +82,11 @@ def test_dead_workers_are_one_clear_error(sample, monkeypatch):
     monkeypatch.setattr(judging, "ProcessPoolExecutor", Dying)
     with pytest.raises(Unavailable, match="ended early"):
         judge(sample, "edm", workers=2)
+
+
+def test_a_molecule_too_large_for_every_pair_is_refused(monkeypatch):
+    monkeypatch.setattr(judging, "MAX_ATOMS", 4)
+    positions = np.arange(15, dtype=np.float32).reshape(5, 3)
+    with pytest.raises(InvalidInput, match="more than 4 atoms"):
+        judging.judge(pack([([6] * 5, positions)]), "edm")
+    assert len(judging.judge(pack([([6] * 4, positions[:4])]), "edm").verdicts.n_atoms) == 1

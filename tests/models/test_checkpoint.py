@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from gaga import load_model, sample
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gaga.models.checkpoint import Checkpoint, _digest, load_checkpoint, save_checkpoint
 from gaga.models.precondition import Precondition
 from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.noise import make_schedule
@@ -98,6 +98,83 @@ def test_weights_that_do_not_fit_their_header(checkpoint, tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(replace(checkpoint, network=replace(checkpoint.network, hidden=8)), path)
     with pytest.raises(InvalidInput, match="do not fit the network"):
+        load_checkpoint(path)
+
+
+def forge(path, change):
+    """The checkpoint with its header and tensors changed, and a checksum that agrees."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["gaga"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = change(header, tensors)
+    text = text if isinstance(text, str) else json.dumps(header)
+    path.write_bytes(save(tensors, metadata={"gaga": text, "sha256": _digest(text, tensors)}))
+
+
+LIES = {
+    "a huge network": lambda h, t: h["network"].update(hidden=10**9),
+    "a network beyond all": lambda h, t: h["network"].update(hidden=10**30),
+    "a deep network": lambda h, t: h["network"].update(n_layers=10**9),
+    "text for a number": lambda h, t: h["network"].update(hidden="16"),
+    "nothing for a number": lambda h, t: h["network"].update(norm_constant=None),
+    "an unknown field": lambda h, t: h["network"].update(colour="red"),
+    "a list for an object": lambda h, t: h.update(network=[1, 2]),
+    "no object at all": lambda h, t: "[1]",
+    "no JSON": lambda h, t: "{",
+    "a deep list": lambda h, t: "[" * 100_000,
+    "no format": lambda h, t: h.update(format_version=None),
+    "a vocabulary of text": lambda h, t: h["space"].update(vocabulary=["H", "C"]),
+    "a vocabulary of nothing": lambda h, t: h["space"].update(vocabulary=[]),
+    "an element twice": lambda h, t: h["space"].update(vocabulary=[6, 6]),
+    "an element that is none": lambda h, t: h["space"].update(vocabulary=[1, 300]),
+    "a factor of zero": lambda h, t: h["space"].update(factors=[1, 0, 10]),
+    "a step that is none": lambda h, t: h.update(max_t=2000),
+    "a step of text": lambda h, t: h.update(max_t="550"),
+    "a schedule that is not finite": lambda h, t: t["schedule.gamma"].fill_(float("nan")),
+    "a schedule of one": lambda h, t: t.update({"schedule.gamma": torch.zeros(1, dtype=torch.float64)}),
+    "weights that are not finite": lambda h, t: t["weights.embedding.bias"].fill_(float("inf")),
+    "weights of complex numbers": lambda h, t: t.update({"x": torch.zeros(2, dtype=torch.complex64)}),
+    "weights of integers": lambda h, t: t.update({"weights.embedding.bias": torch.zeros(16, dtype=torch.int64)}),
+    "sizes that are negative": lambda h, t: t["moments.counts"].fill_(-1),
+    "no sizes": lambda h, t: t["moments.counts"].zero_(),
+    "moments of another shape": lambda h, t: t.update({"moments.within": torch.zeros(1, 5, 5, dtype=torch.float64)}),
+    "moments that are not finite": lambda h, t: t["moments.between"].fill_(float("nan")),
+    "blocks out of order": lambda h, t: t.update({"moments.starts": torch.tensor([0, 9, 5])}),
+    "a scalar of text": lambda h, t: h["moments"].update(scalar="much"),
+    "no moments' header": lambda h, t: h.update(moments=[1]),
+    "a recipe of text": lambda h, t: h.update(recipe="none"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_is_refused_in_one_line(lie, checkpoint, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(checkpoint, path)
+    forge(path, lambda header, tensors: None)
+    assert load_checkpoint(path).max_t == 550
+    forge(path, LIES[lie])
+    with pytest.raises(InvalidInput) as caught:
+        load_checkpoint(path)
+    assert len(caught.value.line) < 500
+
+
+@pytest.mark.parametrize("lie", ["offsets", "shape", "length", "hole"])
+def test_offsets_and_lengths_that_lie_are_refused(lie, checkpoint, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(checkpoint, path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    entry = header["weights.embedding.bias"]
+    if lie == "offsets":
+        entry["data_offsets"][1] = 10**12
+    elif lie == "shape":
+        entry["shape"] = [10**12]
+    elif lie == "hole":
+        del header["weights.embedding.bias"]
+    text = json.dumps(header).encode()
+    path.write_bytes((10**12 if lie == "length" else len(text)).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(InvalidInput, match="not a readable checkpoint"):
         load_checkpoint(path)
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from gaga import load_model
 from gaga.base.errors import InvalidInput, NotFound
+from gaga.cli.main import main
 from gaga.models.edm import ARGUMENTS, WEIGHTS, is_edm_folder, read_arguments
+from tests.models.hostile import hostile_pickles
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -37,6 +39,35 @@ def test_a_hostile_pickle_is_not_executed(folder, tmp_path, wrap):
     with pytest.raises(InvalidInput, match="not executed"):
         load_model(folder)
     assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"nf": 10**9}, {"n_layers": 10**9}, {"nf": "many"}, {"nf": None}, {"normalize_factors": [1, 4]}, {"nf": 10**30},
+     {"normalize_factors": ["x", 4, 10]}, {"aggregation_method": 3}, {"norm_constant": float("nan")}],
+)  # fmt: skip
+def test_arguments_that_lie_are_refused_before_a_network_is_made(folder, change):
+    arguments = read_arguments(folder / ARGUMENTS) | change
+    (folder / ARGUMENTS).write_bytes(pickle.dumps(argparse.Namespace(**arguments)))
+    with pytest.raises(InvalidInput):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("command", ["import-edm", "sample"])
+def test_no_entry_point_executes_a_pickle(folder, tmp_path, command, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    honest = {name: (folder / name).read_bytes() for name in (ARGUMENTS, WEIGHTS)}
+    words = [command, str(folder)] if command == "import-edm" else [command, "--checkpoint", str(folder)]
+    for name, program in hostile_pickles(tmp_path / "trap"):
+        for file in (ARGUMENTS, WEIGHTS):
+            (folder / file).write_bytes(program)
+            assert main(words) == 1, name
+            said = capsys.readouterr().err
+            assert "bug" not in said, name
+            assert said.count("\n") == 1, name
+            (folder / file).write_bytes(honest[file])
+        assert not (tmp_path / "trap").exists(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edm"]
 
 
 def test_hostile_weights_are_not_executed(folder, tmp_path):
