@@ -326,7 +326,7 @@ class Trainer:
         """Write model and state, as rank 0; each replaces the one before only when it is whole."""
         if self.ranks.first:
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
-            if self._saved == self.counters.step:
+            if self._saved == self.counters.step and (self.folder / STATE_FILE).exists():
                 return
             state = TrainingState(self.counters, self._identity(), self.optimiser.tensors())
             state.save(self.folder / STATE_FILE, first=self._saved is None)

@@ -32,16 +32,16 @@ def test_a_run_is_stored_found_again_and_sampled_from(train, gaga, tmp_path):
     sampled = gaga("sample", "--n", "3", "--out", "m.xyz")
     assert sampled.code == 0
     assert "the newest finished run, train/tiny_tiny_t60" in sampled.err
-    assert "3 molecules, 60 steps each, in about" in sampled.err
+    assert "3 molecules, 50 evaluations each, in about" in sampled.err
 
 
 def test_another_run_under_the_same_name_is_refused_or_replaced(train):
     assert train().code == 0
-    other = train("--lr", "0.001")
+    other = train("--lr", "0.003")
     assert other.code == 1
     assert "--resume" in other.err
     assert "--replace" in other.err
-    assert train("--lr", "0.001", "--replace").code == 0
+    assert train("--lr", "0.003", "--replace").code == 0
     assert train("--lr", "0.002", "--name", "b").code == 0
 
 
@@ -89,16 +89,16 @@ def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path, number, code):
 
 def test_a_run_that_starts_over_keeps_no_old_log_and_one_without_its_checkpoint_is_trained_again(train, tmp_path):
     train()
-    assert train("--lr", "0.001", "--replace", "--json").json["metrics"]["step"] == [5, 10, 12]
+    assert train("--lr", "0.003", "--replace", "--json").json["metrics"]["step"] == [5, 10, 12]
     shutil.rmtree(tmp_path / "runs")
-    again = train("--lr", "0.001", "--json").json
+    again = train("--lr", "0.003", "--json").json
     assert not again["stored"]["found"]
     assert Path(again["checkpoint"]).is_file()
 
 
 def test_a_stored_run_is_not_replaced_from_another_folder(train):
     train()
-    other = train("--lr", "0.001", "--runs", "elsewhere")
+    other = train("--lr", "0.003", "--runs", "elsewhere")
     assert other.code == 1
     assert "learning_rate" in other.err
 

@@ -93,7 +93,7 @@ def forged(header_changes: dict[str, object]) -> bytes:
     from safetensors import safe_open
     from safetensors.torch import save
 
-    from gaga.models.checkpoint import _digest
+    from gaga.models.checkpoint import tensor_digest
 
     with safe_open(bases() / "model.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["gaga"])
@@ -105,7 +105,7 @@ def forged(header_changes: dict[str, object]) -> bytes:
             target = target[parent]
         target[last] = value
     text = json.dumps(header)
-    return save(tensors, metadata={"gaga": text, "sha256": _digest(text, tensors)})
+    return save(tensors, metadata={"gaga": text, "sha256": tensor_digest(text, tensors)})
 
 
 @cache

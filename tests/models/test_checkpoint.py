@@ -10,7 +10,7 @@ from safetensors.torch import save, save_file
 from gaga import load_model, sample
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import Checkpoint, _digest, load_checkpoint, save_checkpoint
+from gaga.models.checkpoint import Checkpoint, tensor_digest, load_checkpoint, save_checkpoint
 from gaga.models.precondition import Precondition
 from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.noise import make_schedule
@@ -108,7 +108,7 @@ def forge(path, change):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     text = change(header, tensors)
     text = text if isinstance(text, str) else json.dumps(header)
-    path.write_bytes(save(tensors, metadata={"gaga": text, "sha256": _digest(text, tensors)}))
+    path.write_bytes(save(tensors, metadata={"gaga": text, "sha256": tensor_digest(text, tensors)}))
 
 
 LIES = {
