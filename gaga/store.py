@@ -15,8 +15,9 @@ import numpy as np
 
 from gaga.base import records
 from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
-from gaga.base.files import atomic_write, locked
+from gaga.base.files import atomic_write
 from gaga.base.hdf5 import read_lazily, read_tree, reason, write_tree
+from gaga.base.locks import locked
 from gaga.base.names import checked_kind, checked_name, folded
 from gaga.base.new_hdf5 import new_hdf5
 from gaga.base.provenance import FORMAT_VERSION, Entry, from_attributes, new_entry, to_attributes

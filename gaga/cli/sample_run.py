@@ -178,12 +178,11 @@ def _finished(task: Task) -> Done | None:
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """The output is this run's alone."""
-    from gaga.base.files import locked
+    from gaga.base.locks import locked
     from gaga.data.spool import spool_path
 
     with locked(spool_path(out), timeout=1):
         yield
-    Path(f"{spool_path(out)}.lock").unlink(missing_ok=True)
 
 
 @contextmanager

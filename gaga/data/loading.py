@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import locked, refuse_to_overwrite
+from gaga.base.files import refuse_to_overwrite
+from gaga.base.locks import locked
 from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
 from gaga.data.own import PUBLISHED_NAMES, SUFFIXES, read_own

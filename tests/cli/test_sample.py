@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
         again = run("--out", "b.sdf", *words)
         assert again.returncode == 0
         assert b"Found sample/b" in again.stdout
-    assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5", "s.h5.lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5"}
 
 
 def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):
