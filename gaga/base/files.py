@@ -37,6 +37,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with _temporary(path) as partial:
             yield partial
             _publish(partial, path)
+    except BrokenPipeError:  # whoever reads what the block prints has left; this file is all right
+        raise
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -88,11 +90,16 @@ def _remove_if_free(name: str) -> None:
 
 
 def _publish(partial: Path, path: Path) -> None:
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
+    sync(partial)
     partial.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
     partial.replace(path)
     _sync_folder(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has the file; some file systems tell only now that they are full."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -127,6 +134,19 @@ def require_replaceable(path: Path) -> None:
     """
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         raise Unavailable(f"{path} is no file that may be written to", remedy="choose another path")
+
+
+def require_writable(path: Path) -> None:
+    """Stop before the work where a file could not be written after it.
+
+    Raises:
+        NotFound: its folder does not exist.
+        Unavailable: its folder may not be written to, or something is there that cannot be replaced.
+    """
+    path = target(path)
+    if not os.access(path.parent, os.W_OK):
+        raise Unavailable(f"{path} cannot be written: no permission in its folder", remedy="choose another path")
+    require_replaceable(path)
 
 
 def unwritable(path: Path, error: OSError) -> Unavailable:

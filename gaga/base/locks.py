@@ -84,14 +84,12 @@ def _open_if_free(name: str) -> int | None:
 
 def _release(descriptor: int, name: str) -> None:
     """Remove the file while it is still ours, so that whoever waits for it opens a new one."""
-    if sys.platform != "win32":
-        with suppress(OSError):
-            os.unlink(name)
+    if sys.platform == "win32":  # where an open file cannot be removed; nor can one that another has opened
         os.close(descriptor)
-        return
-    os.close(descriptor)
-    with suppress(OSError):  # open in another process
+    with suppress(OSError):
         os.unlink(name)
+    if sys.platform != "win32":
+        os.close(descriptor)
 
 
 def _sign(descriptor: int) -> None:

@@ -185,6 +185,7 @@ class _File:
         try:
             path.write_bytes(line)
         except OSError as error:
+            path.unlink(missing_ok=True)
             raise unwritable(path, error) from error
         return cls(path, _opened(path, line, "rb+"))
 

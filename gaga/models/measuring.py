@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write
 from gaga.chem import edm_stability
 from gaga.models.model import Model
@@ -34,11 +36,6 @@ class Metrics:
     valid_loss: float | None = None
     atom_stable: float | None = None
     molecule_stable: float | None = None
-
-    def append_to(self, path: Path) -> None:
-        """Add the row to a file of JSON lines."""
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self.plain()) + "\n")
 
     def plain(self) -> dict[str, Any]:
         """The row with null for what is not finite."""
@@ -71,24 +68,27 @@ class Window:
         }
 
 
-def drop_rows_after(path: Path, step: int) -> None:
-    """Leave in a log what was written up to this step; a torn last line goes too."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+def write_rows(path: Path, rows: Sequence[Metrics]) -> None:
+    """The log anew, as JSON lines: all of it or what was there before.
+
+    Raises:
+        Unavailable: it cannot be written.
+    """
     with atomic_write(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines if _step_of(line) <= step), encoding="utf-8")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return int(json.loads(line)["step"])
-    except ValueError:
-        return math.inf
+        partial.write_text("".join(f"{json.dumps(row.plain())}\n" for row in rows), encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[Metrics]:
-    """The log as rows; none where the file is missing."""
+    """The log as rows; none where the file is missing.
+
+    Raises:
+        InvalidInput: it is no log of training.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [Metrics(**json.loads(line)) for line in lines]
+    try:
+        return [Metrics(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{path} is no log of a training run", remedy="delete it") from error
 
 
 def sampled_stability(

@@ -19,6 +19,7 @@ from jaxtyping import Int64
 
 from gaga import __version__
 from gaga.base.errors import Conflict, GagaError
+from gaga.base.files import require_writable
 from gaga.base.progress import Progress, silent
 from gaga.base.threads import ahead
 from gaga.data.dataset import Dataset
@@ -28,7 +29,7 @@ from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.initial import initial_network, precondition_of
-from gaga.models.measuring import Metrics, Window, drop_rows_after, read_rows, sampled_stability
+from gaga.models.measuring import Metrics, Window, read_rows, sampled_stability, write_rows
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -104,7 +105,12 @@ class Trainer:
         self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
-        self.last_metrics: Metrics | None = None
+        self._log: list[Metrics] = []
+
+    @property
+    def last_metrics(self) -> Metrics | None:
+        """The newest row of the log."""
+        return self._log[-1] if self._log else None
 
     @property
     def model_path(self) -> Path:
@@ -113,7 +119,7 @@ class Trainer:
 
     def rows(self) -> list[Metrics]:
         """The log so far."""
-        return read_rows(self.folder / METRICS_FILE)
+        return list(self._log)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -185,20 +191,19 @@ class Trainer:
         """All processes go on from what rank 0 has, on the same data by the same recipe."""
         if self.ranks.size == 1:
             return
-        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.last_metrics))
+        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self._log))
         if differing := differences(theirs[0], self._identity()):
             raise Conflict(
                 f"rank {self.ranks.rank} was started with another {', '.join(differing)} than rank 0",
                 remedy="start all processes with the same command on the same data",
             )
-        _, self.counters, self.last_metrics = theirs
+        _, self.counters, self._log = theirs
         self.ranks.take_from_first(self.optimiser.tensors().values())
 
     def _open_folder(self) -> None:
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.counters.step == 0:
-                (self.folder / METRICS_FILE).unlink(missing_ok=True)
+            require_writable(self.model_path)
 
     def _batches(self) -> Batches:
         """(step, members, this process's share) from here on, prepared ahead where a device does the work."""
@@ -281,9 +286,9 @@ class Trainer:
             seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
             atoms, molecules = sampled_stability(model, n, seed, self.device, self.ranks)
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
-        self.last_metrics = row
+        self._log.append(row)
         if self.ranks.first:
-            row.append_to(self.folder / METRICS_FILE)
+            write_rows(self.folder / METRICS_FILE, self._log)
             on_metrics(row)
 
     def checkpoint(self) -> Checkpoint:
@@ -310,8 +315,12 @@ class Trainer:
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write model and state, as rank 0; each replaces the one before only when it is whole."""
+        """Write log, model and state, as rank 0; each replaces the one before only when it is whole.
+
+        The state comes last: wherever this ends, what goes on from the state finds a log that reaches as far.
+        """
         if self.ranks.first:
+            write_rows(self.folder / METRICS_FILE, self._log)
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
             TrainingState(self.counters, self._identity(), self.optimiser.tensors()).save(self.folder / STATE_FILE)
 
@@ -332,8 +341,7 @@ class Trainer:
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
         self.counters = state.counters
-        drop_rows_after(self.folder / METRICS_FILE, state.counters.step)
-        self.last_metrics = next(reversed(self.rows()), None)
+        self._log = [row for row in read_rows(self.folder / METRICS_FILE) if row.step <= state.counters.step]
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
