@@ -44,21 +44,26 @@ class Point:
     after: bool
     most: int
 
-    def arm(self, n: int) -> None:
-        """Let this process die there."""
+    def arm(self, n: int, act: Callable[[], None]) -> None:
+        """Let something happen there."""
         original: Callable[..., Any] = getattr(self.owner, self.function)
         calls = [0]
 
-        def die_in_time(*words: Any, **named: Any) -> Any:
+        def act_in_time(*words: Any, **named: Any) -> Any:
             calls[0] += 1
             if calls[0] == n and not self.after:
-                os.kill(os.getpid(), signal.SIGKILL)
+                act()
             answer = original(*words, **named)
-            if calls[0] == n:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if calls[0] == n and self.after:
+                act()
             return answer
 
-        setattr(self.owner, self.function, die_in_time)
+        setattr(self.owner, self.function, act_in_time)
+
+
+def die() -> None:
+    """As `kill -9` lets it."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 POINTS = (
@@ -114,8 +119,8 @@ class Run:
         folder = world.copy(self.before_folder, self.folder)
         moment, code = self._killed(case, folder, rng)
         try:
-            self._check_as_before_or_after(case, folder)
-            self._check_again(case, folder)
+            self.check_as_before_or_after(case, folder)
+            self.check_again(case, folder)
         except (Failure, GagaError, OSError, KeyError, ValueError) as error:
             raise Failure(f"gaga {' '.join(case.words)}, killed {moment}: {error}") from error
         return moment.partition(" (")[0], code == -signal.SIGKILL
@@ -125,14 +130,16 @@ class Run:
         if rng.random() < _CHOSEN:
             point = rng.choice(POINTS)
             n = rng.randint(1, point.most)
-            return f"{point.name} (number {n})", world.ended(world.forked(folder, case.words, lambda: point.arm(n)))
+            return f"{point.name} (number {n})", world.ended(
+                world.forked(folder, case.words, lambda: point.arm(n, die))
+            )
         seconds = rng.uniform(0.0, self.wholes[case.name].seconds)
         process = world.forked(folder, case.words)
         time.sleep(seconds)
         os.kill(process, signal.SIGKILL)
         return f"after a random time ({seconds:.3f} s)", world.ended(process)
 
-    def _check_as_before_or_after(self, case: Case, folder: Path) -> None:
+    def check_as_before_or_after(self, case: Case, folder: Path) -> None:
         whole, entries, files = self.wholes[case.name], world.entries_of(folder / STORE), world.files_of(folder)
         for key in self.entries.keys() | whole.entries.keys() | entries.keys():
             before, after, now = (them.get(key) for them in (self.entries, whole.entries, entries))
@@ -142,7 +149,7 @@ class Run:
             possible_files = (self.files.get(name), whole.files.get(name))
             require(files.get(name) in possible_files, f"the file {name} is neither as before nor as after")
 
-    def _check_again(self, case: Case, folder: Path) -> None:
+    def check_again(self, case: Case, folder: Path) -> None:
         resumes = case.resumes and any(folder.glob(".*.unfinished*")) | (folder / "runs/new/state.safetensors").exists()
         words = (*case.words, "--resume") if resumes else case.words
         code, seconds = world.timed(folder, words)

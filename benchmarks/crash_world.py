@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import h5py
 import numpy as np
@@ -109,11 +110,16 @@ def _frame(i: int) -> str:
 
 def run_here(folder: Path, words: Sequence[str]) -> int:
     """A command in this process, in a folder, its words appended to a log beside the folder."""
+    with open(f"{folder}.log", "a") as log:
+        return _run(folder, words, log, log)
+
+
+def _run(folder: Path, words: Sequence[str], out: TextIO, err: TextIO) -> int:
     before, argv = os.getcwd(), sys.argv
     os.chdir(folder)
     sys.argv = ["gaga", *words]
     try:
-        with open(f"{folder}.log", "a") as log, redirect_stdout(log), redirect_stderr(log):
+        with redirect_stdout(out), redirect_stderr(err):
             return main(list(words))
     finally:
         os.chdir(before)
@@ -122,6 +128,10 @@ def run_here(folder: Path, words: Sequence[str]) -> int:
 
 def forked(folder: Path, words: Sequence[str], prepare: Callable[[], None] = lambda: None) -> int:
     """The id of a new process that runs a command, after `prepare`."""
+    return _fork(lambda: (prepare(), run_here(folder, words))[1])
+
+
+def _fork(work: Callable[[], int]) -> int:
     sys.stdout.flush()
     process = os.fork()
     if process:
@@ -129,8 +139,7 @@ def forked(folder: Path, words: Sequence[str], prepare: Callable[[], None] = lam
     code = 70
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        prepare()
-        code = run_here(folder, words)
+        code = work()
     finally:
         os._exit(code)
 
@@ -144,6 +153,22 @@ def timed(folder: Path, words: Sequence[str]) -> tuple[int, float]:
     """Exit code and seconds of a command in a process of its own."""
     began = time.monotonic()
     return ended(forked(folder, words)), time.monotonic() - began
+
+
+def told(folder: Path, words: Sequence[str], prepare: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and stderr of a command in a process of its own, after `prepare`; nothing is written to a disk."""
+    reading, writing = os.pipe()
+
+    def work() -> int:
+        with open(writing, "w") as err, open(os.devnull, "w") as out:
+            prepare()
+            return _run(folder, words, out, err)
+
+    process = _fork(work)
+    os.close(writing)
+    with open(reading) as err:
+        words_of_it = err.read()
+    return ended(process), words_of_it
 
 
 def copy(world: Path, to: Path) -> Path:
@@ -167,7 +192,8 @@ def _hash(path: Path) -> str:
     if path.name == STORE or is_left_behind(path):
         return ""  # a store is looked at entry by entry, what is left behind not at all
     if path.name == "metrics.jsonl":
-        content = str([json.loads(line)["step"] for line in path.read_text().splitlines()]).encode()
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        content = str([row | {"seconds": 0} for row in rows]).encode()
     elif path.name == "state.safetensors":
         content = _bytes_of(load_file(path))
     elif path.suffix == ".safetensors":  # the order of its metadata is up to chance

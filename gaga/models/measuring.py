@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,14 +67,43 @@ class Window:
         }
 
 
-def write_rows(path: Path, rows: Sequence[Metrics]) -> None:
-    """The log anew, as JSON lines: all of it or what was there before.
+@dataclass
+class History:
+    """The rows of a run's log, and the window that its next row is about."""
 
-    Raises:
-        Unavailable: it cannot be written.
-    """
-    with atomic_write(path) as partial:
-        partial.write_text("".join(f"{json.dumps(row.plain())}\n" for row in rows), encoding="utf-8")
+    rows: list[Metrics] = field(default_factory=list)
+    window: Window = field(default_factory=Window)
+
+    @property
+    def last(self) -> Metrics | None:
+        """The newest row."""
+        return self.rows[-1] if self.rows else None
+
+    def reaches(self, step: int, *, sampled: bool = False) -> bool:
+        """Whether the newest row is about this step, and has stabilities where `sampled` asks for them."""
+        return self.last is not None and self.last.step == step and (bool(self.last.atom_stable) or not sampled)
+
+    def add(self, row: Metrics) -> None:
+        """The next row; a new window begins."""
+        self.rows.append(row)
+        self.window = Window()
+
+    def write(self, path: Path) -> None:
+        """The log as JSON lines: all of it, or what was there before.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """
+        with atomic_write(path) as partial:
+            partial.write_text("".join(f"{json.dumps(row.plain())}\n" for row in self.rows), encoding="utf-8")
+
+    @classmethod
+    def at(cls, step: int, path: Path, window: dict[str, Any]) -> "History":
+        """What a run goes on with from the state after this step and its window; later rows are dropped."""
+        history = cls([row for row in read_rows(path) if row.step <= step])
+        if not history.reaches(step):
+            history.window = Window(**window)
+        return history
 
 
 def read_rows(path: Path) -> list[Metrics]:

@@ -29,7 +29,7 @@ from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.initial import initial_network, precondition_of
-from gaga.models.measuring import Metrics, Window, read_rows, sampled_stability, write_rows
+from gaga.models.measuring import History, Metrics, sampled_stability
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -105,12 +105,7 @@ class Trainer:
         self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
-        self._log: list[Metrics] = []
-
-    @property
-    def last_metrics(self) -> Metrics | None:
-        """The newest row of the log."""
-        return self._log[-1] if self._log else None
+        self.history = History()
 
     @property
     def model_path(self) -> Path:
@@ -119,7 +114,7 @@ class Trainer:
 
     def rows(self) -> list[Metrics]:
         """The log so far."""
-        return list(self._log)
+        return list(self.history.rows)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -150,12 +145,11 @@ class Trainer:
         self._meet()
         self._open_folder()
         try:
-            ended, window = self._train(progress, on_metrics, should_stop)
+            ended = self._train(progress, on_metrics, should_stop)
             self.stepper.forget()
             self.save()
-            last = self.last_metrics
-            if ended and not (last and last.step == self.counters.step and last.atom_stable):
-                self._measure(window, on_metrics, last=True)
+            if ended and not self.history.reaches(self.counters.step, sampled=True):
+                self._measure(on_metrics, last=True)
                 self.save()
             self.ranks.wait()
         except RankLost:
@@ -166,38 +160,45 @@ class Trainer:
 
     def _train(
         self, progress: Progress, on_metrics: Callable[[Metrics], None], should_stop: Callable[[], bool]
-    ) -> tuple[bool, Window]:
-        """Steps until the run has ended or somebody asks to stop: whether it ended, and what was not yet measured."""
-        c, window = self.counters, Window()
+    ) -> bool:
+        """Steps until the run has ended or somebody asks to stop: whether it ended."""
+        c = self.counters
         saved = started = time.monotonic()
         before = c.seconds
+        if self._owes_a_row():  # the process before was killed before it wrote one
+            self._measure(on_metrics)
         with closing(self._batches()) as batches:
             stop = self._agree(should_stop)
             while not (ended := self._fraction_done() >= 1.0) and not stop:
-                self._advance(batches, window)
+                self._advance(batches)
                 c.seconds = before + time.monotonic() - started
                 stop = self._agree(should_stop)
-                progress(*self._done_of_total(), note=f"loss {np.mean(window.losses[-100:]):.4f}")
-                if self.recipe.measures_after(c.step) and self._fraction_done() < 1.0:
+                progress(*self._done_of_total(), note=f"loss {np.mean(self.history.window.losses[-100:]):.4f}")
+                if self._owes_a_row():
                     self.save()
-                    self._measure(window, on_metrics)
-                    window = Window()
+                    self._measure(on_metrics)
                 if time.monotonic() - saved > self.recipe.save_every_s:
                     self.save()
                     saved = time.monotonic()
-        return ended, window
+        return ended
+
+    def _owes_a_row(self) -> bool:
+        """Whether the log has no row yet of a step after which it has one."""
+        step = self.counters.step
+        due = step > 0 and self.recipe.measures_after(step) and self._fraction_done() < 1.0
+        return due and not self.history.reaches(step)
 
     def _meet(self) -> None:
         """All processes go on from what rank 0 has, on the same data by the same recipe."""
         if self.ranks.size == 1:
             return
-        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self._log))
+        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.history))
         if differing := differences(theirs[0], self._identity()):
             raise Conflict(
                 f"rank {self.ranks.rank} was started with another {', '.join(differing)} than rank 0",
                 remedy="start all processes with the same command on the same data",
             )
-        _, self.counters, self._log = theirs
+        _, self.counters, self.history = theirs
         self.ranks.take_from_first(self.optimiser.tensors().values())
 
     def _open_folder(self) -> None:
@@ -220,7 +221,7 @@ class Trainer:
         self.counters.seconds, asked = said.tolist()
         return bool(asked)
 
-    def _advance(self, batches: Batches, window: Window) -> None:
+    def _advance(self, batches: Batches) -> None:
         """Steps up to the next look, and that look at what they came to."""
         c = self.counters
         first, members_of = c.step, []
@@ -230,7 +231,7 @@ class Trainer:
             c.step = step + 1
         outcomes = self.stepper.look(first, c.step).tolist()
         for step, (members, (loss, norm, limit, taken)) in enumerate(zip(members_of, outcomes, strict=True), first):
-            window.add(loss, norm, limit)
+            self.history.window.add(loss, norm, limit)
             c.bad_steps = 0 if taken else c.bad_steps + 1
             if not taken:
                 self._tell_bad_step(step, members, loss, norm)
@@ -275,9 +276,9 @@ class Trainer:
         return Model(network, self.diffusion.schedule, self.space, precondition=self.precondition,
                      max_t=self.recipe.max_t, moments=self.moments, dataset=self.dataset.name)  # fmt: skip
 
-    def _measure(self, window: Window, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
+    def _measure(self, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
         """One more row of the log."""
-        c, every, model = self.counters, self.recipe.sample_every, self.model()
+        c, every, model, window = self.counters, self.recipe.sample_every, self.model(), self.history.window
         row = Metrics(
             step=c.step, epoch=c.step // self.steps_per_epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
             valid_loss=self.objective.validation_loss(model, self.valid_set, ranks=self.ranks), **window.means(),
@@ -286,9 +287,9 @@ class Trainer:
             seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
             atoms, molecules = sampled_stability(model, n, seed, self.device, self.ranks)
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
-        self._log.append(row)
+        self.history.add(row)
         if self.ranks.first:
-            write_rows(self.folder / METRICS_FILE, self._log)
+            self.history.write(self.folder / METRICS_FILE)
             on_metrics(row)
 
     def checkpoint(self) -> Checkpoint:
@@ -304,7 +305,7 @@ class Trainer:
             weights=self.optimiser.ema,
             dataset=self.dataset.name,
             recipe=asdict(self.recipe),
-            metrics=self.last_metrics.plain() if self.last_metrics else {},
+            metrics=self.history.last.plain() if self.history.last else {},
             provenance={
                 **self.provenance,
                 "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
@@ -320,9 +321,10 @@ class Trainer:
         The state comes last: wherever this ends, what goes on from the state finds a log that reaches as far.
         """
         if self.ranks.first:
-            write_rows(self.folder / METRICS_FILE, self._log)
+            self.history.write(self.folder / METRICS_FILE)
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
-            TrainingState(self.counters, self._identity(), self.optimiser.tensors()).save(self.folder / STATE_FILE)
+            tensors, window = self.optimiser.tensors(), asdict(self.history.window)
+            TrainingState(self.counters, self._identity(), tensors, window).save(self.folder / STATE_FILE)
 
     def resume(self) -> None:
         """Go on from the state in the folder; log lines from after that state are dropped.
@@ -341,7 +343,7 @@ class Trainer:
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
         self.counters = state.counters
-        self._log = [row for row in read_rows(self.folder / METRICS_FILE) if row.step <= state.counters.step]
+        self.history = History.at(state.counters.step, self.folder / METRICS_FILE, state.window)
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),

@@ -33,15 +33,19 @@ class Counters:
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """Counters, the run's identity, and tensors by name (gaga.models.optimiser.Optimiser.tensors)."""
+    """Counters, the run's identity, and tensors by name (gaga.models.optimiser.Optimiser.tensors).
+
+    `window` is what the next row of the log will be about (gaga.models.measuring.Window), as JSON has it.
+    """
 
     counters: Counters
     identity: dict[str, Any]
     tensors: dict[str, Tensor]
+    window: dict[str, Any]
 
     def save(self, path: Path) -> None:
         """Write the state; the one before stays until this one is whole."""
-        header = json.dumps({"counters": asdict(self.counters), "identity": self.identity})
+        header = json.dumps({"counters": asdict(self.counters), "window": self.window, "identity": self.identity})
         data = save({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, {"gaga": header})
         with atomic_write(path) as partial:
             partial.write_bytes(data)
@@ -57,7 +61,7 @@ class TrainingState:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {})["gaga"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return cls(Counters(**header["counters"]), header["identity"], tensors)
+            return cls(Counters(**header["counters"]), header["identity"], tensors, header["window"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
 
