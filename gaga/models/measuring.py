@@ -81,7 +81,7 @@ class History:
 
     def reaches(self, step: int, *, sampled: bool = False) -> bool:
         """Whether the newest row is about this step, and has stabilities where `sampled` asks for them."""
-        return self.last is not None and self.last.step == step and (bool(self.last.atom_stable) or not sampled)
+        return self.last is not None and self.last.step == step and not (sampled and self.last.atom_stable is None)
 
     def add(self, row: Metrics) -> None:
         """The next row; a new window begins."""
