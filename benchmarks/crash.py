@@ -1,17 +1,14 @@
-"""Kill commands at random moments and see whether anything that was there before is lost, changed or half written.
+"""Break commands on purpose, many times, and see whether anything is lost: kills, failing disks, writers at once.
 
-Each kill: a fresh copy of a small world (a store of results, their outputs), one command in a process of its own,
-SIGKILL after a random time or at a chosen point of the writing (Point). Then: the store opens; every entry that the
-command is not about is as it was, to the last attribute, and the others are as before or as after; so is every file.
-Then the same command once more, with --resume where something was left to go on with: it ends well, with the results
-of one that was never killed, and no file is left that it does not leave too.
+    python benchmarks/crash.py --kills 1000 --failures 400 --rounds 50
+    python benchmarks/crash.py --kills 1 --from 137         kill number 137 of the first again, and its world is kept
 
-    python benchmarks/crash.py --kills 1000 --seed 0
-    python benchmarks/crash.py --only 137 --seed 0          kill number 137 of these again, and the world is kept
+Prints counts, by command and by moment. Ends with 1 at the first promise that was not kept, and says how to repeat it.
+What a kill is followed by: crash_kills.py; a failure of the disk: crash_disks.py; writers: crash_writers.py. The world
+that they break, and the commands: crash_world.py.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -19,219 +16,126 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import crash_world as world
-from crash_world import ANY_WRITER, CASES, STORE, Case
+from crash_disks import WAYS
+from crash_kills import Failure, Run
+from crash_world import CASES, Case
+from crash_writers import different_names, one_name
 
-from gaga.base import locks, new_hdf5
-from gaga.base.errors import GagaError
-
-_CHOSEN = 0.5  # share of kills at a chosen point
-_PATIENCE = 60.0  # seconds that the command after a kill may take: far less than a lock is waited for
-
-
-@dataclass(frozen=True)
-class Point:
-    """A moment of the writing: the n-th call of a function, before or after it did its work."""
-
-    name: str
-    owner: Any
-    function: str
-    after: bool
-    most: int
-
-    def arm(self, n: int, act: Callable[[], None]) -> None:
-        """Let something happen there."""
-        original: Callable[..., Any] = getattr(self.owner, self.function)
-        calls = [0]
-
-        def act_in_time(*words: Any, **named: Any) -> Any:
-            calls[0] += 1
-            if calls[0] == n and not self.after:
-                act()
-            answer = original(*words, **named)
-            if calls[0] == n and self.after:
-                act()
-            return answer
-
-        setattr(self.owner, self.function, act_in_time)
-
-
-def die() -> None:
-    """As `kill -9` lets it."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-POINTS = (
-    Point("between a new file and its flush", os, "fsync", after=False, most=3),
-    Point("between a new file and its publication", Path, "replace", after=False, most=3),
-    Point("right after a publication", Path, "replace", after=True, most=3),
-    Point("with a lock in hand", locks, "_sign", after=True, most=2),
-    Point("at a lock's release", locks, "_release", after=False, most=2),
-    Point("amid the writing of HDF5", new_hdf5._PatientFile, "write", after=True, most=60),
-    Point("at a new temporary file", tempfile, "mkstemp", after=True, most=3),
-)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What a command leaves that nobody kills, and the seconds it takes."""
-
-    files: dict[str, str]
-    entries: dict[str, tuple[str, str]]
-    seconds: float
-
-
-class Failure(Exception):
-    """A promise that was not kept."""
-
-
-def require(condition: bool, what: str) -> None:
-    """Stop where a promise was not kept."""
-    if not condition:
-        raise Failure(what)
-
-
-class Run:
-    """Kills in worlds below a folder."""
-
-    def __init__(self, folder: Path, cases: tuple[Case, ...]) -> None:
-        self.before_folder, self.folder, self.cases = folder / "before", folder / "world", cases
-        world.build(self.before_folder)
-        self.files = world.files_of(self.before_folder)
-        self.entries = world.entries_of(self.before_folder / STORE)
-        for case in cases:  # so that this process is warm, and no command takes longer the first time
-            world.run_here(world.copy(self.before_folder, self.folder), case.words)
-        self.wholes = {case.name: self._whole(case) for case in cases}
-
-    def _whole(self, case: Case) -> Whole:
-        folder = world.copy(self.before_folder, self.folder)
-        code, seconds = world.timed(folder, case.words)
-        require(code == 0, f"{case.name} ends with {code} where nobody kills it; see {folder}.log")
-        return Whole(world.files_of(folder), world.entries_of(folder / STORE), seconds)
-
-    def kill(self, case: Case, rng: random.Random) -> tuple[str, bool]:
-        """One kill with all that is looked at after it: the moment, and whether it was in time."""
-        folder = world.copy(self.before_folder, self.folder)
-        moment, code = self._killed(case, folder, rng)
-        try:
-            self.check_as_before_or_after(case, folder)
-            self.check_again(case, folder)
-        except (Failure, GagaError, OSError, KeyError, ValueError) as error:
-            raise Failure(f"gaga {' '.join(case.words)}, killed {moment}: {error}") from error
-        return moment.partition(" (")[0], code == -signal.SIGKILL
-
-    def _killed(self, case: Case, folder: Path, rng: random.Random) -> tuple[str, int]:
-        """The moment in words, and how the command ended."""
-        if rng.random() < _CHOSEN:
-            point = rng.choice(POINTS)
-            n = rng.randint(1, point.most)
-            return f"{point.name} (number {n})", world.ended(
-                world.forked(folder, case.words, lambda: point.arm(n, die))
-            )
-        seconds = rng.uniform(0.0, self.wholes[case.name].seconds)
-        process = world.forked(folder, case.words)
-        time.sleep(seconds)
-        os.kill(process, signal.SIGKILL)
-        return f"after a random time ({seconds:.3f} s)", world.ended(process)
-
-    def check_as_before_or_after(self, case: Case, folder: Path) -> None:
-        whole, entries, files = self.wholes[case.name], world.entries_of(folder / STORE), world.files_of(folder)
-        for key in self.entries.keys() | whole.entries.keys() | entries.keys():
-            before, after, now = (them.get(key) for them in (self.entries, whole.entries, entries))
-            as_after = before != after and now is not None and after is not None and now[1] == after[1]
-            require(now in (before, after) or as_after, f"{key} is neither as before nor as after")
-        for name in (self.files.keys() | whole.files.keys()) - _unfinished(case):
-            possible_files = (self.files.get(name), whole.files.get(name))
-            require(files.get(name) in possible_files, f"the file {name} is neither as before nor as after")
-
-    def check_again(self, case: Case, folder: Path) -> None:
-        resumes = case.resumes and any(folder.glob(".*.unfinished*")) | (folder / "runs/new/state.safetensors").exists()
-        words = (*case.words, "--resume") if resumes else case.words
-        code, seconds = world.timed(folder, words)
-        require(code == 0 or (case.gone and code == 1), f"the command after it ended with {code}; see {folder}.log")
-        require(seconds < _PATIENCE, f"the command after it took {seconds:.0f} s")
-        whole, entries = self.wholes[case.name], world.entries_of(folder / STORE)
-        require(entries.keys() == whole.entries.keys(), f"entries {sorted(entries.keys() ^ whole.entries.keys())}")
-        for key, found in entries.items():
-            require(found[1] == whole.entries[key][1], f"{key} differs from one that was never killed")
-        left = self._odd(case, folder)
-        if left and all(world.is_left_behind(Path(name)) for name in left):
-            self._write_anew(case, folder)
-            left = self._odd(case, folder)
-        require(not left, f"files that a run that was never killed does not leave, or not so: {left}")
-
-    def _odd(self, case: Case, folder: Path) -> list[str]:
-        """Files that are not as one that was never killed leaves them."""
-        now, whole = world.files_of(folder), self.wholes[case.name].files
-        return sorted(name for name in now.keys() | whole.keys() if now.get(name) != whole.get(name))
-
-    def _write_anew(self, case: Case, folder: Path) -> None:
-        """What found all done and wrote nothing may leave what lay there; the next that writes there may not."""
-        for words in (ANY_WRITER, *([(*case.words, *case.anew)] if case.anew else [])):
-            code = world.ended(world.forked(folder, words))
-            require(code == 0, f"gaga {' '.join(words)} ended with {code}; see {folder}.log")
-
-
-def _unfinished(case: Case) -> set[str]:
-    """Files of a training run, whole at every moment (files_of reads them) but those of an earlier step."""
-    name = case.words[case.words.index("--name") + 1] if case.words[0] == "train" else ""
-    return {f"runs/{name}/{file}" for file in ("model.safetensors", "state.safetensors", "metrics.jsonl")}
-
-
-def report(kills: Counter[str], late: Counter[str], moments: Counter[str], seconds: float) -> None:
-    """Counts by command and by moment."""
-    for title, counts in (("command", kills), ("moment", moments)):
-        print(f"\n{'kills':>6}  {title}")
-        for name, count in sorted(counts.items()):
-            ended = f", and {late[name]} that had ended before" if late[name] else ""
-            print(f"{count:>6}  {name}{ended}")
-    print(f"\n{sum(kills.values()):,} kills in {seconds:.0f} s: nothing lost, changed, half written or left behind.")
+_WRITERS = 8
 
 
 def main() -> int:
-    """Parse, kill, tell."""
-    parser = argparse.ArgumentParser(description="Kill commands at random moments; see whether anything is lost.")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the number of the one kill to repeat")
-    parser.add_argument("--folder", type=Path, help="where worlds are made; a temporary folder by default")
-    parser.add_argument("--command", help="only commands whose name starts so")
-    options = parser.parse_args()
-    cases = tuple(case for case in CASES if case.name.startswith(options.command or ""))
+    """Parse, break, tell."""
+    options = _parser().parse_args()
+    cases = tuple(case for case in CASES if not options.command or case.name in options.command)
     folder = Path(tempfile.mkdtemp(prefix="gaga-crash-", dir=options.folder))
-    code = _kill_all(Run(folder, cases), options)
-    if code or options.only is not None:
-        print(f"The world is in {folder}.", file=sys.stderr)
-    else:
-        shutil.rmtree(folder)
-    return code
-
-
-def _kill_all(run: Run, options: argparse.Namespace) -> int:
-    """Until there were so many kills: a command that had ended before its kill does not count."""
-    began, number = time.monotonic(), -1 if options.only is None else options.only - 1
-    kills, late, moments = Counter[str](), Counter[str](), Counter[str]()
-    while sum(kills.values()) < (options.kills if options.only is None else 1):
-        number += 1
-        case = run.cases[number % len(run.cases)]
-        try:
-            moment, in_time = run.kill(case, random.Random(f"{options.seed}:{number}"))
-        except Failure as error:
-            print(f"FAILED at kill {number} of seed {options.seed}: {error}", file=sys.stderr)
-            print(f"Repeat it: python {sys.argv[0]} --seed {options.seed} --only {number}", file=sys.stderr)
-            return 1
-        if options.only is not None:
-            break
-        counts = (kills, moments) if in_time else (late,)
-        for counter, name in zip(counts, (case.name, moment), strict=False):
-            counter[name] += 1
-    report(kills, late, moments, time.monotonic() - began)
+    try:
+        if options.kills or options.failures:
+            run = Run(folder, cases)
+            _kill(run, cases, options)
+            _fail(run, cases, options)
+        if options.rounds:
+            _write_at_once(folder / "writers", options.rounds)
+    except Failure as error:
+        print(f"FAILED, in {folder}: {error}", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Break commands on purpose; see whether anything is lost.")
+    parser.add_argument("--kills", type=int, default=0, help="commands that are killed before they end")
+    parser.add_argument("--failures", type=int, default=0, help="commands that the disk fails")
+    parser.add_argument("--rounds", type=int, default=0, help=f"rounds of {_WRITERS} writers at once, of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from", type=int, default=0, dest="first", help="number of the first kill or failure")
+    parser.add_argument("--folder", type=Path, help="where worlds are made; a temporary folder by default")
+    parser.add_argument("--command", action="append", choices=[case.name for case in CASES], help="of these alone")
+    return parser
+
+
+def _attempts(
+    cases: Sequence[Case], options: argparse.Namespace, what: str
+) -> Iterator[tuple[int, Case, random.Random]]:
+    """Without end: the number of an attempt, its command, its random numbers."""
+    number = options.first
+    while True:
+        yield number, cases[number % len(cases)], random.Random(f"{options.seed}:{what}:{number}")
+        number += 1
+
+
+def _kill(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> None:
+    """So many kills; a command that had ended before its kill does not count."""
+    began, kills, moments, late = time.monotonic(), Counter[str](), Counter[str](), 0
+    attempts = _attempts(cases, options, "kill")
+    while sum(kills.values()) < options.kills:
+        number, case, rng = next(attempts)
+        try:
+            moment, code = run.kill(case, rng)
+        except Failure as error:
+            raise _repeatable(error, f"--kills 1 --from {number}", options) from error
+        if code == -signal.SIGKILL:
+            kills[case.name] += 1
+            moments[moment] += 1
+        else:
+            late += 1
+    _print("kills, by command", kills)
+    _print("kills, by moment", moments)
+    if options.kills:
+        seconds = time.monotonic() - began
+        print(f"{options.kills:,} kills in {seconds:.0f} s ({late} more had ended before theirs): nothing lost.\n")
+
+
+def _fail(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> None:
+    """So many commands on disks that fail them; a command that needed no more than there was does not count."""
+    failures, ways, attempts = Counter[str](), list(WAYS), _attempts(cases, options, "failure")
+    unfailed = 0
+    while sum(failures.values()) < options.failures:
+        number, case, rng = next(attempts)
+        way = ways[number // len(cases) % len(ways)]
+        try:
+            failed = WAYS[way](run, case, rng)
+        except PermissionError as error:
+            print(f"Skipped: {way}, which may not be made here ({error}).")
+            ways.remove(way)
+            continue
+        except Failure as error:
+            raise _repeatable(error, f"--failures 1 --from {number}", options) from error
+        failures[way] += failed
+        unfailed += not failed
+    _print("failures, by way", failures)
+    if options.failures:
+        print(f"{options.failures:,} failures of the disk ({unfailed} more that did no harm): nothing lost.\n")
+
+
+def _write_at_once(folder: Path, rounds: int) -> None:
+    folder.mkdir()
+    began = time.monotonic()
+    there = different_names(folder, _WRITERS, rounds)
+    print(f"{_WRITERS} writers, {rounds} rounds, {there} results: all there, all equal.")
+    for replace in (False, True):
+        told = one_name(folder, _WRITERS, rounds, replace=replace)
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(told.items()))
+        print(
+            f"{_WRITERS} writers of one name, {rounds} rounds{', replacing' if replace else ''}: {counts}; none mixed."
+        )
+    print(f"In {time.monotonic() - began:.0f} s.")
+
+
+def _repeatable(error: Failure, words: str, options: argparse.Namespace) -> Failure:
+    only = "".join(f" --command {name!r}" for name in options.command or ())
+    return Failure(f"{error}\nRepeat it: python {sys.argv[0]} --seed {options.seed} {words}{only}")
+
+
+def _print(title: str, counts: Counter[str]) -> None:
+    if counts:
+        print(f"\n{title}")
+        for name, count in sorted(counts.items()):
+            print(f"{count:>6}  {name}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import crash_world as world
-from crash import POINTS, Failure, Run, require
+from crash_kills import POINTS, Failure, Run, require
 from crash_world import Case
 
 from gaga.base.errors import GagaError

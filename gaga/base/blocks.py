@@ -57,6 +57,7 @@ class Column(Blocks):
         self.dtype, self.shape = np.dtype(dtype), (0, *row)
         self._folder = folder
         try:
+            # not atomic: it has no name, and goes with its process
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise unwritable(folder, error) from error

@@ -59,6 +59,7 @@ def _made(path: Path) -> tuple[int | None, str]:
     """Its descriptor, to be closed after the block, and its name."""
     suffix = f".tmp{''.join(path.suffixes)[-_LONGEST_SUFFIX:]}"
     while True:
+        # not atomic: this is the temporary file of the atomic write
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, suffix=suffix, dir=path.parent)
         if sys.platform == "win32":  # where an open file cannot be renamed
             os.close(descriptor)
@@ -81,7 +82,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _remove_if_free(name: str) -> None:
-    descriptor = os.open(name, os.O_RDWR)
+    descriptor = os.open(name, os.O_RDWR)  # not atomic: opened to be locked; nothing is written
     try:
         if take_if_free(descriptor) and is_at(descriptor, name):
             os.unlink(name)
@@ -98,7 +99,7 @@ def _publish(partial: Path, path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Wait until the disk has the file; some file systems tell only now that they are full."""
-    with path.open("rb+") as file:
+    with path.open("rb+") as file:  # not atomic: opened to be flushed; nothing is written
         os.fsync(file.fileno())
 
 

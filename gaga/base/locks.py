@@ -70,6 +70,7 @@ def _taken(path: Path, name: str, timeout: float) -> int:
 
 def _open_if_free(name: str) -> int | None:
     """The lock file, ours; None while another holds it, or where its holder removed it just now."""
+    # not atomic: a lock is a file that is there, whatever it says
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         ours = take_if_free(descriptor) and is_at(descriptor, name)

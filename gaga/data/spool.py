@@ -183,6 +183,7 @@ class _File:
         if path.exists() and _first_line(path):
             return cls(path, _opened(path, line, "rb+"))
         try:
+            # not atomic: a first line that was cut short is written anew
             path.write_bytes(line)
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -265,6 +266,7 @@ def _opened(path: Path, line: bytes, mode: str) -> BinaryIO:
         Unavailable: it cannot be opened.
     """
     try:
+        # not atomic: records are appended; one that was cut short does not count
         file = path.open(mode)
     except OSError as error:
         raise unwritable(path, error) from error
