@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from crash_disks import WAYS
@@ -35,8 +36,8 @@ def main() -> int:
     try:
         if options.kills or options.failures:
             run = Run(folder, cases)
-            _kill(run, cases, options)
-            _fail(run, cases, options)
+            _kill(run, options)
+            _fail(run, options)
         if options.rounds:
             _write_at_once(folder / "writers", options.rounds)
     except Failure as error:
@@ -53,31 +54,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=0, help=f"rounds of {_WRITERS} writers at once, of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from", type=int, default=0, dest="first", help="number of the first kill or failure")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop kills, and failures, after that")
     parser.add_argument("--folder", type=Path, help="where worlds are made; a temporary folder by default")
     parser.add_argument("--command", action="append", choices=[case.name for case in CASES], help="of these alone")
     return parser
 
 
-def _attempts(
-    cases: Sequence[Case], options: argparse.Namespace, what: str
-) -> Iterator[tuple[int, Case, random.Random]]:
-    """Without end: the number of an attempt, its command, its random numbers."""
-    number = options.first
-    while True:
-        yield number, cases[number % len(cases)], random.Random(f"{options.seed}:{what}:{number}")
-        number += 1
+def _attempts(options: argparse.Namespace, what: str) -> Iterator[tuple[int, Case, random.Random]]:
+    """The number of each attempt, its command, its random numbers; without end, or until the time is up."""
+    last = time.monotonic() + 60.0 * options.minutes
+    for number in count(options.first):
+        case = CASES[number % len(CASES)]
+        if time.monotonic() > last:
+            return
+        if not options.command or case.name in options.command:
+            yield number, case, random.Random(f"{options.seed}:{what}:{number}")
 
 
-def _kill(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> None:
+def _kill(run: Run, options: argparse.Namespace) -> None:
     """So many kills; a command that had ended before its kill does not count."""
     began, kills, moments, late = time.monotonic(), Counter[str](), Counter[str](), 0
-    attempts = _attempts(cases, options, "kill")
-    while sum(kills.values()) < options.kills:
-        number, case, rng = next(attempts)
+    for number, case, rng in _attempts(options, "kill"):
+        if kills.total() >= options.kills:
+            break
         try:
             moment, code = run.kill(case, rng)
         except Failure as error:
-            raise _repeatable(error, f"--kills 1 --from {number}", options) from error
+            raise _repeatable(error, f"--kills 1 --from {number}", case, options) from error
         if code == -signal.SIGKILL:
             kills[case.name] += 1
             moments[moment] += 1
@@ -87,29 +90,31 @@ def _kill(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> None:
     _print("kills, by moment", moments)
     if options.kills:
         seconds = time.monotonic() - began
-        print(f"{options.kills:,} kills in {seconds:.0f} s ({late} more had ended before theirs): nothing lost.\n")
+        print(f"{kills.total():,} kills in {seconds:.0f} s ({late} more had ended before theirs): nothing lost.\n")
 
 
-def _fail(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> None:
+def _fail(run: Run, options: argparse.Namespace) -> None:
     """So many commands on disks that fail them; a command that needed no more than there was does not count."""
-    failures, ways, attempts = Counter[str](), list(WAYS), _attempts(cases, options, "failure")
-    unfailed = 0
-    while sum(failures.values()) < options.failures:
-        number, case, rng = next(attempts)
-        way = ways[number // len(cases) % len(ways)]
+    failures, ways, unfailed, missing = Counter[str](), list(WAYS), 0, set[str]()
+    for number, case, rng in _attempts(options, "failure"):
+        if failures.total() >= options.failures or len(missing) == len(ways):
+            break
+        way = ways[number // len(CASES) % len(ways)]
+        if way in missing:
+            continue
         try:
             failed = WAYS[way](run, case, rng)
         except PermissionError as error:
             print(f"Skipped: {way}, which may not be made here ({error}).")
-            ways.remove(way)
+            missing.add(way)
             continue
         except Failure as error:
-            raise _repeatable(error, f"--failures 1 --from {number}", options) from error
+            raise _repeatable(error, f"--failures 1 --from {number}", case, options) from error
         failures[way] += failed
         unfailed += not failed
     _print("failures, by way", failures)
     if options.failures:
-        print(f"{options.failures:,} failures of the disk ({unfailed} more that did no harm): nothing lost.\n")
+        print(f"{failures.total():,} failures of the disk ({unfailed} more that did no harm): nothing lost.\n")
 
 
 def _write_at_once(folder: Path, rounds: int) -> None:
@@ -119,23 +124,22 @@ def _write_at_once(folder: Path, rounds: int) -> None:
     print(f"{_WRITERS} writers, {rounds} rounds, {there} results: all there, all equal.")
     for replace in (False, True):
         told = one_name(folder, _WRITERS, rounds, replace=replace)
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(told.items()))
+        counts = ", ".join(f"{number} {what}" for what, number in sorted(told.items()))
         print(
             f"{_WRITERS} writers of one name, {rounds} rounds{', replacing' if replace else ''}: {counts}; none mixed."
         )
     print(f"In {time.monotonic() - began:.0f} s.")
 
 
-def _repeatable(error: Failure, words: str, options: argparse.Namespace) -> Failure:
-    only = "".join(f" --command {name!r}" for name in options.command or ())
-    return Failure(f"{error}\nRepeat it: python {sys.argv[0]} --seed {options.seed} {words}{only}")
+def _repeatable(error: Failure, words: str, case: Case, options: argparse.Namespace) -> Failure:
+    return Failure(f"{error}\nRepeat it: python {sys.argv[0]} --seed {options.seed} {words} --command {case.name!r}")
 
 
 def _print(title: str, counts: Counter[str]) -> None:
     if counts:
         print(f"\n{title}")
-        for name, count in sorted(counts.items()):
-            print(f"{count:>6}  {name}")
+        for name, number in sorted(counts.items()):
+            print(f"{number:>6}  {name}")
 
 
 if __name__ == "__main__":

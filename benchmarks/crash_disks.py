@@ -119,11 +119,11 @@ def _fails_well(
 
 
 def _check_told(code: int, words: str) -> None:
-    """Exit code 1, and one line that is no confession of a bug."""
+    """Exit code 1, and one line: no confession of a bug, and no name that nobody typed."""
     lines = [line for line in words.splitlines() if line.startswith("gaga: ")]
     require(code == 1 and len(lines) == 1, f"it ended with {code} and said {words!r}")
     require(words.endswith(f"{lines[0]}\n"), f"it said more: {words!r}")
-    require(not re.search("Traceback|this is a bug", words), f"it said {words!r}")
+    require(not re.search("Traceback|this is a bug|gaga-tmp", words), f"it said {words!r}")
 
 
 def _check_left(run: Run, case: Case, folder: Path, words: str) -> None:
@@ -133,7 +133,7 @@ def _check_left(run: Run, case: Case, folder: Path, words: str) -> None:
         f"runs/new/{name}" for name in ("model.safetensors", "state.safetensors", "metrics.jsonl")
     }
     whole = {name for name in new if name in run.wholes[case.name].files}
-    require(new <= kept | whole, f"it left {sorted(new - kept - whole)}")
+    require(new <= kept | whole, f"it left {sorted(new - kept - whole)} and said {words!r}")
 
 
 WAYS: dict[str, Callable[[Run, Case, random.Random], bool]] = {

@@ -62,13 +62,13 @@ def die() -> None:
 
 
 POINTS = (
-    Point("between a new file and its flush", os, "fsync", after=False, most=3),
-    Point("between a new file and its publication", Path, "replace", after=False, most=3),
-    Point("right after a publication", Path, "replace", after=True, most=3),
-    Point("with a lock in hand", locks, "_sign", after=True, most=2),
-    Point("at a lock's release", locks, "_release", after=False, most=2),
+    Point("between a new file and its flush", os, "fsync", after=False, most=2),
+    Point("between a new file and its publication", Path, "replace", after=False, most=2),
+    Point("right after a publication", Path, "replace", after=True, most=2),
+    Point("with a lock in hand", locks, "_sign", after=True, most=1),
+    Point("at a lock's release", locks, "_release", after=False, most=1),
     Point("amid the writing of HDF5", new_hdf5._PatientFile, "write", after=True, most=60),
-    Point("at a new temporary file", tempfile, "mkstemp", after=True, most=3),
+    Point("at a new temporary file", tempfile, "mkstemp", after=True, most=2),
 )
 
 
@@ -96,11 +96,9 @@ class Run:
 
     def __init__(self, folder: Path, cases: tuple[Case, ...]) -> None:
         self.before_folder, self.folder, self.cases = folder / "before", folder / "world", cases
-        world.build(self.before_folder)
+        world.build(self.before_folder, cases)
         self.files = world.files_of(self.before_folder)
         self.entries = world.entries_of(self.before_folder / STORE)
-        for case in cases:  # so that this process is warm, and no command takes longer the first time
-            world.run_here(world.copy(self.before_folder, self.folder), case.words)
         self.wholes = {case.name: self._whole(case) for case in cases}
 
     def _whole(self, case: Case) -> Whole:

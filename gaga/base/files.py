@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gaga.base.errors import Conflict, NotFound, Unavailable
+from gaga.base.errors import Conflict, GagaError, NotFound, Unavailable
 from gaga.base.flock import NoLocks, is_at, take_if_free
 
 _TEMPORARY = ".gaga-tmp-"
@@ -35,7 +35,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         remove_abandoned(path.parent)
         with _temporary(path) as partial:
-            yield partial
+            try:
+                yield partial
+            except GagaError as error:  # of the block, which knows the temporary name alone
+                error.what = error.what.replace(str(partial), str(path))
+                raise
             _publish(partial, path)
     except BrokenPipeError:  # whoever reads what the block prints has left; this file is all right
         raise

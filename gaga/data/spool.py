@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -243,8 +244,9 @@ class _File:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Close it."""
-        self._file.close()
+        """Close it; what could not be written was told when it was added."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def _record(molecule: Spooled) -> bytes:
