@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gaga.base.errors import Conflict, NotFound, Unavailable
-from gaga.base.files import atomic_write, refuse_to_overwrite
+from gaga.base.files import atomic_write, refuse_to_overwrite, require_writable
 from gaga.base.flock import NoLocks
 from gaga.base.locks import locked
 
@@ -153,6 +153,33 @@ def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
     with atomic_write(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_an_error_of_the_block_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_write(tmp_path / "a.sdf") as partial:
+            raise Unavailable(f"cannot write {partial}: File too large", remedy="free some space")
+
+    with pytest.raises(Unavailable) as error:
+        fail()
+    assert error.value.line == f"cannot write {tmp_path / 'a.sdf'}: File too large. Free some space."
+
+
+def test_a_reader_who_left_is_no_matter_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(BrokenPipeError), atomic_write(tmp_path / "a.txt"):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert names(tmp_path) == []
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "new.h5")
+    with pytest.raises(NotFound, match="no such folder"):
+        require_writable(tmp_path / "no" / "new.h5")
+    with pytest.raises(Unavailable, match="no file"):
+        require_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(Unavailable, match="no permission"):
+        require_writable(tmp_path / "new.h5")
 
 
 def test_overwriting_is_asked_for(tmp_path: Path) -> None:

@@ -168,6 +168,26 @@ def test_wrong_words_get_one_line_and_leave_nothing(gaga, xyz, tmp_path, words, 
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.xyz"]
 
 
+def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gaga, tmp_path, monkeypatch):
+    """Two runs of one name at once, into two files: the second to end is refused, and goes on under another name."""
+    from gaga.cli import sample_run
+
+    draw_all = sample_run._draw_all
+
+    def overtaken(task, **words):
+        monkeypatch.setattr(sample_run, "_draw_all", draw_all)
+        assert gaga("sample", "--n", "1", "--out", "m.xyz", *FAST).code == 0
+        return draw_all(task, **words)
+
+    monkeypatch.setattr(sample_run, "_draw_all", overtaken)
+    ran = gaga("sample", "--n", "2", "--out", "m.sdf", *FAST)
+    assert ran.code == 1
+    assert "what was drawn is kept" in ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".m.sdf.unfinished", "gaga.h5", "m.xyz"]
+    assert gaga("sample", "--n", "2", "--out", "m.sdf", "--name", "other", "--resume", *FAST).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gaga.h5", "m.sdf", "m.xyz"]
+
+
 def test_an_output_that_is_there_is_kept(gaga, tmp_path):
     (tmp_path / "mols.sdf").write_text("mine")
     ran = gaga("sample", "--n", "1", *FAST)
