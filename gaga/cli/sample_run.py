@@ -210,7 +210,7 @@ def _draw_all(task: Task, *, replace: bool) -> Done | None:
 
     job, ranks = task.job, task.ranks
     identity = {**task.key.config, **task.key.inputs}
-    with Spool(job.out, identity, job.keys(), ranks.rank) as spool, _kept_if_worth_it(spool, ranks):
+    with Spool(job.out, identity, job.keys(), ranks.rank) as spool, _kept_if_worth_it(spool, task):
         ranks.wait()
         if ranks.first:
             _require_all(job.out, ranks)
@@ -224,14 +224,14 @@ def _draw_all(task: Task, *, replace: bool) -> Done | None:
 
 
 @contextmanager
-def _kept_if_worth_it(spool: "Spool", ranks: "Ranks") -> Iterator[None]:
+def _kept_if_worth_it(spool: "Spool", task: Task) -> Iterator[None]:
     """A failure says that what was drawn is kept; where nothing was, nothing is left."""
     try:
         yield
     except GagaError as error:
-        if len(spool):
+        if len(spool) or task.job.trajectory or task.ranks.size > 1:  # the frames of a molecule precede it
             error.remedy = f"{error.remedy}; {_KEPT}" if error.remedy else _KEPT
-        elif ranks.size == 1:
+        else:
             spool.remove()
         raise
 
