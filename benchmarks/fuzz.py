@@ -52,7 +52,7 @@ def run(each: Property, cases: int, first_seed: int, out: Path) -> Count:
         holds()
     except KeyboardInterrupt:
         raise
-    except BaseException:  # whatever it is, it is the finding
+    except BaseException:  # noqa: BLE001 - whatever it is, it is the finding
         count.failures.append(traceback.format_exc())
         _keep(each, latest["case"], count.failures[-1], out / f"{each.name.replace(' ', '_')}_{first_seed}")
     count.seconds = time.monotonic() - began

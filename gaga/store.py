@@ -16,8 +16,9 @@ import numpy as np
 
 from gaga.base import records
 from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
-from gaga.base.files import atomic_write, locked
+from gaga.base.files import atomic_write
 from gaga.base.hdf5 import read_lazily, read_tree, reason, write_tree
+from gaga.base.locks import locked
 from gaga.base.names import checked_kind, checked_name, folded
 from gaga.base.new_hdf5 import new_hdf5
 from gaga.base.provenance import FORMAT_VERSION, Entry, from_attributes, new_entry, to_attributes
@@ -68,13 +69,15 @@ class Store:
         inputs: Mapping[str, str] = {},
         seed: int | None = None,
         replace: bool = False,
+        renew: bool = False,
     ) -> Entry:
         """Store a frozen dataclass of arrays, scalars, strings, tuples, dictionaries and nested dataclasses.
 
         An array may come in pieces (`base.blocks`); neither it nor the file is then ever in memory as a whole.
 
         An entry of this name and the same config, inputs and seed is left as it is and returned, unless
-        `replace` is set. The metadata `unit` and `dims` of the dataclass's fields are stored with them.
+        `renew` or `replace` is set; one from another computation is refused, unless `replace` is. The metadata
+        `unit` and `dims` of the dataclass's fields are stored with them.
 
         Raises:
             Conflict: the file has an entry of this name from another computation, and `replace` is false.
@@ -91,7 +94,8 @@ class Store:
             if present and not replace:
                 if changed := present.differences(config, inputs, seed):
                     raise _conflict(present, changed)
-                return present
+                if not renew:
+                    return present
             self._publish(drop=present, add=(entry, tree, records.field_metadata(result)))
         return entry
 

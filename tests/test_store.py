@@ -204,6 +204,16 @@ def test_same_computation_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "s.h5").read_bytes() == before
 
 
+def test_the_same_computation_is_written_anew_where_that_is_asked_for_and_another_is_not(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.h5")
+    store.put("train", "x", Number(1.0), config={"a": 1}, renew=True)
+    store.put("train", "x", Number(2.0), config={"a": 1}, renew=True)
+    assert store.get("train", "x", Number) == Number(2.0)
+    with pytest.raises(Conflict, match="already stored"):
+        store.put("train", "x", Number(3.0), config={"a": 2}, renew=True)
+    assert store.get("train", "x", Number) == Number(2.0)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -40,7 +40,7 @@ def stored_cells(path: Path, protocols: Sequence[str], known: set[str], *, datas
 
 def _key(entry: Entry, seed: int) -> dict[str, Any]:
     config = _config(entry.config)
-    assert config.t_start is not None  # gaga sample writes the step that it started at
+    assert config.t_start is not None  # noqa: S101 - gaga sample writes the step that it started at
     asked = entry.config
     return key_of(entry.inputs["checkpoint"], config, config.t_start, asked["precision"], asked["n"], seed)
 

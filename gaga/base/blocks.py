@@ -3,6 +3,7 @@
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -57,6 +58,7 @@ class Column(Blocks):
         self.dtype, self.shape = np.dtype(dtype), (0, *row)
         self._folder = folder
         try:
+            # not atomic: it has no name, and goes with its process
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise unwritable(folder, error) from error
@@ -71,6 +73,7 @@ class Column(Blocks):
         try:
             self._file.seek(0, 2)
             self._file.write(content)
+            self._file.flush()
         except OSError as error:
             raise unwritable(self._folder, error) from error
         self.shape = (self.shape[0] + len(values), *self.shape[1:])
@@ -93,8 +96,9 @@ class Column(Blocks):
         return np.array([read(int.from_bytes(read(_LENGTH), "little")).decode() for _ in range(n)], dtype=np.str_)
 
     def close(self) -> None:
-        """Give the space back."""
-        self._file.close()
+        """Give the space back; that what is left in a buffer cannot be written any more matters to nobody."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "Column":
         return self

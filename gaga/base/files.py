@@ -1,14 +1,17 @@
-"""The one atomic write, the one lock."""
+"""The one atomic write."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from gaga.base.errors import Conflict, GagaError, NotFound, Unavailable
+from gaga.base.flock import NoLocks, is_at, take_if_free
 
-from gaga.base.errors import Conflict, NotFound, Unavailable
+_TEMPORARY = ".gaga-tmp-"
+_LONGEST_SUFFIX = 40  # characters of a temporary file's name that are kept of the file's own
 
 
 @contextmanager
@@ -19,37 +22,136 @@ def atomic_write(path: Path) -> Iterator[Path]:
     new one, and a failure leaves the old one as it was. The temporary path keeps the suffixes of `path`.
     Where `path` is a symbolic link, the file that it points to is replaced.
 
+    A process that is killed leaves its temporary file behind; the next atomic write into the folder removes it. So
+    that it knows the dead from the living, the file is locked while the block runs (on Unix): HDF5 locks too, and has
+    to be told not to.
+
     Raises:
         NotFound: the folder does not exist.
         Unavailable: the folder or the file cannot be written to, or the disk is full.
     """
-    path = _target(path)
-    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-        raise Unavailable(f"{path} is no file that may be written to", remedy="choose another path")
+    path = target(path)
+    require_replaceable(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=f".tmp{''.join(path.suffixes)}", dir=path.parent)
+        remove_abandoned(path.parent)
+        with _temporary(path) as partial:
+            try:
+                yield partial
+            except GagaError as error:  # of the block, which knows the temporary name alone
+                error.what = error.what.replace(str(partial), str(path))
+                raise
+            _publish(partial, path)
+    except BrokenPipeError:  # whoever reads what the block prints has left; this file is all right
+        raise
     except OSError as error:
         raise unwritable(path, error) from error
-    os.close(descriptor)
-    partial = Path(temporary)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, locked where that tells the living from the dead; gone after the block."""
+    descriptor, name = _made(path)
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-        partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+        yield Path(name)
     finally:
-        partial.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _target(path: Path) -> Path:
-    """The file itself, behind any symbolic links, in a folder that exists."""
+def _made(path: Path) -> tuple[int | None, str]:
+    """Its descriptor, to be closed after the block, and its name."""
+    suffix = f".tmp{''.join(path.suffixes)[-_LONGEST_SUFFIX:]}"
+    while True:
+        # not atomic: this is the temporary file of the atomic write
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, suffix=suffix, dir=path.parent)
+        if sys.platform == "win32":  # where an open file cannot be renamed
+            os.close(descriptor)
+            return None, name
+        try:
+            if take_if_free(descriptor) and is_at(descriptor, name):
+                return descriptor, name
+        except NoLocks:
+            return descriptor, name
+        os.close(descriptor)  # taken for abandoned in the moment before it was locked
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of atomic writes whose processes are gone; nothing where that cannot be told."""
+    if sys.platform == "win32":
+        return
+    for name in [entry.path for entry in os.scandir(folder) if entry.name.startswith(_TEMPORARY)]:
+        with suppress(OSError):  # of somebody else, or gone already: it is not ours to care
+            _remove_if_free(name)
+
+
+def _remove_if_free(name: str) -> None:
+    descriptor = os.open(name, os.O_RDWR)  # not atomic: opened to be locked; nothing is written
+    try:
+        if take_if_free(descriptor) and is_at(descriptor, name):
+            os.unlink(name)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    sync(partial)
+    partial.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has the file; some file systems tell only now that they are full."""
+    with path.open("rb+") as file:  # not atomic: opened to be flushed; nothing is written
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name survive a loss of power, where the system can promise that."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def target(path: Path) -> Path:
+    """The file itself, behind any symbolic links, in a folder that exists.
+
+    Raises:
+        NotFound: the folder does not exist.
+    """
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise NotFound("there is no such folder", received=path.parent, remedy="create it first")
     return path
+
+
+def require_replaceable(path: Path) -> None:
+    """Stop where something is there that is no regular file, or must not be written to.
+
+    Raises:
+        Unavailable: so it is.
+    """
+    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        raise Unavailable(f"{path} is no file that may be written to", remedy="choose another path")
+
+
+def require_writable(path: Path) -> None:
+    """Stop before the work where a file could not be written after it.
+
+    Raises:
+        NotFound: its folder does not exist.
+        Unavailable: its folder may not be written to, or something is there that cannot be replaced.
+    """
+    path = target(path)
+    if not os.access(path.parent, os.W_OK):
+        raise Unavailable(f"{path} cannot be written: no permission in its folder", remedy="choose another path")
+    require_replaceable(path)
 
 
 def unwritable(path: Path, error: OSError) -> Unavailable:
@@ -63,34 +165,6 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-
-@contextmanager
-def locked(path: Path, *, timeout: float = 600.0) -> Iterator[None]:
-    """Hold the lock `path`.lock; the operating system frees the lock of a process that died.
-
-    Raises:
-        NotFound: the folder does not exist.
-        Unavailable: the lock file cannot be written.
-        Conflict: another process held the lock for longer than `timeout` seconds.
-    """
-    path = _target(path)
-    lock = FileLock(f"{path}.lock")
-    try:
-        # The lock waits for a file that cannot be made as if another process held it: make it first.
-        Path(lock.lock_file).touch()
-        lock.acquire(timeout=timeout)
-    except Timeout as error:
-        raise Conflict(
-            f"another gaga process has held {path} for {timeout:.0f} s",
-            remedy="wait for it to end, then try again",
-        ) from error
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:

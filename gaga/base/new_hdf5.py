@@ -20,9 +20,11 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     Raises:
         OSError: the file could not be written.
     """
+    # not atomic: callers give the temporary path of an atomic write
     with path.open("w+b", buffering=0) as file:
         patient = _PatientFile(file)
         try:
+            # not atomic: callers give the temporary path of an atomic write
             with h5py.File(patient, "w") as target:
                 yield target, patient.proceed
         finally:

@@ -26,7 +26,7 @@ def attempt(row: Row, prepare: Callable[[], T]) -> T | Row:
         return replace(row, state="refused", note=str(error))
     except torch.OutOfMemoryError:
         pass  # its frames, and what they hold on the device, live until here
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a kernel breaks with is told in its row
         return replace(row, state="refused", note=in_a_line(error))
     torch.cuda.empty_cache()
     return replace(row, state="unavailable", note="does not fit the memory of the device")

@@ -43,6 +43,7 @@ def _reset_resident() -> int | None:
     """Resident bytes now, which is the kernel's new high-water mark; None where it keeps none, or it may not be set."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
+        # not atomic: a switch of the system's, in /proc
         _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
     except (OSError, AttributeError, TypeError):  # no /proc, no glibc, no libc to open
         return None

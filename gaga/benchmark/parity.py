@@ -126,7 +126,7 @@ class Oracle:
             turned = self._equivariance(network, variant)
         except Unavailable as error:
             return replace(blank, unavailable=error.what)
-        except Exception as error:  # whatever a broken kernel does must not lose the figures of the others
+        except Exception as error:  # noqa: BLE001 - whatever a broken kernel does must not lose the others' figures
             return replace(blank, refused=in_a_line(error))
         return _judged(blank, answers, self.answers, turned)
 

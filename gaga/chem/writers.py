@@ -82,6 +82,7 @@ class MoleculeWriter:
         self.path = path
         try:
             self.n_existing = _keep_whole_records(path, suffix) if resume and path.exists() else 0
+            # not atomic: records are appended; `gaga sample` gives the temporary path of an atomic write
             self._file = path.open("ab" if resume else "wb")
         except OSError as error:
             raise unwritable(path, error) from error
@@ -153,6 +154,7 @@ def _keep_whole_records(path: Path, suffix: str) -> int:
     """Drop what follows the last whole record, and tell how many there are."""
     split = _WHOLE[suffix.removesuffix(".gz")]
     if not suffix.endswith(".gz"):
+        # not atomic: cut behind its last whole record, and nothing else
         with path.open("rb+") as file:
             sizes = [len(record) for record in split(file)]
             file.truncate(sum(sizes))

@@ -171,7 +171,7 @@ def allocator_settings(environment: "os._Environ[str] | dict[str, str]") -> str:
 
 def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bool, overwrite: bool) -> None:
     """Refuse before the work what could not be kept after it."""
-    from gaga.base.files import refuse_to_overwrite
+    from gaga.base import files
 
     there = results.find(KIND, name)
     if there is not None and not replace:
@@ -184,7 +184,8 @@ def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bo
         return
     if not out.absolute().parent.is_dir():
         raise NotFound("the folder of the table does not exist", received=out.parent, remedy="create it first")
-    refuse_to_overwrite(out, overwrite=overwrite)
+    files.refuse_to_overwrite(out, overwrite=overwrite)
+    files.require_writable(out)
 
 
 def _write(path: Path, text: str) -> None:

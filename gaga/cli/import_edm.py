@@ -58,12 +58,13 @@ def import_edm(
     json: options.Json = False,
 ) -> None:
     """Turn a folder of EDM's code into a gaga checkpoint; nothing in the folder is executed."""
-    from gaga.base.files import refuse_to_overwrite
+    from gaga.base.files import refuse_to_overwrite, require_writable
     from gaga.models.checkpoint import save_checkpoint
     from gaga.models.edm import import_edm as run
 
     out = out or Path(f"{realpath(folder).rpartition(sep)[2]}.safetensors")
     refuse_to_overwrite(out, overwrite=overwrite)
+    require_writable(out)
     output = Output(json=json)
     checkpoint = run(folder, None)
     if dataset is not None:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return stop.exit_code
         except BrokenPipeError:
             return _reader_left()
-        except (KeyboardInterrupt, Terminated, Exception) as error:
+        except (KeyboardInterrupt, Terminated, Exception) as error:  # noqa: BLE001 - the one error boundary
             if os.environ.get("GAGA_DEBUG"):
                 _write_traceback()
             code, line = explain(error)
@@ -164,6 +164,7 @@ def _write_traceback() -> None:
 def _reader_left() -> int:
     """Nobody reads the output any more (`gaga ... | head`): the interpreter must not complain at its end."""
     with suppress(OSError, ValueError):
+        # not atomic: the null device
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
 

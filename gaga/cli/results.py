@@ -1,6 +1,5 @@
 """What commands do with stored results: find before computing, and never mix two under one name."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +46,8 @@ def compute_once(
         NotFound: the store's folder does not exist.
         Unavailable: the store cannot be written to.
     """
+    from gaga.base.records import digest, to_tree
+
     same = store.same(key.kind, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
     if same is not None:
         return Outcome(result=store.get(key.kind, key.name, as_type), entry=same, found=True)
@@ -55,6 +56,8 @@ def compute_once(
     require_writable(store.path)
     result = compute()
     entry = store.put(key.kind, key.name, result, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace)
+    if entry.digest != digest(to_tree(result)):  # another process was faster, and its numbers are the ones that count
+        return Outcome(result=store.get(key.kind, key.name, as_type), entry=entry, found=True)
     return Outcome(result=result, entry=entry, found=False)
 
 
@@ -70,11 +73,14 @@ def _refuse_to_mix(store: "Store", key: Key) -> None:
 
 def require_writable(path: Path) -> None:
     """Refuse before the work a store that could not be written after it."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise NotFound("the folder of the store does not exist", received=folder, remedy="create it first")
-    if not os.access(folder, os.W_OK):
-        raise Unavailable(f"the store {path} cannot be written: no permission", remedy="name another --store")
+    from gaga.base import files
+
+    if not path.absolute().parent.is_dir():
+        raise NotFound("the folder of the store does not exist", received=path.parent, remedy="create it first")
+    try:
+        files.require_writable(path)
+    except Unavailable as error:
+        raise Unavailable(f"the store {error.what}", remedy="name another --store") from error
 
 
 def slug(text: str) -> str:

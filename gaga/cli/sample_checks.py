@@ -33,12 +33,14 @@ class Job:
 def check_output(job: Job) -> None:
     """Refuse before the work what could not be written after it."""
     from gaga.base.errors import NotFound
+    from gaga.base.files import require_writable
     from gaga.base.rng import MAX_SEED
     from gaga.chem.writers import written_suffix
 
     written_suffix(job.out)
     if not job.out.absolute().parent.is_dir():
         raise NotFound("the folder does not exist", received=job.out.parent, remedy="create it first")
+    require_writable(job.out)
     if job.seed + job.repeats - 1 > MAX_SEED:
         raise InvalidInput(f"the last seed is beyond {MAX_SEED}", received=job.seed + job.repeats - 1)
 

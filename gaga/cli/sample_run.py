@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gaga.base.errors import Unavailable
+from gaga.base.errors import GagaError, Unavailable
 from gaga.cli.devices import judging_processes
 from gaga.cli.render import Output, counted, human_time
 from gaga.cli.results import Key, require_writable, slug
@@ -122,13 +122,21 @@ def _found_or_drawn(task: Task, *, overwrite: bool, resume: bool, replace: bool)
     found: list[Done | None] = [None]
 
     def look() -> bool:
-        found[0] = _found_or_allowed(task, overwrite=overwrite, resume=resume, replace=replace)
+        found[0] = None if overwrite else _finished(task)
         return found[0] is not None
 
-    if task.ranks.from_first(look):  # what the first refuses, all refuse
+    def look_again() -> bool:  # alone with the output now
+        if look():
+            return True
+        _allow(task, overwrite=overwrite, resume=resume, replace=replace)
+        return False
+
+    if task.ranks.from_first(look):
         return found[0]
     with _held(task.job.out) if task.ranks.first else nullcontext(), _resumable():
-        return _draw_all(task)
+        if task.ranks.from_first(look_again):  # what the first refuses, all refuse
+            return found[0]
+        return _draw_all(task, replace=replace or overwrite)
 
 
 def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name: str | None) -> Key:
@@ -142,8 +150,8 @@ def _key(job: Job, config: "SampleConfig", model: "Model", source: Source, name:
     return Key(kind=KIND, name=chosen, config=identity, inputs=source.inputs(), seed=job.seed)
 
 
-def _found_or_allowed(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> Done | None:
-    """The run of this very command, where its output is still what it wrote; else see to it that it may begin.
+def _allow(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> None:
+    """See to it that the run may begin.
 
     Raises:
         Conflict: something is there that would be overwritten.
@@ -151,24 +159,25 @@ def _found_or_allowed(task: Task, *, overwrite: bool, resume: bool, replace: boo
     from gaga.data.spool import spools_of
 
     job = task.job
-    if not overwrite and not spools_of(job.out) and (found := _finished(task)):
-        return found
     refuse_existing(job, overwrite=overwrite, resume=resume)
     refuse_other(task.results, task.key, replace=replace or overwrite)
     require_writable(task.results.path)
     if overwrite:
         for path in spools_of(job.out):
             path.unlink(missing_ok=True)
-    return None
 
 
 def _finished(task: Task) -> Done | None:
+    """The run of this very command, where its output is still what it wrote."""
+    from gaga.data.spool import spools_of
     from gaga.models.checkpoint import file_digest
     from gaga.models.sample_record import SampleSummary
 
     key, out = task.key, task.job.out
+    if spools_of(out) or not out.is_file():
+        return None
     entry = task.results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
-    if entry is None or not out.is_file():
+    if entry is None:
         return None
     with task.results.opened(KIND, key.name) as record:
         summary = SampleSummary.of(record, task.job.keys())
@@ -178,12 +187,11 @@ def _finished(task: Task) -> Done | None:
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """The output is this run's alone."""
-    from gaga.base.files import locked
+    from gaga.base.locks import locked
     from gaga.data.spool import spool_path
 
     with locked(spool_path(out), timeout=1):
         yield
-    Path(f"{spool_path(out)}.lock").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -197,22 +205,35 @@ def _resumable() -> Iterator[None]:
         raise KeyboardInterrupt(_KEPT) from stop
 
 
-def _draw_all(task: Task) -> Done | None:
+def _draw_all(task: Task, *, replace: bool) -> Done | None:
     from gaga.data.spool import Spool
 
     job, ranks = task.job, task.ranks
     identity = {**task.key.config, **task.key.inputs}
-    with Spool(job.out, identity, job.keys(), ranks.rank) as spool:
+    with Spool(job.out, identity, job.keys(), ranks.rank) as spool, _kept_if_worth_it(spool, task):
         ranks.wait()
         if ranks.first:
             _require_all(job.out, ranks)
             _note_plan(task, len(spool))
         if ranks.size == 1:
-            return _write_as_drawn(task, spool)
+            return _write_as_drawn(task, spool, replace=replace)
         for _ in _batches(task, spool):
             pass
         ranks.wait()
-        return _put_together(task, spool) if ranks.first else None
+        return _put_together(task, spool, replace=replace) if ranks.first else None
+
+
+@contextmanager
+def _kept_if_worth_it(spool: "Spool", task: Task) -> Iterator[None]:
+    """A failure says that what was drawn is kept; where nothing was, nothing is left."""
+    try:
+        yield
+    except GagaError as error:
+        if len(spool) or task.job.trajectory or task.ranks.size > 1:  # the frames of a molecule precede it
+            error.remedy = f"{error.remedy}; {_KEPT}" if error.remedy else _KEPT
+        else:
+            spool.remove()
+        raise
 
 
 def _require_all(out: Path, ranks: "Ranks") -> None:
@@ -227,17 +248,19 @@ def _require_all(out: Path, ranks: "Ranks") -> None:
             )
 
 
-def _write_as_drawn(task: Task, spool: "Spool") -> Done:
+def _write_as_drawn(task: Task, spool: "Spool", *, replace: bool) -> Done:
     from gaga.models.sample_output import SampleOutput
 
     with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
         for _ in _batches(task, spool):
             written.go_on(spool)
-        return _store(task, written.finish(), spool)
+        done = _store(task, written.finish(), replace=replace)
+    spool.remove()
+    return done
 
 
-def _put_together(task: Task, spool: "Spool") -> Done:
+def _put_together(task: Task, spool: "Spool", *, replace: bool) -> Done:
     from gaga.models.sample_output import SampleOutput
 
     spool.take_in()
@@ -248,19 +271,20 @@ def _put_together(task: Task, spool: "Spool") -> Done:
         )
     with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
-        return _store(task, written.finish(), spool)
+        done = _store(task, written.finish(), replace=replace)
+    spool.remove()
+    return done
 
 
-def _store(task: Task, record: Any, spool: "Spool") -> Done:
+def _store(task: Task, record: Any, *, replace: bool) -> Done:
+    """The record goes to the store while the output is whole but not there yet: where this fails, neither is."""
     from gaga.models.sample_record import SampleSummary
 
     key = task.key
     entry = task.results.put(
-        KIND, key.name, record, config=key.config, inputs=key.inputs, seed=key.seed, replace=True
+        KIND, key.name, record, config=key.config, inputs=key.inputs, seed=key.seed, replace=replace, renew=True
     )  # fmt: skip
-    summary = SampleSummary.of(vars(record), task.job.keys())
-    spool.remove()
-    return Done(entry, summary, False)
+    return Done(entry, SampleSummary.of(vars(record), task.job.keys()), False)
 
 
 def _batches(task: Task, spool: "Spool") -> Iterator[None]:

@@ -4,6 +4,8 @@ Example:
     gaga train --max-t 550 --budget 2h
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,18 +158,36 @@ def train(
         data = _dataset(dataset, output, cache)
         title = name or _default_name(data, recipe, preset, config)
         run = _run(data, recipe, source, budget_s, init_from, title, runs, seed)
-        found = ranks.from_first(lambda: _finished(results, run, replace=replace, resume=resume, dry_run=dry_run))
+
+        def look() -> "Entry | None":
+            return _finished(results, run, replace=replace, resume=resume, dry_run=dry_run)
+
+        found = ranks.from_first(look)
         if found is not None:
             return _show_found(results, found, store, output) if ranks.first else None
         trainer = _trainer(data, recipe, run, where, ranks, budget_s=budget_s, kernel=kernel, init_from=init_from)
-        if resume:
-            trainer.resume()
-            output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
-        expected = estimate(trainer)
-        output.note(estimate_line(trainer, expected, dry=dry_run))
-        if dry_run:
-            return output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
-        return _train(trainer, run, results, store, output)
+        with nullcontext() if dry_run or not ranks.first else _held(run.folder):
+            found = ranks.from_first(look)  # again: another process may have trained it meanwhile
+            if found is not None:
+                return _show_found(results, found, store, output) if ranks.first else None
+            if resume:
+                trainer.resume()
+                output.note(f"Resuming {run.folder} at step {trainer.counters.step:,}.")
+            expected = estimate(trainer)
+            output.note(estimate_line(trainer, expected, dry=dry_run))
+            if dry_run:
+                return output.show({"dry_run": True, "recipe": recipe, **expected}, dry_run_table(recipe, expected))
+            return _train(trainer, run, results, store, output, replace=replace or resume)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The run's folder is this run's alone."""
+    from gaga.base.locks import locked
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "run", timeout=1):
+        yield
 
 
 def _recipe_names() -> set[str]:
@@ -290,13 +310,15 @@ def _trainer(
     )  # fmt: skip
 
 
-def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output: Output) -> None:
+def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output: Output, *, replace: bool) -> None:
     from gaga.cli.signals import stop_requests
     from gaga.models.training_record import record_of
 
     def keep(finished: bool) -> "tuple[Entry, TrainingRecord]":
         record = record_of(trainer, finished=finished)
-        entry = results.put(KIND, run.name, record, config=run.config, inputs=run.inputs, seed=run.seed, replace=True)
+        entry = results.put(
+            KIND, run.name, record, config=run.config, inputs=run.inputs, seed=run.seed, replace=replace, renew=True
+        )
         return entry, record
 
     def on_metrics(row: "Metrics") -> None:

@@ -225,13 +225,14 @@ def _default_name(entry: "Entry", config: "TstarConfig") -> str:
 def check_plot(path: Path, *, overwrite: bool) -> None:
     """Refuse before the work a plot that could not be written after it."""
     from gaga.base.errors import InvalidInput, NotFound
-    from gaga.base.files import refuse_to_overwrite
+    from gaga.base.files import refuse_to_overwrite, require_writable
 
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InvalidInput("a plot is a .png, .pdf or .svg", received=path)
     if not path.absolute().parent.is_dir():
         raise NotFound("the folder of the plot does not exist", received=path.parent, remedy="create it first")
     refuse_to_overwrite(path, overwrite=overwrite)
+    require_writable(path)
 
 
 def _draw(results: "Store", entry: "Entry", result: "TstarResult", path: Path, output: Output) -> None:

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import locked, refuse_to_overwrite
+from gaga.base.files import refuse_to_overwrite, require_writable
+from gaga.base.locks import locked
 from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
 from gaga.data.own import PUBLISHED_NAMES, SUFFIXES, read_own
@@ -85,6 +86,7 @@ def prepare(
     if out.suffix.lower() not in PREPARED_SUFFIXES:
         raise InvalidInput("a prepared data set is an HDF5 file", received=out, remedy="end its name in .h5")
     refuse_to_overwrite(out, overwrite=overwrite)
+    require_writable(out)
     dataset = load_dataset(name_or_path, source=source, cache_dir=cache_dir, split_seed=split_seed, progress=progress)
     write_prepared(dataset, out, lean=lean)
     return out

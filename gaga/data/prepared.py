@@ -19,6 +19,7 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write
 from gaga.base.hdf5_sizes import refuse_lies
 from gaga.base.molecules import PackedMolecules
+from gaga.base.new_hdf5 import new_hdf5
 from gaga.chem.elements import N_ELEMENTS
 from gaga.chem.records import MAX_COORDINATE
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset
@@ -41,8 +42,9 @@ def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:
         NotFound: the folder does not exist.
         Unavailable: the file cannot be written.
     """
-    with atomic_write(path) as partial_path, h5py.File(partial_path, "w") as file:
+    with atomic_write(path) as partial_path, new_hdf5(partial_path) as (file, proceed):
         _write_geometry(file, dataset, _SHRUNK if lean else {})
+        proceed()
         _write_attributes(file, dataset)
         if not lean:
             _write_annotations(file, dataset.annotations)
@@ -96,7 +98,7 @@ def read_prepared(path: Path) -> Dataset:
     if not path.is_file():
         raise NotFound("no such file", received=path)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             _check_format(file, path)
             refuse_lies(file)
             dataset = _read(file, path)
@@ -162,7 +164,7 @@ def _check_content(dataset: Dataset) -> None:
 
 def _read_annotations(path: Path) -> Annotations:
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             refuse_lies(file)
             n = len(file["ids"])
             columns = list(file["properties"].values()) if "properties" in file else []

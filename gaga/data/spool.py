@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -183,8 +184,10 @@ class _File:
         if path.exists() and _first_line(path):
             return cls(path, _opened(path, line, "rb+"))
         try:
+            # not atomic: a first line that was cut short is written anew
             path.write_bytes(line)
         except OSError as error:
+            path.unlink(missing_ok=True)
             raise unwritable(path, error) from error
         return cls(path, _opened(path, line, "rb+"))
 
@@ -241,8 +244,9 @@ class _File:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Close it."""
-        self._file.close()
+        """Close it; what could not be written was told when it was added."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def _record(molecule: Spooled) -> bytes:
@@ -264,6 +268,7 @@ def _opened(path: Path, line: bytes, mode: str) -> BinaryIO:
         Unavailable: it cannot be opened.
     """
     try:
+        # not atomic: records are appended; one that was cut short does not count
         file = path.open(mode)
     except OSError as error:
         raise unwritable(path, error) from error

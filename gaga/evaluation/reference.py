@@ -8,11 +8,13 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt64
 
 from gaga.base.errors import NotFound
+from gaga.base.files import atomic_write
 from gaga.base.records import from_tree
 from gaga.evaluation.judging import check_protocol
 from gaga.evaluation.rates import Rates
@@ -131,17 +133,18 @@ def row_from_json(values: dict[str, object]) -> ReferenceRow:
 
 def save_reference(path: str, reference: Reference) -> None:
     """Write a reference; hashes as their differences, which compress better."""
-    np.savez_compressed(
-        path,
-        length_codes=reference.lengths.codes,
-        length_shares=reference.lengths.shares,
-        length_values=reference.lengths.values,
-        angle_codes=reference.angles.codes,
-        angle_shares=reference.angles.shares,
-        angle_values=reference.angles.values,
-        sizes=reference.sizes,
-        hash_steps=np.diff(reference.hashes, prepend=np.uint64(0)),
-    )
+    with atomic_write(Path(path)) as partial:
+        np.savez_compressed(
+            partial,
+            length_codes=reference.lengths.codes,
+            length_shares=reference.lengths.shares,
+            length_values=reference.lengths.values,
+            angle_codes=reference.angles.codes,
+            angle_shares=reference.angles.shares,
+            angle_values=reference.angles.values,
+            sizes=reference.sizes,
+            hash_steps=np.diff(reference.hashes, prepend=np.uint64(0)),
+        )
 
 
 def hash_smiles(smiles: list[str]) -> UInt64[np.ndarray, " n"]:

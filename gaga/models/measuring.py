@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write
 from gaga.chem import edm_stability
 from gaga.models.model import Model
@@ -35,11 +36,6 @@ class Metrics:
     valid_loss: float | None = None
     atom_stable: float | None = None
     molecule_stable: float | None = None
-
-    def append_to(self, path: Path) -> None:
-        """Add the row to a file of JSON lines."""
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self.plain()) + "\n")
 
     def plain(self) -> dict[str, Any]:
         """The row with null for what is not finite."""
@@ -72,24 +68,56 @@ class Window:
         }
 
 
-def drop_rows_after(path: Path, step: int) -> None:
-    """Leave in a log what was written up to this step; a torn last line goes too."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    with atomic_write(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines if _step_of(line) <= step), encoding="utf-8")
+@dataclass
+class History:
+    """The rows of a run's log, and the window that its next row is about."""
 
+    rows: list[Metrics] = field(default_factory=list)
+    window: Window = field(default_factory=Window)
 
-def _step_of(line: str) -> float:
-    try:
-        return int(json.loads(line)["step"])
-    except ValueError:
-        return math.inf
+    @property
+    def last(self) -> Metrics | None:
+        """The newest row."""
+        return self.rows[-1] if self.rows else None
+
+    def reaches(self, step: int, *, sampled: bool = False) -> bool:
+        """Whether the newest row is about this step, and has stabilities where `sampled` asks for them."""
+        return self.last is not None and self.last.step == step and not (sampled and self.last.atom_stable is None)
+
+    def add(self, row: Metrics) -> None:
+        """The next row; a new window begins."""
+        self.rows.append(row)
+        self.window = Window()
+
+    def write(self, path: Path) -> None:
+        """The log as JSON lines: all of it, or what was there before.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """
+        with atomic_write(path) as partial:
+            partial.write_text("".join(f"{json.dumps(row.plain())}\n" for row in self.rows), encoding="utf-8")
+
+    @classmethod
+    def at(cls, step: int, path: Path, window: dict[str, Any]) -> "History":
+        """What a run goes on with from the state after this step and its window; later rows are dropped."""
+        history = cls([row for row in read_rows(path) if row.step <= step])
+        if not history.reaches(step):
+            history.window = Window(**window)
+        return history
 
 
 def read_rows(path: Path) -> list[Metrics]:
-    """The log as rows; none where the file is missing."""
+    """The log as rows; none where the file is missing.
+
+    Raises:
+        InvalidInput: it is no log of training.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [Metrics(**json.loads(line)) for line in lines]
+    try:
+        return [Metrics(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{path} is no log of a training run", remedy="delete it") from error
 
 
 def sampled_stability(

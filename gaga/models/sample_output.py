@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaga.base.files import atomic_write, sync
 from gaga.chem.records import Record
 from gaga.chem.writers import open_writer
 from gaga.data.spool import Keys, Spool
@@ -19,6 +20,8 @@ _AT_ONCE = 256  # molecules
 
 class SampleOutput:
     """The output file and the record for the store, written together; a context manager.
+
+    The file is there when the block has ended well; until then, what was there stays.
 
     Args:
         out: the file; what was there is replaced.
@@ -33,7 +36,8 @@ class SampleOutput:
         self._keys, self._next = keys, 0
         with ExitStack() as files:
             self._columns = files.enter_context(SampleColumns(folder))
-            self._writer = files.enter_context(open_writer(out, overwrite=True))
+            partial = files.enter_context(atomic_write(out))
+            self._writer = files.enter_context(open_writer(partial, overwrite=True))
             self._files = files.pop_all()
 
     def go_on(self, spool: Spool) -> None:
@@ -50,8 +54,13 @@ class SampleOutput:
             self._next = last
 
     def finish(self) -> Any:
-        """All is written: what goes to the store while this is open, to be read as a `SampleRecord`."""
+        """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.
+
+        Raises:
+            Unavailable: the disk is full.
+        """
         self._writer.close()
+        sync(self._writer.path)
         return self._columns.record(file_digest(self._writer.path))
 
     def __enter__(self) -> "SampleOutput":
@@ -60,7 +69,7 @@ class SampleOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.close()
+        self._files.__exit__(kind, error, trace)
 
 
 def trajectory_path(out: Path, index: int) -> Path:
@@ -70,7 +79,7 @@ def trajectory_path(out: Path, index: int) -> Path:
 
 def write_trajectory(out: Path, drawn: Sampled) -> None:
     """Frames as multi-frame XYZ, up to the first that is not finite."""
-    with open_writer(trajectory_path(out, drawn.index), overwrite=True) as writer:
+    with atomic_write(trajectory_path(out, drawn.index)) as partial, open_writer(partial, overwrite=True) as writer:
         for k, (numbers, positions) in enumerate(drawn.frames):
             if not np.isfinite(positions).all():
                 return

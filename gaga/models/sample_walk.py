@@ -159,12 +159,12 @@ class Walk:
     @property
     def z(self) -> Float[Tensor, "A C"]:
         """Where the batch is, without filler; behind the last step the molecules' positions and types."""
-        assert self._start is not None
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
         return self._z[: len(self._start.z)]
 
     def advance(self) -> None:
         """The next step."""
-        assert self._start is not None
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
         if self._noise is not None:
             stream = self._tables.streams[self._done]
             noise = normals(self._seed, self._start.keys, self._start.sizes, self._z.shape[1], stream)

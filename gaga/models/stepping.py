@@ -91,7 +91,7 @@ class Stepper:
 
     def gradient(self) -> Float[Tensor, " P_plus_1"]:
         """The gradient of this process's share of the loss by all parameters, and that share itself, side by side."""
-        assert self._batch is not None
+        assert self._batch is not None  # noqa: S101 - cannot happen: the batch is set before
         loss = self.objective.losses(self.diffusion, self.columns.values, self._batch, self._step).sum()
         parts = torch.autograd.grad(loss, self.optimiser.parameters)
         return torch.cat([*(part.reshape(-1) for part in parts), loss.detach().reshape(1)])
@@ -101,7 +101,7 @@ class Stepper:
 
         Waits for the device. No more than REMEMBERED steps are kept.
         """
-        assert last - first <= REMEMBERED
+        assert last - first <= REMEMBERED  # noqa: S101 - cannot happen: the trainer looks every so many steps
         return self._history.cpu().numpy()[np.arange(first, last) % REMEMBERED]
 
     def _first_capacity(self) -> Capacity:

@@ -20,6 +20,7 @@ from jaxtyping import Int64
 
 from gaga import __version__
 from gaga.base.errors import Conflict, GagaError
+from gaga.base.files import require_writable
 from gaga.base.progress import Progress, silent
 from gaga.base.threads import ahead
 from gaga.data.dataset import Dataset
@@ -29,7 +30,7 @@ from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.initial import initial_network, precondition_of
-from gaga.models.measuring import Metrics, Window, drop_rows_after, read_rows, sampled_stability
+from gaga.models.measuring import History, Metrics, sampled_stability
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -108,7 +109,7 @@ class Trainer:
         self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
-        self.last_metrics: Metrics | None = None
+        self.history = History()
         self._saved: int | None = None  # step of this run's newest state in the folder
 
     @property
@@ -118,7 +119,7 @@ class Trainer:
 
     def rows(self) -> list[Metrics]:
         """The log so far."""
-        return read_rows(self.folder / METRICS_FILE)
+        return list(self.history.rows)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -149,12 +150,11 @@ class Trainer:
         self._meet()
         self._open_folder()
         try:
-            ended, window = self._train(progress, on_metrics, should_stop)
+            ended = self._train(progress, on_metrics, should_stop)
             self.stepper.forget()
             self.save()
-            last = self.last_metrics
-            if ended and not (last and last.step == self.counters.step and last.atom_stable):
-                self._measure(window, on_metrics, last=True)
+            if ended and not self.history.reaches(self.counters.step, sampled=True):
+                self._measure(on_metrics, last=True)
                 self.save()
             self.ranks.wait()
         except RankLost:
@@ -165,45 +165,52 @@ class Trainer:
 
     def _train(
         self, progress: Progress, on_metrics: Callable[[Metrics], None], should_stop: Callable[[], bool]
-    ) -> tuple[bool, Window]:
-        """Steps until the run has ended or somebody asks to stop: whether it ended, and what was not yet measured."""
-        c, window = self.counters, Window()
+    ) -> bool:
+        """Steps until the run has ended or somebody asks to stop: whether it ended."""
+        c = self.counters
         saved = started = time.monotonic()
         before = c.seconds
+        if self._owes_a_row():  # the process before was killed before it wrote one
+            self._measure(on_metrics)
         with closing(self._batches()) as batches:
             stop = self._agree(should_stop)
             while not (ended := self._fraction_done() >= 1.0) and not stop:
-                self._advance(batches, window)
+                self._advance(batches)
                 c.seconds = before + time.monotonic() - started
                 stop = self._agree(should_stop)
-                progress(*self._done_of_total(), note=f"loss {np.mean(window.losses[-100:]):.4f}")
-                if self.recipe.measures_after(c.step) and self._fraction_done() < 1.0:
+                progress(*self._done_of_total(), note=f"loss {np.mean(self.history.window.losses[-100:]):.4f}")
+                if self._owes_a_row():
                     self.save()
-                    self._measure(window, on_metrics)
-                    window = Window()
+                    self._measure(on_metrics)
                 if time.monotonic() - saved > self.recipe.save_every_s:
                     self.save()
                     saved = time.monotonic()
-        return ended, window
+        return ended
+
+    def _owes_a_row(self) -> bool:
+        """Whether the log has no row yet of a step after which it has one."""
+        step = self.counters.step
+        due = step > 0 and self.recipe.measures_after(step) and self._fraction_done() < 1.0
+        return due and not self.history.reaches(step)
 
     def _meet(self) -> None:
         """All processes go on from what rank 0 has, on the same data by the same recipe."""
         if self.ranks.size == 1:
             return
-        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.last_metrics))
+        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.history))
         if differing := differences(theirs[0], self._identity()):
             raise Conflict(
                 f"rank {self.ranks.rank} was started with another {', '.join(differing)} than rank 0",
                 remedy="start all processes with the same command on the same data",
             )
-        _, self.counters, self.last_metrics = theirs
+        _, self.counters, self.history = theirs
         self.ranks.take_from_first(self.optimiser.tensors().values())
 
     def _open_folder(self) -> None:
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
+            require_writable(self.model_path)
             if self.counters.step == 0:
-                (self.folder / METRICS_FILE).unlink(missing_ok=True)
                 (self.folder / BEST_FILE).unlink(missing_ok=True)
 
     def _batches(self) -> Batches:
@@ -221,7 +228,7 @@ class Trainer:
         self.counters.seconds, asked = said.tolist()
         return bool(asked)
 
-    def _advance(self, batches: Batches, window: Window) -> None:
+    def _advance(self, batches: Batches) -> None:
         """Steps up to the next look, and that look at what they came to."""
         c = self.counters
         first, members_of = c.step, []
@@ -231,7 +238,7 @@ class Trainer:
             c.step = step + 1
         outcomes = self.stepper.look(first, c.step).tolist()
         for step, (members, (loss, norm, limit, taken)) in enumerate(zip(members_of, outcomes, strict=True), first):
-            window.add(loss, norm, limit)
+            self.history.window.add(loss, norm, limit)
             c.bad_steps = 0 if taken else c.bad_steps + 1
             if not taken:
                 self._tell_bad_step(step, members, loss, norm)
@@ -276,9 +283,9 @@ class Trainer:
         return Model(network, self.diffusion.schedule, self.space, precondition=self.precondition,
                      max_t=self.recipe.max_t, moments=self.moments, dataset=self.dataset.name)  # fmt: skip
 
-    def _measure(self, window: Window, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
+    def _measure(self, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
         """One more row of the log."""
-        c, every, model = self.counters, self.recipe.sample_every, self.model()
+        c, every, model, window = self.counters, self.recipe.sample_every, self.model(), self.history.window
         row = Metrics(
             step=c.step, epoch=c.step // self.steps_per_epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
             valid_loss=self.objective.validation_loss(model, self.valid_set, ranks=self.ranks), **window.means(),
@@ -287,15 +294,16 @@ class Trainer:
             seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
             atoms, molecules = sampled_stability(model, n, seed, self.device, self.ranks)
             row = replace(row, atom_stable=atoms, molecule_stable=molecules)
-        self.last_metrics = row
+        self.history.add(row)
         if self.ranks.first:
             self._keep_best(row)
-            row.append_to(self.folder / METRICS_FILE)
+            self.history.write(self.folder / METRICS_FILE)
             on_metrics(row)
 
     def _keep_best(self, row: Metrics) -> None:
         """Save the averaged weights where no measurement before had a validation loss as low."""
-        before = [r.valid_loss for r in self.rows() if r.valid_loss is not None and math.isfinite(r.valid_loss)]
+        losses = [r.valid_loss for r in self.history.rows[:-1]]
+        before = [loss for loss in losses if loss is not None and math.isfinite(loss)]
         if row.valid_loss is not None and row.valid_loss < min(before, default=math.inf):
             save_checkpoint(self.checkpoint(), self.folder / BEST_FILE)
 
@@ -312,7 +320,7 @@ class Trainer:
             weights=self.optimiser.ema,
             dataset=self.dataset.name,
             recipe=asdict(self.recipe),
-            metrics=self.last_metrics.plain() if self.last_metrics else {},
+            metrics=self.history.last.plain() if self.history.last else {},
             provenance={
                 **self.provenance,
                 "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
@@ -323,12 +331,17 @@ class Trainer:
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write model and state, as rank 0; each replaces the one before only when it is whole."""
+        """Write log, model and state, as rank 0; each replaces the one before only when it is whole.
+
+        The state comes last: wherever this ends, what goes on from the state finds a log that reaches as far.
+        """
         if self.ranks.first:
+            self.history.write(self.folder / METRICS_FILE)
             save_checkpoint(self.checkpoint(), self.folder / MODEL_FILE)
             if self._saved == self.counters.step and (self.folder / STATE_FILE).exists():
                 return
-            state = TrainingState(self.counters, self._identity(), self.optimiser.tensors())
+            tensors, window = self.optimiser.tensors(), asdict(self.history.window)
+            state = TrainingState(self.counters, self._identity(), tensors, window)
             state.save(self.folder / STATE_FILE, first=self._saved is None)
             self._saved = self.counters.step
 
@@ -349,8 +362,7 @@ class Trainer:
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
         self.counters, self._saved = state.counters, state.counters.step
-        drop_rows_after(self.folder / METRICS_FILE, state.counters.step)
-        self.last_metrics = next(reversed(self.rows()), None)
+        self.history = History.at(state.counters.step, self.folder / METRICS_FILE, state.window)
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),

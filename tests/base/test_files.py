@@ -1,5 +1,6 @@
-"""A file is the old one or the new one, and one writer at a time."""
+"""A file is the old one or the new one, whatever happens to the writer."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from gaga.base.errors import Conflict, NotFound, Unavailable
-from gaga.base.files import atomic_write, locked, refuse_to_overwrite
+from gaga.base.files import atomic_write, refuse_to_overwrite, require_writable
+from gaga.base.flock import NoLocks
+from gaga.base.locks import locked
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
 
@@ -106,39 +109,77 @@ def test_an_unwritable_folder_fails_at_once(function) -> None:
     assert time.monotonic() - start < 10
 
 
-_HOLD = """
-import sys, time
+_DIE_HALFWAY = """
+import os, signal, sys
 from pathlib import Path
-from gaga.base.files import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
+from gaga.base.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_lock_is_exclusive_and_freed_by_death(tmp_path: Path) -> None:
-    path = tmp_path / "s.h5"
-    command = [sys.executable, "-c", _HOLD, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Conflict, match="another gaga process"), locked(path, timeout=0.2):
-            pass
-        holder.kill()
-        holder.wait()
-    with locked(path, timeout=5.0):
-        pass
+@posix
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _DIE_HALFWAY, str(tmp_path / "b.sdf.gz")], check=False)
+    assert len(names(tmp_path)) == 1
+    (tmp_path / ".mine.tmp").write_text("")
+    with atomic_write(tmp_path / "c.txt") as living:
+        living.write_text("living")
+        with atomic_write(tmp_path / "d.txt") as partial:
+            partial.write_text("d")
+    assert (tmp_path / "c.txt").read_text() == "living"
+    assert names(tmp_path) == [".mine.tmp", "c.txt", "d.txt"]
 
 
 @posix
-def test_a_link_shares_the_lock_of_its_file(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    with (
-        locked(tmp_path / "real"),
-        pytest.raises(Conflict, match="another gaga process"),
-        locked(tmp_path / "link", timeout=0.2),
-    ):
-        pass
+def test_where_the_dead_cannot_be_told_from_the_living_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-c", _DIE_HALFWAY, str(tmp_path / "a.txt")], check=False)
+    left = names(tmp_path)
+
+    def no_locks(descriptor: int) -> bool:
+        raise NoLocks(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("gaga.base.files.take_if_free", no_locks)
+    with atomic_write(tmp_path / "b.txt") as partial:
+        partial.write_text("b")
+    assert names(tmp_path) == [*left, "b.txt"]
+
+
+def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / f"{'a.' * 120}sdf"
+    with atomic_write(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_an_error_of_the_block_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_write(tmp_path / "a.sdf") as partial:
+            raise Unavailable(f"cannot write {partial}: File too large", remedy="free some space")
+
+    with pytest.raises(Unavailable) as error:
+        fail()
+    assert error.value.line == f"cannot write {tmp_path / 'a.sdf'}: File too large. Free some space."
+
+
+def test_a_reader_who_left_is_no_matter_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(BrokenPipeError), atomic_write(tmp_path / "a.txt"):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert names(tmp_path) == []
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "new.h5")
+    with pytest.raises(NotFound, match="no such folder"):
+        require_writable(tmp_path / "no" / "new.h5")
+    with pytest.raises(Unavailable, match="no file"):
+        require_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(Unavailable, match="no permission"):
+        require_writable(tmp_path / "new.h5")
 
 
 def test_overwriting_is_asked_for(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from gaga.base import files
 from gaga.base.errors import Conflict, NotFound, Unavailable
-from gaga.cli import results
 from gaga.cli.results import Key, compute_once, locate, slug
 from gaga.store import Store
 
@@ -50,9 +50,21 @@ def test_another_computation_needs_a_name_or_replace(store, changes):
 def test_a_store_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(NotFound, match="folder of the store"):
         compute_once(Store(tmp_path / "no" / "r.h5"), key(), Number, never)
-    monkeypatch.setattr(results.os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(Unavailable, match="cannot be written"):
         compute_once(Store(tmp_path / "r.h5", shipped=False), key(), Number, never)
+
+
+def test_what_another_process_stored_meanwhile_is_what_is_told(store):
+    """The same command twice at once, whose numbers differ in the last bit: both tell what is kept."""
+
+    def overtaken():
+        compute_once(store, key(), Number, lambda: Number(1.0))
+        return Number(1.0 + 2**-52)
+
+    outcome = compute_once(store, key(), Number, overtaken)
+    assert outcome.result == Number(1.0)
+    assert outcome.found
 
 
 def test_results_are_located_by_name_or_by_kind_and_name(store):

@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
         again = run("--out", "b.sdf", *words)
         assert again.returncode == 0
         assert b"Found sample/b" in again.stdout
-    assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5", "s.h5.lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5"}
 
 
 def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):
@@ -181,6 +181,44 @@ def test_wrong_words_get_one_line_and_leave_nothing(gaga, xyz, tmp_path, words, 
     assert ran.code == code, ran.err
     assert message in ran.err
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.xyz"]
+
+
+def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gaga, tmp_path, monkeypatch):
+    """Two runs of one name at once, into two files: the second to end is refused, and goes on under another name."""
+    from gaga.cli import sample_run
+
+    draw_all = sample_run._draw_all
+
+    def overtaken(task, **words):
+        monkeypatch.setattr(sample_run, "_draw_all", draw_all)
+        assert gaga("sample", "--n", "1", "--out", "m.xyz", *FAST).code == 0
+        return draw_all(task, **words)
+
+    monkeypatch.setattr(sample_run, "_draw_all", overtaken)
+    ran = gaga("sample", "--n", "2", "--out", "m.sdf", *FAST)
+    assert ran.code == 1
+    assert "what was drawn is kept" in ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".m.sdf.unfinished", "gaga.h5", "m.xyz"]
+    assert gaga("sample", "--n", "2", "--out", "m.sdf", "--name", "other", "--resume", *FAST).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gaga.h5", "m.sdf", "m.xyz"]
+
+
+@pytest.mark.parametrize(("words", "left"), [((), []), (("--trajectory", "1"), [".m.sdf.unfinished"])])
+def test_a_failure_leaves_nothing_but_what_it_says_is_kept(gaga, tmp_path, monkeypatch, words, left):
+    from gaga.base.errors import Unavailable
+    from gaga.data.spool import Spool
+
+    def full(spool, molecules):
+        raise Unavailable("cannot write .m.sdf.unfinished: No space left on device", remedy="free some space")
+
+    command = ("sample", "--n", "1", "--out", "m.sdf", *words, *FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "add", full)
+        ran = gaga(*command)
+    assert ran.code == 1
+    assert ("--resume" in ran.err) == bool(left)
+    assert [path.name for path in sorted(tmp_path.glob("*sdf*"))] == left
+    assert gaga(*command, *(["--resume"] if left else [])).code == 0
 
 
 def test_an_output_that_is_there_is_kept(gaga, tmp_path):

@@ -103,6 +103,18 @@ def test_a_stored_run_is_not_replaced_from_another_folder(train):
     assert "learning_rate" in other.err
 
 
+def test_a_run_holds_its_folder_and_one_that_is_replaced_keeps_its_files_until_then(train, tmp_path):
+    from gaga.base.locks import locked
+
+    train()
+    files = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "tiny_tiny_t60").iterdir()}
+    with locked(tmp_path / "runs" / "tiny_tiny_t60" / "run"):
+        refused = train("--seed", "7", "--replace")
+    assert refused.code == 1
+    assert "another gaga process has held" in refused.err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "runs" / "tiny_tiny_t60").iterdir()} == files
+
+
 def test_the_store_is_checked_before_training(train, tmp_path):
     ran = train("--store", tmp_path / "no" / "gaga.h5")
     assert ran.code == 1
@@ -196,6 +208,11 @@ def safetensors_header(path):
         return file.metadata()
 
 
+def is_filled(path):
+    """Whether the file is there and holds something."""
+    return path.exists() and path.stat().st_size > 0
+
+
 def process_of_rank(launcher, rank):
     """The process that torchrun started with this RANK."""
     for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
@@ -215,7 +232,7 @@ def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_
     launcher = started_together(tmp_path, 2, xyz, *words, "parts", "--validate-every", "20")
     run = tmp_path / "runs" / "parts"
     deadline = time.monotonic() + 60
-    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+    while not is_filled(run / "metrics.jsonl") and time.monotonic() < deadline:
         time.sleep(0.01)
     (run / "state.safetensors").unlink()
     os.kill(process_of_rank(launcher.pid, 1), signal.SIGKILL)

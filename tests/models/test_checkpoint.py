@@ -10,7 +10,7 @@ from safetensors.torch import save, save_file
 from gaga import load_model, sample
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import Checkpoint, tensor_digest, load_checkpoint, save_checkpoint
+from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, tensor_digest
 from gaga.models.precondition import Precondition
 from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.noise import make_schedule

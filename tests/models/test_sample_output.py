@@ -124,3 +124,20 @@ def test_memory_does_not_grow_with_the_number_of_molecules(tmp_path):
     """20,000 molecules of 200 atoms: 52 MB of arrays and 20 MB of texts."""
     done = subprocess.run([sys.executable, "-c", _MEMORY, tmp_path], capture_output=True, text=True, check=False)
     assert float(done.stdout) < 20, done.stderr
+
+
+def test_the_output_is_there_when_it_is_whole_and_until_then_what_was_there_stays(tmp_path):
+    out, keys = tmp_path / "mols.sdf", Keys(5, 4, 1)
+    out.write_text("before")
+    judge = Judge(out=out, keep="all", label="model:abc")
+
+    def interrupted():
+        with Spool(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
+            spool.add(judge(5, [Drawn(0, CH4, METHANE, True)]))
+            written.go_on(spool)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert out.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mols.sdf.unfinished", "mols.sdf"]

@@ -1,0 +1,130 @@
+"""One writer at a time; the dead hold nothing, and whoever waits says for whom."""
+
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaga.base import locks
+from gaga.base.errors import Conflict, Unavailable
+from gaga.base.flock import NoLocks
+from gaga.base.locks import locked
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX links and locks")
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from gaga.base.locks import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@posix
+def test_a_lock_is_exclusive_and_freed_by_death(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    command = [sys.executable, "-c", _HOLD, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Conflict, match="another gaga process"), locked(path, timeout=0.2):
+            pass
+        holder.kill()
+        holder.wait()
+    assert (tmp_path / "s.h5.lock").exists()
+    with locked(path, timeout=0):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+def test_a_link_shares_the_lock_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with (
+        locked(tmp_path / "real"),
+        pytest.raises(Conflict, match="another gaga process"),
+        locked(tmp_path / "link", timeout=0.2),
+    ):
+        pass
+
+
+def test_it_says_who_holds_the_lock_after_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/gaga/__main__.py", "variance", "--name", "with space"])
+    with (
+        locked(tmp_path / "s.h5"),
+        caplog.at_level(logging.WARNING),
+        pytest.raises(Conflict, match="gaga variance"),
+        locked(tmp_path / "s.h5", timeout=1.5),
+    ):
+        pass
+    (line,) = caplog.messages
+    assert line.startswith(f"Waiting for gaga variance --name 'with space' (process {os.getpid()} on ")
+    assert line.endswith(f" UTC), which is writing {tmp_path / 's.h5'}.")
+    assert "\n" not in line
+
+
+def test_a_lock_without_a_word_is_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_sign", lambda descriptor: None)
+    with (
+        locked(tmp_path / "s.h5"),
+        pytest.raises(Conflict, match="not said who"),
+        locked(tmp_path / "s.h5", timeout=0),
+    ):
+        pass
+
+
+def test_a_long_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/gaga", "sample", "x" * 1000, "a\nb"])
+    assert locks._command().startswith("gaga sample xxx")
+    assert len(locks._command()) == 120
+
+
+@posix
+def test_a_file_that_its_holder_removed_is_no_lock(tmp_path: Path) -> None:
+    """Whoever opened the lock's file before its holder removed it has to open the new one."""
+    name = tmp_path / "s.h5.lock"
+    with locked(tmp_path / "s.h5"):
+        old = os.open(name, os.O_RDWR)
+    with locked(tmp_path / "s.h5"):
+        assert json.loads(name.read_text())["process"] == os.getpid()
+        assert locks.take_if_free(old)
+        assert not locks.is_at(old, str(name))
+    os.close(old)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int) -> bool:
+        raise NoLocks(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(locks, "take_if_free", no_locks)
+    with pytest.raises(Unavailable, match="has no locks"), locked(tmp_path / "s.h5"):
+        pass
+
+
+_COUNT = """
+import sys
+from pathlib import Path
+from gaga.base.locks import locked
+counter = Path(sys.argv[1])
+for _ in range(200):
+    with locked(counter):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+def test_many_processes_take_turns(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    counting = [subprocess.Popen([sys.executable, "-c", _COUNT, str(counter)]) for _ in range(4)]
+    assert [process.wait() for process in counting] == [0] * 4
+    assert counter.read_text() == "800"
+    assert [path.name for path in tmp_path.iterdir()] == ["counter"]

@@ -1,0 +1,41 @@
+import pytest
+
+from gaga.base.errors import InvalidInput
+from gaga.models.measuring import History, Metrics, Window
+
+
+def row(step, stable=None):
+    return Metrics(step=step, epoch=0, seconds=1.0, learning_rate=1e-3, train_loss=0.5, gradient_norm=2.0,
+                   atom_stable=stable)  # fmt: skip
+
+
+def test_the_log_is_written_whole_and_read_again(tmp_path):
+    path, history = tmp_path / "metrics.jsonl", History()
+    for step in (3, 6):
+        history.add(row(step))
+        history.write(path)
+    assert [line.count("step") for line in path.read_text().splitlines()] == [1, 1]
+    assert History.at(6, path, {}).rows == history.rows
+
+
+def test_a_state_goes_on_with_the_rows_up_to_it_and_with_its_window(tmp_path):
+    path, history = tmp_path / "metrics.jsonl", History([row(3), row(6)])
+    history.write(path)
+    window = {"losses": [1.0, 2.0], "norms": [3.0, 4.0], "clipped": 1}
+    between = History.at(5, path, window)
+    assert (between.rows, between.window) == ([row(3)], Window(**window))
+    measured = History.at(6, path, window)  # killed after the row was written: it is about this window already
+    assert (measured.rows, measured.window) == ([row(3), row(6)], Window())
+
+
+def test_a_row_without_a_stable_atom_is_a_sampled_one():
+    assert History([row(6, stable=0.0)]).reaches(6, sampled=True)
+    assert not History([row(6)]).reaches(6, sampled=True)
+    assert not History([row(6, stable=0.5)]).reaches(7)
+    assert not History().reaches(0)
+
+
+def test_a_file_that_is_no_log_is_told(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("{")
+    with pytest.raises(InvalidInput, match="no log"):
+        History.at(1, tmp_path / "metrics.jsonl", {})
