@@ -38,7 +38,7 @@ _TINY = ("--max-t", "60", "--preset", "tiny", "--hidden", "8", "--layers", "1", 
          "--stability-samples", "1", "--validate-every", "3", "--save-every-s", "0", "--threads", "1")  # fmt: skip
 _CURVES = ("--timesteps", "200:1000:400", "--n-null", "60", "--n-resamples", "20", "--threads", "1")
 _MODEL = ("--checkpoint", "runs/old/model.safetensors", "--threads", "1")
-_FAST = ("--stride", "6")
+_FAST = ("--method", "ddpm", "--stride", "6")
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,15 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Whether it is the temporary file of an atomic write, or a lock."""
-    return path.name.startswith(".gaga-tmp-") or path.name.endswith(".lock")
+    """Whether it is the temporary file of an atomic write, a lock, or a state on its way to being a former one."""
+    return path.name.startswith(".gaga-tmp-") or path.name.endswith((".lock", ".former"))
 
 
 def _hash(path: Path) -> str:
     if path.name == STORE or is_left_behind(path):
         return ""  # a store is looked at entry by entry, what is left behind not at all
+    if path.name in ("state.1.safetensors", "state.2.safetensors"):
+        return ""  # of which steps the former states are depends on when somebody saved
     if path.name == "metrics.jsonl":
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         content = str([row | {"seconds": 0} for row in rows]).encode()

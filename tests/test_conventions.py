@@ -19,7 +19,7 @@ _WRITERS = {
 }  # fmt: skip
 _MODULES = {"np", "numpy", "torch", "shutil", "tempfile", "plt", "zipfile"}  # whose `save`, `copy`, ... write files
 _AMBIGUOUS = {"save", "copy", "move"}  # methods of other things too
-_READ_ONLY = {"r", "rb", "rt", "r|*", "r:*", "r:bz2", "r:gz"}
+_READ_ONLY = {"r", "r|", "rb", "rt", "r|*", "r:*", "r:bz2", "r:gz"}
 
 
 def writes(source: str) -> Iterator[tuple[int, str]]:
@@ -42,7 +42,7 @@ def _is_atomic(expression: ast.expr) -> bool:
 def _writer(call: ast.Call) -> str:
     """The name of a function that may write a file, called so; else empty."""
     name, owner = _name(call), _owner(call)
-    if name in ("open", "File") or (name == "GzipFile" and owner == "gzip"):
+    if name in ("open", "File", "ZipFile") or (name == "GzipFile" and owner == "gzip"):
         return "" if _mode(call, name, owner) in _READ_ONLY else name
     return name if name in _WRITERS and (name not in _AMBIGUOUS or owner in _MODULES) else ""
 

@@ -151,7 +151,7 @@ def _hold(path: Path) -> Path | None:
     try:
         os.link(path, held)
     except OSError:  # a file system without links
-        shutil.copyfile(path, held)
+        shutil.copyfile(path, held)  # not atomic: nobody reads it before it is published whole, by its new name
     return held
 
 
