@@ -4,6 +4,7 @@ One line of JSON says which run the file belongs to; then come records with chec
 does not check ends the file: it is cut there, and the pieces behind it are computed again.
 """
 
+import io
 import json
 import struct
 import zlib
@@ -23,6 +24,7 @@ Piece = Mapping[str, NDArray[Any]]
 
 _HEAD = struct.Struct("<II")  # bytes of the content and its CRC-32
 _CHUNK = 1 << 20  # bytes that are checked at a time
+_LONGEST_LINE = 1 << 20  # bytes of the first line
 
 
 class Pieces:
@@ -34,6 +36,9 @@ class Pieces:
 
     def put(self, name: str, piece: Piece) -> None:
         """Keep a piece; it survives the end of this process."""
+
+    def __contains__(self, name: str) -> bool:
+        return False
 
     def within(self, stage: str) -> "Pieces":
         """The pieces of one stage of the work, whose names are its own."""
@@ -52,6 +57,9 @@ class _Stage(Pieces):
 
     def put(self, name: str, piece: Piece) -> None:
         self._whole.put(f"{self._stage}/{name}", piece)
+
+    def __contains__(self, name: str) -> bool:
+        return f"{self._stage}/{name}" in self._whole
 
 
 class Journal(Pieces):
@@ -73,22 +81,29 @@ class Journal(Pieces):
     def __init__(self, path: Path, run: Mapping[str, Any], *, remedy: str) -> None:
         self._path, self._line = path, json.dumps(dict(run), sort_keys=True).encode() + b"\n"
         self._places: dict[str, int] = {}
-        self._file: BinaryIO | None = None
+        self._end = len(self._line)
+        # Unbuffered: what a full disk refused is not tried again when the file is closed.
+        self._file: io.FileIO | None = None
         if first_line(path):
-            self._file = open_run(path, self._line, "rb+", remedy=remedy)
-            self._end = len(self._file.readline())
-            self._scan(self._file)
+            with open_run(path, self._line, "rb", remedy=remedy) as file:
+                self._end = len(file.readline())
+                for name, offset, end in _whole_records(file, self._end):
+                    self._places[name], self._end = offset, end
 
     def __len__(self) -> int:
         return len(self._places)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
     def get(self, name: str) -> Piece | None:
         """The piece of that name, None where it is not there."""
-        if self._file is None or name not in self._places:
+        if name not in self._places:
             return None
-        self._file.seek(self._places[name])
-        length, _ = _HEAD.unpack(self._file.read(_HEAD.size))
-        return _arrays(self._file.read(length))
+        with self._path.open("rb") as file:
+            file.seek(self._places[name])
+            length, _ = _HEAD.unpack(file.read(_HEAD.size))
+            return _arrays(file.read(length))
 
     def put(self, name: str, piece: Piece) -> None:
         """Keep a piece; it survives the end of this process.
@@ -99,30 +114,27 @@ class Journal(Pieces):
         content = _content(name, piece)
         try:
             if self._file is None:
-                self._file = self._begun()
+                self._file = self._opened()
             self._file.seek(self._end)
-            self._file.write(_HEAD.pack(len(content), zlib.crc32(content)) + content)
-            self._file.flush()
+            _write_all(self._file, _HEAD.pack(len(content), zlib.crc32(content)) + content)
         except OSError as error:
             raise unwritable(self._path, error) from error
         self._places[name] = self._end
         self._end += _HEAD.size + len(content)
 
-    def _begun(self) -> BinaryIO:
-        file = self._path.open("wb+")
-        file.write(self._line)
-        self._end = len(self._line)
-        return file
-
-    def _scan(self, file: BinaryIO) -> None:
-        """Find the records that are whole, and drop what follows them."""
-        for name, offset, end in _whole_records(file, self._end):
-            self._places[name], self._end = offset, end
+    def _opened(self) -> io.FileIO:
+        """The file, begun with its first line or without what follows its last whole record."""
+        file = io.FileIO(self._path, "rb+" if self._places else "wb+")
         try:
-            file.truncate(self._end)
-        except OSError as error:
-            self.close()
-            raise unwritable(self._path, error) from error
+            if self._places:
+                file.truncate(self._end)
+            else:
+                _write_all(file, self._line)
+        except OSError:
+            file.close()
+            raise
+        self._end = self._end if self._places else len(self._line)
+        return file
 
     def close(self) -> None:
         """Close the file, and keep it."""
@@ -136,6 +148,12 @@ class Journal(Pieces):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _whole_records(file: BinaryIO, start: int) -> Iterator[tuple[str, int, int]]:
@@ -165,7 +183,7 @@ def _checksum(file: BinaryIO, length: int) -> int:
 
 def _content(name: str, piece: Piece) -> bytes:
     """A line of JSON with the name and the arrays' types and shapes, then their elements, little-endian."""
-    little = {key: np.ascontiguousarray(value, value.dtype.newbyteorder("<")) for key, value in piece.items()}
+    little = {key: np.asarray(value, value.dtype.newbyteorder("<")) for key, value in piece.items()}
     kinds = {key: [value.dtype.str, list(value.shape)] for key, value in little.items()}
     line = json.dumps({"name": name, "arrays": kinds}).encode() + b"\n"
     return b"".join([line, *(value.tobytes() for value in little.values())])
@@ -195,7 +213,7 @@ def open_run(path: Path, line: bytes, mode: str, *, remedy: str) -> BinaryIO:
     except OSError as error:
         raise unwritable(path, error) from error
     try:
-        _check_run(path, file.readline(), line, remedy)
+        _check_run(path, file.readline(_LONGEST_LINE), line, remedy)
     except BaseException:
         file.close()
         raise
@@ -207,7 +225,7 @@ def first_line(path: Path) -> bytes:
     """The first line; empty where there is no file, or the process that began it did not get as far."""
     try:
         with path.open("rb") as file:
-            line = file.readline()
+            line = file.readline(_LONGEST_LINE)
     except FileNotFoundError:
         return b""
     return line if line.endswith(b"\n") else b""

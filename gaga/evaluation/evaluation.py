@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gaga.base.errors import InvalidInput
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules, pack
 from gaga.base.progress import Progress, silent
 from gaga.chem.geometry import angle_name, bond_name
@@ -63,6 +64,7 @@ def evaluate(
     seed: int = 0,
     reference: str | None = "qm9",
     progress: Progress = silent,
+    pieces: Pieces = KEEPS_NONE,
 ) -> Evaluation:
     """Stability, validity, uniqueness, novelty and geometry of molecules.
 
@@ -75,17 +77,18 @@ def evaluate(
         seed: of the bootstrap.
         reference: what novelty and distances are held against; None for neither.
         progress: told the molecules done.
+        pieces: verdicts on these very molecules that are there are not found again; the others are put there.
 
     Raises:
         InvalidInput: no molecules, or an unknown protocol.
         NotFound: no such file or reference.
-        Unavailable: the worker processes died.
+        Unavailable: a worker process ended early.
     """
     packed = _packed(molecules)
     if not packed.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
     data = load_reference(reference, protocol) if reference else None
-    judged = judge(packed, protocol, workers=workers, progress=progress)
+    judged = judge(packed, protocol, workers=workers, progress=progress, pieces=pieces)
     return summarise(judged, protocol, data, reference=reference or "", seed=seed)
 
 
