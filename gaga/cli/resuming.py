@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NOTHING_KEPT = "nothing was finished yet, and the same command starts over"
 _START_OVER = "start over with --replace"
 _LONGEST = 150  # bytes of a name within a file's name
 
@@ -137,9 +138,22 @@ def _identity(key: Key, how: Resumption) -> dict[str, Any]:
 @contextmanager
 def _resumable(journal: "Journal", how: Resumption) -> Iterator[None]:
     """Whoever ends the run is told that what is kept is not lost."""
+    with _told(lambda: how.kept if len(journal) else _NOTHING_KEPT):
+        yield
+
+
+@contextmanager
+def starts_over() -> Iterator[None]:
+    """Whoever ends work that is quickly done again is told that it left nothing behind."""
+    with _told(lambda: "nothing was written, and the same command starts over"):
+        yield
+
+
+@contextmanager
+def _told(message: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except Terminated as stop:
-        raise (Terminated(143, how.kept) if len(journal) else stop) from stop
+        raise Terminated(143, message()) from stop
     except KeyboardInterrupt as stop:
-        raise (KeyboardInterrupt(how.kept) if len(journal) else stop) from stop
+        raise KeyboardInterrupt(message()) from stop

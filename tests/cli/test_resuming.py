@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gaga import Store
-from gaga.cli.resuming import journal_path
+from gaga.base.errors import Conflict
 from gaga.cli.results import Key
+from gaga.cli.resuming import Resumption, compute_resumably, journal_path
 from tests.cli.conftest import METHANE, WATER
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -159,6 +161,78 @@ def test_a_run_that_was_killed_after_its_result_was_stored_is_found(molecules, t
     assert not path.exists()
 
 
+@dataclass(frozen=True)
+class Total:
+    """A result."""
+
+    total: int
+
+
+def summed(folder, how, config, stop=False):
+    """A computation of three pieces, of which the last is never reached if it is to `stop`."""
+
+    def compute(journal):
+        for piece in "abc":
+            if piece not in journal:
+                if stop and piece == "c":
+                    raise KeyboardInterrupt
+                journal.put(piece, {"number": np.array(config["each"])})
+        return Total(sum(int(journal.get(piece)["number"]) for piece in "abc"))
+
+    key = Key(kind="total", name="it", config=config, inputs={})
+    return compute_resumably(Store(folder / "s.h5", shipped=False), key, Total, compute, how).result.total
+
+
+def how(said, resume, replace=False, engine="numpy"):
+    return Resumption(resume=resume, replace=replace, engine=lambda: engine, note=said.append)
+
+
+def test_a_command_that_computes_a_result_on_its_way_goes_on_by_itself(tmp_path):
+    said = []
+    with pytest.raises(KeyboardInterrupt, match=r"^what was computed is kept, and the same command goes on$"):
+        summed(tmp_path, how(said, None), {"each": 1}, stop=True)
+    with pytest.raises(Conflict, match="started with another each"):
+        summed(tmp_path, how(said, None), {"each": 2})
+    with pytest.raises(Conflict, match="started with another engine"):
+        summed(tmp_path, how(said, None, engine="cuda"), {"each": 1})
+    assert said == []
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, None, replace=True), {"each": 1}, stop=True)
+    assert summed(tmp_path, how(said, None), {"each": 1}) == 3
+    assert said == ["Going on with total/it, which was interrupted."] * 2
+    assert {path.name for path in tmp_path.iterdir()} <= {"s.h5", "s.h5.lock"}
+
+
+@pytest.mark.parametrize("resume", [None, False])
+def test_replacing_starts_over_with_other_settings(resume, tmp_path):
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, False), {"each": 1}, stop=True)
+    assert summed(tmp_path, how(said, resume, replace=True), {"each": 2}) == 6
+    assert said == []
+
+
+def test_replacing_a_stored_result_is_resumed_with_both_words(tmp_path):
+    said = []
+    assert summed(tmp_path, how(said, False), {"each": 1}) == 3
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, False, replace=True), {"each": 2}, stop=True)
+    assert summed(tmp_path, how(said, False), {"each": 1}) == 3, "found, and what is unfinished stays"
+    assert summed(tmp_path, how(said, True, replace=True), {"each": 2}) == 6
+    assert len(said) == 1
+
+
+def test_nothing_finished_is_nothing_kept(tmp_path):
+    key = Key(kind="total", name="it", config={}, inputs={})
+
+    def compute(journal):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="nothing was finished yet, and the same command starts over"):
+        compute_resumably(Store(tmp_path / "s.h5"), key, Total, compute, how([], False))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "name", ["as it is", "Å", "💊" * 40, "x" * 255, "con", "a:b*c?", "%2F", ".."]
 )
@@ -173,19 +247,55 @@ def test_any_name_of_a_result_has_a_journal_of_its_own(name, tmp_path):
         path.write_bytes(b"")
 
 
+@pytest.fixture(scope="module")
+def prepared(molecules, tmp_path_factory):
+    """The file of a preparation that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("prepared")
+    assert gaga(folder, "data", "prepare", molecules, "--out", "whole.h5").returncode == 0
+    return (folder / "whole.h5").read_bytes()
+
+
+# Runs `gaga` and sends itself a signal in front of a function: number, module, function, then the words.
+_AT_A_POINT = """
+import os, sys
+from importlib import import_module
+from gaga.cli.main import main
+
+number, module, name, *words = sys.argv[1:]
+module = import_module(module)
+function = getattr(module, name)
+
+def struck(*args, **kwargs):
+    os.kill(os.getpid(), int(number))
+    return function(*args, **kwargs)
+
+setattr(module, name, struck)
+sys.exit(main(words))
+"""
+
+
 @pytest.mark.parametrize("number", CODES)
-def test_preparing_starts_over_and_leaves_nothing_half_written(number, molecules, tmp_path):
-    words = ("data", "prepare", molecules, "--out", "many.h5")
-    assert gaga(tmp_path, *words[:-1], "whole.h5").returncode == 0
-    for delay in (0.05, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        started = time.monotonic()
-        code, told = interrupted(tmp_path, number, lambda s=started, d=delay: time.monotonic() > s + d, *words)
-        if code == 0:  # it was faster
-            break
-        assert code == CODES[number] or delay < 0.5, told  # before, the interpreter itself is starting
-        out = tmp_path / "many.h5"
-        assert not out.exists() or out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
-        out.unlink(missing_ok=True)
-    ran = gaga(tmp_path, *words, "--overwrite")
-    assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "many.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("gaga.data.own", "pack"),
+        ("gaga.data.own", "content_split"),
+        ("gaga.data.prepared", "_write_geometry"),
+        ("gaga.data.prepared", "_write_attributes"),
+        ("gaga.data.prepared", "_write_annotations"),
+        ("os", "fsync"),
+    ],
+)
+def test_preparing_starts_over_and_leaves_nothing_half_written(number, module, name, molecules, prepared, tmp_path):
+    """Struck while it reads, while it writes, and between that and the publication."""
+    words = ["data", "prepare", str(molecules), "--out", "many.h5"]
+    script = [sys.executable, "-c", _AT_A_POINT, str(int(number)), module, name, *words]
+    ran = subprocess.run(script, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert ran.returncode == CODES[number], ran.stderr
+    if number != signal.SIGKILL:
+        assert ran.stderr.count("\n") == 1
+        assert ran.stderr.endswith("ed; nothing was written, and the same command starts over\n")
+    assert not (tmp_path / "many.h5").exists()
+    again = gaga(tmp_path, *words)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "many.h5").read_bytes() == prepared
