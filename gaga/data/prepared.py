@@ -7,6 +7,7 @@ JSON), fingerprint.
 """
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gaga.base.errors import InvalidInput, NotFound
+from gaga.base.filed import FiledMolecules
 from gaga.base.files import atomic_write
 from gaga.base.molecules import PackedMolecules
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset
@@ -119,7 +121,7 @@ def _check_format(file: h5py.File, path: Path) -> None:
 def _read(file: h5py.File, path: Path) -> Dataset:
     return Dataset(
         name=str(file.attrs["name"]),
-        molecules=PackedMolecules(file["positions"][:], file["atomic_numbers"][:], file["offsets"][:]),
+        molecules=_molecules(file, path),
         ids=file["ids"][:],
         splits={name: file["splits"][name][:] for name in SPLIT_NAMES},
         vocabulary=tuple(int(z) for z in file.attrs["vocabulary"]),
@@ -127,6 +129,15 @@ def _read(file: h5py.File, path: Path) -> Dataset:
         origin=str(file.attrs["origin"]),
         read_annotations=partial(_read_annotations, path),
     )
+
+
+def _molecules(file: h5py.File, path: Path) -> PackedMolecules:
+    """Positions stay in the file where they lie there in one piece, as they do unless the file is lean."""
+    positions, numbers, offsets = file["positions"], file["atomic_numbers"][:], file["offsets"][:]
+    place = positions.id.get_offset()
+    if place is None or positions.dtype != "<f4" or positions.shape != (len(numbers), 3):
+        return PackedMolecules(positions[:], numbers, offsets)
+    return FiledMolecules(os.open(path, os.O_RDONLY), place, numbers, offsets)
 
 
 def _read_annotations(path: Path) -> Annotations:

@@ -20,7 +20,7 @@ from gaga.stats.groups import Resampling, quantile_interval, recentre
 from gaga.stats.ks import N_CELLS, cells_of, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
 
-_CHUNK_ATOMS = 200_000
+_CHUNK_ATOMS = 50_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.
 GROUP_CELLS = 1024
 

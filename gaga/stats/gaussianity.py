@@ -144,7 +144,8 @@ def gaussianity(
         InvalidInput: fewer than two molecules of two atoms or more, a step that the schedule does not have,
             or moments, test variances and space that do not belong together.
     """
-    tested = molecules.take(np.flatnonzero(molecules.n_atoms > 1))
+    several = molecules.n_atoms > 1
+    tested = molecules if several.all() else molecules.take(np.flatnonzero(several))
     _check(tested, space, schedule, moments, config)
     rng = np.random.default_rng(seed)
     states = DataStates(tested, space, schedule, moments.centred, seed)
