@@ -80,7 +80,9 @@ def check(n: int, killed: Path, whole: Path) -> list[str]:
     if (killed / "mols.sdf").read_bytes() != (whole / "mols.sdf").read_bytes():
         wrong.append("the file differs from that of a run that nobody touched")
     ours, theirs = (Store(folder / "s.h5", shipped=False).arrays("sample", "mols") for folder in (killed, whole))
-    if ours.keys() != theirs.keys() or not all(np.array_equal(ours[k], theirs[k], equal_nan=_is_float(ours[k])) for k in ours):
+    if ours.keys() != theirs.keys() or not all(
+        np.array_equal(ours[k], theirs[k], equal_nan=_is_float(ours[k])) for k in ours
+    ):
         wrong.append("the result in the store differs from that of a run that nobody touched")
     if {path.name for path in killed.iterdir()} != {path.name for path in whole.iterdir()}:
         wrong.append(f"files were left behind: {sorted(path.name for path in killed.iterdir())}")
@@ -113,7 +115,9 @@ def main() -> int:
         run_through(options, killed, "--resume")
         wrong = check(options.n, killed, whole)
         seconds = time.monotonic() - began - untouched
-    print(f"{options.n:,} molecules, {kills} kills, {len(wrong)} failures; {seconds:.0f} s, {untouched:.0f} s untouched")
+    print(
+        f"{options.n:,} molecules, {kills} kills, {len(wrong)} failures; {seconds:.0f} s, {untouched:.0f} s untouched"
+    )
     for line in wrong:
         print(line)
     return 1 if wrong or kills < options.kills else 0

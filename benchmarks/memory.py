@@ -1,4 +1,4 @@
-"""Peak memory of `gaga variance`, `gaussianity` and `evaluate` by the number of molecules, each in a process of its own.
+"""Peak memory of `gaga variance`, `gaussianity` and `evaluate` by the number of molecules, each in its own process.
 
 The molecules are QM9's first ones, in a prepared file for the statistics and in an SDF file for the evaluation. Peaks
 are what the operating system says of the largest of the command's processes (`ru_maxrss`), in MB of 2^20 bytes.

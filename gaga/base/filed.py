@@ -7,6 +7,7 @@ from functools import cached_property
 from operator import index
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -19,6 +20,7 @@ from gaga.base.molecules import PackedMolecules, offsets_of
 
 _ROW = 12  # bytes of three float32
 _PIECE = 20_000  # atoms
+_SEEKING = Lock()  # of systems without reads at a place
 _GATHERED = 4096  # molecules that are written at a time
 
 
@@ -46,7 +48,7 @@ class FiledMolecules(PackedMolecules):
             raise InvalidInput("the file ends before the positions do")
 
     @cached_property
-    def positions(self) -> Float32[np.ndarray, "A 3"]:  # type: ignore[override]
+    def positions(self) -> Float32[np.ndarray, "A 3"]:
         """Positions of all atoms in Å, [A, 3]; in memory from now on."""
         return self._rows(0, len(self.atomic_numbers))
 
@@ -65,7 +67,7 @@ class FiledMolecules(PackedMolecules):
         numbers = np.empty(len(positions), dtype=np.uint8)
         # Neighbours in the file are read together.
         cuts = np.flatnonzero(np.diff(chosen, prepend=-2) != 1)
-        for first, last in zip(cuts, np.append(cuts[1:], len(chosen)), strict=True):
+        for first, last in zip(cuts, [*cuts[1:], len(chosen)], strict=False):
             start, stop = self.offsets[chosen[first]], self.offsets[chosen[last - 1] + 1]
             here = slice(int(offsets[first]), int(offsets[last]))
             positions[here], numbers[here] = self._rows(int(start), int(stop)), self.atomic_numbers[start:stop]
@@ -98,14 +100,21 @@ def _read_at(descriptor: int, size: int, at: int) -> bytearray:
     Raises:
         InvalidInput: the file has become shorter.
     """
-    content = bytearray(size)
-    left = memoryview(content)
-    while left:
-        got = os.preadv(descriptor, [left], at)
+    content = bytearray()
+    while len(content) < size:
+        got = _read_once(descriptor, size - len(content), at + len(content))
         if not got:
             raise InvalidInput("a file of molecules was cut short while it was read", remedy="start again")
-        left, at = left[got:], at + got
+        content += got
     return content
+
+
+def _read_once(descriptor: int, size: int, at: int) -> bytes:
+    if os.name != "nt":
+        return os.pread(descriptor, size, at)
+    with _SEEKING:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.read(descriptor, size)
 
 
 def file_away(molecules: Iterable[tuple[Any, Any]], folder: Path | None = None) -> PackedMolecules:

@@ -112,4 +112,3 @@ def _work(connection: Connection, function: Callable[[Item], Result]) -> None:
                 connection.send((function(item), ""))
             except GagaError as error:
                 connection.send((None, error.line))
-

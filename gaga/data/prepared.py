@@ -132,10 +132,13 @@ def _read(file: h5py.File, path: Path) -> Dataset:
 
 
 def _molecules(file: h5py.File, path: Path) -> PackedMolecules:
-    """Positions stay in the file where they lie there in one piece, as they do unless the file is lean."""
+    """Positions stay in the file where they lie there in one piece, as they do unless the file is lean.
+
+    Windows would not let anybody replace a file that is open.
+    """
     positions, numbers, offsets = file["positions"], file["atomic_numbers"][:], file["offsets"][:]
     place = positions.id.get_offset()
-    if place is None or positions.dtype != "<f4" or positions.shape != (len(numbers), 3):
+    if place is None or os.name == "nt" or positions.dtype != "<f4" or positions.shape != (len(numbers), 3):
         return PackedMolecules(positions[:], numbers, offsets)
     return FiledMolecules(os.open(path, os.O_RDONLY), place, numbers, offsets)
 

@@ -15,6 +15,7 @@ from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.base.workers import Workers
 from gaga.chem.geometry import Bonds, Measured, bond_angles, bond_lengths, bonds_of_molecule, bonds_of_orders
+from gaga.evaluation.measured import FiledMeasured
 
 PROTOCOLS = ("edm", "strict")
 """edm, to compare with papers; strict, to know."""
@@ -65,8 +66,8 @@ class Judged:
     """Verdicts on molecules and the bond lengths and angles of all of them."""
 
     verdicts: Verdicts
-    lengths: Measured
-    angles: Measured
+    lengths: Measured | FiledMeasured
+    angles: Measured | FiledMeasured
 
 
 def judge(
@@ -93,12 +94,15 @@ def judge(
     check_protocol(protocol)
     starts = range(0, len(molecules), _CHUNK)
     n_workers = min(_n_workers(workers, len(molecules)), max(1, len(starts)))
-    parts, done = [judge_chunk((molecules.take([]), protocol))], 0
+    parts, done = [judge_chunk((molecules.take([]), protocol)).verdicts], 0
+    lengths, angles = FiledMeasured(), FiledMeasured()
     for part in _judged_parts(molecules, protocol, n_workers, pieces):
-        parts.append(part)
+        parts.append(part.verdicts)
+        lengths.append(part.lengths)
+        angles.append(part.angles)
         done += len(part.verdicts.n_atoms)
         progress(done, len(molecules))
-    return _join(parts)
+    return Judged(verdicts=_join(parts), lengths=lengths, angles=angles)
 
 
 def _judged_parts(molecules: PackedMolecules, protocol: str, n_workers: int, pieces: Pieces) -> Iterator[Judged]:
@@ -220,19 +224,14 @@ def _of_piece(piece: Piece) -> Judged:
     )
 
 
-def _join(parts: list[Judged]) -> Judged:
-    verdicts = [part.verdicts for part in parts]
-    return Judged(
-        verdicts=Verdicts(
-            n_atoms=np.concatenate([v.n_atoms for v in verdicts]),
-            n_stable_atoms=np.concatenate([v.n_stable_atoms for v in verdicts]),
-            stable=np.concatenate([v.stable for v in verdicts]),
-            valid=np.concatenate([v.valid for v in verdicts]),
-            connected=np.concatenate([v.connected for v in verdicts]),
-            smiles=tuple(smiles for v in verdicts for smiles in v.smiles),
-        ),
-        lengths=_join_measured([part.lengths for part in parts]),
-        angles=_join_measured([part.angles for part in parts]),
+def _join(verdicts: list[Verdicts]) -> Verdicts:
+    return Verdicts(
+        n_atoms=np.concatenate([v.n_atoms for v in verdicts]),
+        n_stable_atoms=np.concatenate([v.n_stable_atoms for v in verdicts]),
+        stable=np.concatenate([v.stable for v in verdicts]),
+        valid=np.concatenate([v.valid for v in verdicts]),
+        connected=np.concatenate([v.connected for v in verdicts]),
+        smiles=tuple(smiles for v in verdicts for smiles in v.smiles),
     )
 
 

@@ -110,9 +110,7 @@ def by_size(n_atoms: Int64[np.ndarray, " M"]) -> Int64[np.ndarray, " M"]:
     return np.argsort(n_atoms, kind="stable").astype(np.int64)
 
 
-def same_size_chunks(
-    n_atoms: Int64[np.ndarray, " M"], atoms: int, done: int = 0
-) -> Iterator[Int64[np.ndarray, " m"]]:
+def same_size_chunks(n_atoms: Int64[np.ndarray, " M"], atoms: int, done: int = 0) -> Iterator[Int64[np.ndarray, " m"]]:
     """Indices of molecules of one size, about this many atoms at a time, in the order of `by_size` without the first
     `done`."""
     order = by_size(n_atoms)

@@ -233,9 +233,7 @@ def test_nothing_finished_is_nothing_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["as it is", "Å", "💊" * 40, "x" * 255, "con", "a:b*c?", "%2F", ".."]
-)
+@pytest.mark.parametrize("name", ["as it is", "Å", "💊" * 40, "x" * 255, "con", "a:b*c?", "%2F", ".."])
 def test_any_name_of_a_result_has_a_journal_of_its_own(name, tmp_path):
     paths = {
         journal_path(tmp_path / "gaga.h5", Key(kind="evaluation", name=text, config={}, inputs={}))
