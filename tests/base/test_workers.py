@@ -41,11 +41,11 @@ def test_a_refusal_comes_back_as_its_line():
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
 def test_a_process_that_is_killed_is_noticed_at_once():
     began = time.monotonic()
-    with (
-        pytest.raises(Unavailable, match=r"ended early\. Do so\."),
-        Workers(time.sleep, 2, remedy="do so") as workers,
-    ):
-        for done, _ in enumerate(workers.map([0.01] * 4 + [1.0] * 200)):
-            if done == 3:
-                os.kill(workers.pids[0], signal.SIGKILL)
+    with Workers(time.sleep, 2, remedy="do so") as workers:
+        results = workers.map([0.01] * 4 + [1.0] * 200)
+        for _ in range(4):
+            next(results)
+        os.kill(workers.pids[0], signal.SIGKILL)
+        with pytest.raises(Unavailable, match=r"ended early\. Do so\."):
+            list(results)
     assert time.monotonic() - began < 60

@@ -94,9 +94,9 @@ def test_judging_that_stops_after_any_piece_ends_bit_for_bit_as_another(sample, 
     monkeypatch.setattr(judging, "_CHUNK", 40)
     molecules = sample.take(np.arange(130))
     expected = judge(molecules, protocol)
-    for pieces in range(1, 5):
+    for pieces, last in enumerate((40, 80, 120, 130), start=1):
 
-        def stop(done, total, note="", last=min(40 * pieces, 130)):
+        def stop(done, total, note="", last=last):
             if done == last:
                 raise Stopped
 
