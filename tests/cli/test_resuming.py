@@ -36,6 +36,7 @@ def gaga(folder, *words):
 def interrupted(folder, number, ready, *words):
     """`gaga`, sent this signal as soon as it is `ready`: its exit code and stderr."""
     command = [sys.executable, "-m", "gaga", *map(str, words)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, and theirs, ignore
     with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not ready() and process.poll() is None and time.monotonic() < deadline:
