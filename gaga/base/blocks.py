@@ -2,7 +2,7 @@
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from gaga.base.files import unwritable
 TEXT: np.dtype[Any] = np.dtype(np.str_)
 _BYTES = 1 << 18  # of a piece
 _TEXTS = 4096  # of a piece
+LONG_TEXTS = 2 * _TEXTS  # more of them than these are written in pieces
 _LENGTH = 8  # bytes in front of each text
 
 
@@ -40,6 +41,17 @@ class Blocks(ABC):
         if self.dtype.kind == "U":
             return _TEXTS
         return max(1, _BYTES // max(1, self.dtype.itemsize * int(np.prod(self.shape[1:]))))
+
+
+class Texts(Blocks):
+    """Texts [n] that are in memory once, not a second time as an array of the width of the longest."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.dtype, self.shape, self._texts = TEXT, (len(texts),), texts
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for first in range(0, len(self._texts), self.rows):
+            yield np.array(self._texts[first : first + self.rows], dtype=np.str_)
 
 
 class Column(Blocks):
@@ -107,6 +119,16 @@ class Column(Blocks):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def in_pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of an array along its first axis, of about a quarter of a megabyte; itself where it has no axis."""
+    if not array.ndim:
+        yield array
+        return
+    rows = max(1, _BYTES * len(array) // max(1, array.nbytes))
+    for first in range(0, len(array), rows):
+        yield array[first : first + rows]
 
 
 def as_bytes(values: NDArray[Any]) -> bytes:

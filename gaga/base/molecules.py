@@ -24,13 +24,16 @@ class PackedMolecules:
     offsets: Int64[np.ndarray, " M_plus_1"]
 
     def __post_init__(self) -> None:
+        self._check_offsets()
+        if self.positions.shape != (len(self.atomic_numbers), 3):
+            raise InvalidInput("positions and atomic numbers differ in length", received=self.positions.shape)
+
+    def _check_offsets(self) -> None:
         n_atoms = len(self.atomic_numbers)
         if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms:
             raise InvalidInput(f"offsets must run from 0 to {n_atoms}, the number of atoms")
         if np.any(np.diff(self.offsets) < 0):
             raise InvalidInput("offsets must not decrease")
-        if self.positions.shape != (n_atoms, 3):
-            raise InvalidInput("positions and atomic numbers differ in length", received=self.positions.shape)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -58,6 +61,10 @@ class PackedMolecules:
         offsets = offsets_of(sizes)
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][indices] - offsets[:-1], sizes)
         return PackedMolecules(self.positions[atoms], self.atomic_numbers[atoms], offsets)
+
+    def position_pieces(self) -> Iterator[Float32[np.ndarray, "a 3"]]:
+        """All positions, in pieces."""
+        yield self.positions
 
 
 def offsets_of(n_atoms: Sequence[int] | NDArray[np.integer[Any]]) -> Int64[np.ndarray, " M_plus_1"]:

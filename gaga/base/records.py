@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import AbstractArray, AnnotationError
 from numpy.typing import NDArray
 
-from gaga.base.blocks import Blocks, as_bytes
+from gaga.base.blocks import LONG_TEXTS, Blocks, Texts, as_bytes, in_pieces
 from gaga.base.errors import InvalidInput
 
 T = TypeVar("T")
@@ -73,6 +73,8 @@ def _to_sequence(values: Sequence[Any], where: str) -> Any:
     items = [v.item() if isinstance(v, np.generic) else v for v in values]
     types = {type(item) for item in items} or {float}
     if len(types) == 1 and types <= _DTYPES.keys():
+        if types == {str} and len(items) > LONG_TEXTS:
+            return Texts(items)
         return np.array(items, dtype=_DTYPES[types.pop()])
     return {str(i): _to_node(item, f"{where}.{i}") for i, item in enumerate(items)}
 
@@ -239,7 +241,7 @@ def _canonical(leaf: Any) -> tuple[str, tuple[int, ...], Iterator[bytes]]:
         return "none", (), iter(())
     array = leaf if isinstance(leaf, Blocks) else np.asarray(leaf)
     kind = {"U": "str", "S": f"bytes{array.dtype.itemsize}"}.get(array.dtype.kind, array.dtype.name)
-    return kind, array.shape, map(as_bytes, array if isinstance(array, Blocks) else [array])
+    return kind, array.shape, map(as_bytes, array if isinstance(array, Blocks) else in_pieces(array))
 
 
 def to_json(config: Mapping[str, Any]) -> str:

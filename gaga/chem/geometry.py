@@ -31,6 +31,11 @@ class Measured:
     codes: Int32[np.ndarray, " n"]
     values: Float32[np.ndarray, " n"]
 
+    def of_kind(self, code: int) -> Float32[np.ndarray, " m"]:
+        """The values of one kind, in their order."""
+        values: Float32[np.ndarray, " m"] = self.values[self.codes == code]
+        return values
+
 
 def bonds_of_orders(orders: Int64[np.ndarray, "N N"]) -> Bonds:
     """The bonds of a symmetric matrix of bond orders."""

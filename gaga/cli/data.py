@@ -12,6 +12,7 @@ import typer
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes
+from gaga.cli.resuming import starts_over
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
@@ -95,7 +96,7 @@ def prepare_dataset(
             "--lean and --split-seed need --out FILE.h5: the cache keeps whole data sets, split as published"
         )
     output = Output(json=json)
-    with output.progress(f"preparing {name}") as progress:
+    with starts_over(), output.progress(f"preparing {name}") as progress:
         path = prepare(
             name,
             out=out,

@@ -15,9 +15,11 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import MISSING, Output, Table, counted, stored, stored_line
-from gaga.cli.results import Key, compute_once, open_store, slug
+from gaga.cli.results import Key, open_store, slug
+from gaga.cli.resuming import Resumption, compute_resumably
 
 if TYPE_CHECKING:
+    from gaga.base.journal import Journal
     from gaga.evaluation import Evaluation
     from gaga.evaluation.distances import Distances
     from gaga.evaluation.rates import Rate, Rates
@@ -35,6 +37,7 @@ NO_REFERENCE = "none"
         "gaga evaluate mols.sdf",
         "gaga evaluate mols.xyz --protocol strict",
         "gaga evaluate druglike.sdf.gz --reference none --json",
+        "gaga evaluate mols.sdf --resume                  go on where it was interrupted",
     ),
 )
 def evaluate(
@@ -60,6 +63,7 @@ def evaluate(
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
+    resume: options.Resume = False,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -84,19 +88,32 @@ def evaluate(
         seed=seed,
     )
     with output.progress("evaluating") as progress:
-        outcome = compute_once(
-            open_store(store),
-            key,
-            Evaluation,
-            lambda: run(file, protocol=chosen, workers=threads, seed=seed, reference=held_against, progress=progress),
-            replace=replace,
-        )
+
+        def work(pieces: "Journal") -> Evaluation:
+            return run(
+                file,
+                protocol=chosen,
+                workers=threads,
+                seed=seed,
+                reference=held_against,
+                progress=progress,
+                pieces=pieces,
+            )
+
+        how = Resumption(resume=resume, replace=replace, engine=_rdkit, note=output.note)
+        outcome = compute_resumably(open_store(store), key, Evaluation, work, how)
     result = outcome.result
     output.show(
         {"stored": stored(outcome.entry, store, found=outcome.found), **_payload(result)},
         *_tables(result, file),
         stored_line(outcome.entry, store, found=outcome.found),
     )
+
+
+def _rdkit() -> str:
+    from rdkit import rdBase
+
+    return f"rdkit {rdBase.rdkitVersion}"
 
 
 def _check_protocol(typed: str) -> str:

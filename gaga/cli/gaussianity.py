@@ -15,10 +15,12 @@ from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.curves import payload, tables
 from gaga.cli.devices import check_statistics_device, statistics_device
 from gaga.cli.render import Output, stored, stored_line
-from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
+from gaga.cli.results import Key, Outcome, open_store, slug
+from gaga.cli.resuming import Resumption, compute_resumably
 from gaga.cli.selection import Selection, select
 
 if TYPE_CHECKING:
+    from gaga.base.journal import Journal
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
     from gaga.stats.gaussianity import GaussianityResult
@@ -31,7 +33,10 @@ _TEST, _CURVES = "The published per-molecule test", "The curves D_t and Dep_t"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `gaga gaussianity` is asked for; `changes` are fields of its configuration, None if not named."""
+    """What `gaga gaussianity` is asked for; `changes` are fields of its configuration, None if not named.
+
+    `resume` is None where another command asks, and an interrupted run is gone on with by itself.
+    """
 
     dataset: str = "qm9"
     split: str = "all"
@@ -42,6 +47,7 @@ class Request:
     timesteps: str | None = None
     name: str | None = None
     replace: bool = False
+    resume: bool | None = None
     seed: int = 0
     threads: int | None = None
     device: str = "auto"
@@ -180,6 +186,7 @@ Device = Annotated[
         "gaga gaussianity --dataset qm9 --fraction 0.02 --timesteps 100:1000:100 --name quick",
         "gaga gaussianity --dataset mine.sdf.gz --schedule cosine",
         "gaga gaussianity --dataset qm9 --checkpoint model.safetensors --name of_model",
+        "gaga gaussianity --dataset qm9 --resume          go on where it was interrupted",
     ),
 )
 def gaussianity(
@@ -202,6 +209,7 @@ def gaussianity(
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
+    resume: options.Resume = False,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     cache: options.Cache = None,
@@ -227,7 +235,7 @@ def gaussianity(
     noise: dict[str, Any] = {"schedule": schedule, "checkpoint": checkpoint, "timesteps": timesteps}
     output = Output(json=json)
     this_run: dict[str, Any] = {"seed": seed, "threads": threads, "device": device}
-    request = Request(**data, **noise, **this_run, changes=changes, name=name, replace=replace)
+    request = Request(**data, **noise, **this_run, changes=changes, name=name, replace=replace, resume=resume)
     outcome, where = run(request, store, output)
     line = stored_line(outcome.entry, store, found=outcome.found)
     output.show(
@@ -273,7 +281,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
         seed=request.seed,
     )
 
-    def work() -> GaussianityResult:
+    def work(pieces: "Journal") -> GaussianityResult:
         device, _ = statistics_device(request.device)
         # The whole split's moments, so that a fraction is held against the same Gaussians as all of it.
         moments = estimate_moments(chosen.pool.molecules, space)
@@ -288,10 +296,15 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
                 threads=request.threads,
                 device=device,
                 progress=progress,
+                pieces=pieces,
             )
 
-    outcome = compute_once(open_store(store), key, GaussianityResult, work, replace=request.replace)
-    return outcome, None if outcome.found else statistics_device(request.device)[1]
+    def where() -> str:
+        return statistics_device(request.device)[1]
+
+    how = Resumption(resume=request.resume, replace=request.replace, engine=where, note=output.note)
+    outcome = compute_resumably(open_store(store), key, GaussianityResult, work, how)
+    return outcome, None if outcome.found else where()
 
 
 def _schedule_and_space(request: Request, chosen: Selection) -> "tuple[Schedule, FeatureSpace, dict[str, str]]":

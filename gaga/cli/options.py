@@ -77,6 +77,10 @@ Replace = Annotated[
     bool,
     typer.Option("--replace", rich_help_panel=_WHERE, help="Replace a different result of that name."),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", rich_help_panel=_WHERE, help="Go on with a run that was interrupted."),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", rich_help_panel=_WHERE, help="Write over an output file that is already there."),

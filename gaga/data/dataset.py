@@ -114,16 +114,12 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over positions, atomic numbers, offsets and splits, in hexadecimal."""
         digest = hashlib.sha256()
-        arrays = (
-            self.positions,
-            self.atomic_numbers,
-            self.offsets,
-            *(self.splits[name] for name in SPLIT_NAMES),
-        )
-        for array in arrays:
-            little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(len(self.atomic_numbers).to_bytes(8, "little"))
+        for piece in self.molecules.position_pieces():
+            digest.update(_little_endian(piece).data)
+        for array in (self.atomic_numbers, self.offsets, *(self.splits[name] for name in SPLIT_NAMES)):
             digest.update(len(array).to_bytes(8, "little"))
-            digest.update(little_endian.data)
+            digest.update(_little_endian(array).data)
         return digest.hexdigest()
 
     def sizes_histogram(self, split: str = "train") -> Int64[np.ndarray, " N_max_plus_1"]:
@@ -176,6 +172,10 @@ class Dataset:
             name: members[np.sort(rng.permutation(len(members))[: math.ceil(fraction * len(members))])]
             for name, members in self.splits.items()
         }
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
 def already_read(annotations: Annotations) -> Callable[[], Annotations]:

@@ -7,6 +7,7 @@ JSON), fingerprint.
 """
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gaga.base.errors import InvalidInput, NotFound
+from gaga.base.filed import FiledMolecules
 from gaga.base.files import atomic_write
 from gaga.base.hdf5_sizes import refuse_lies
 from gaga.base.molecules import PackedMolecules
@@ -127,13 +129,9 @@ def _check_format(file: h5py.File, path: Path) -> None:
 def _read(file: h5py.File, path: Path) -> Dataset:
     return Dataset(
         name=str(file.attrs["name"]),
-        molecules=PackedMolecules(
-            _array(file, "positions", np.float32, 2),
-            _array(file, "atomic_numbers", np.uint8),
-            _array(file, "offsets", np.int64),
-        ),
-        ids=_array(file, "ids", np.int64),
-        splits={name: _array(file, f"splits/{name}", np.int64) for name in SPLIT_NAMES},
+        molecules=_molecules(file, path),
+        ids=_array(file, "ids", np.int64)[()],
+        splits={name: _array(file, f"splits/{name}", np.int64)[()] for name in SPLIT_NAMES},
         vocabulary=tuple(int(z) for z in file.attrs["vocabulary"]),
         skipped={str(reason): int(n) for reason, n in dict(json.loads(file.attrs["skipped"])).items()},
         origin=str(file.attrs["origin"]),
@@ -141,11 +139,24 @@ def _read(file: h5py.File, path: Path) -> Dataset:
     )
 
 
-def _array(file: h5py.File, name: str, dtype: type[np.generic], ndim: int = 1) -> Any:
+def _array(file: h5py.File, name: str, dtype: type[np.generic], ndim: int = 1) -> h5py.Dataset:
     item = file[name]
     if not isinstance(item, h5py.Dataset) or item.dtype != dtype or item.ndim != ndim:
         raise ValueError(f"{name} is no array of {np.dtype(dtype).name}")
-    return item[()]
+    return item
+
+
+def _molecules(file: h5py.File, path: Path) -> PackedMolecules:
+    """Positions stay in the file where they lie there in one piece, as they do unless the file is lean.
+
+    Windows would not let anybody replace a file that is open.
+    """
+    positions = _array(file, "positions", np.float32, 2)
+    numbers, offsets = _array(file, "atomic_numbers", np.uint8)[()], _array(file, "offsets", np.int64)[()]
+    place = positions.id.get_offset()
+    if place is None or os.name == "nt" or positions.dtype != "<f4" or positions.shape != (len(numbers), 3):
+        return PackedMolecules(positions[()], numbers, offsets)
+    return FiledMolecules(os.open(path, os.O_RDONLY), place, numbers, offsets)
 
 
 def _check_content(dataset: Dataset) -> None:
@@ -153,7 +164,7 @@ def _check_content(dataset: Dataset) -> None:
     molecules, numbers = dataset.molecules, dataset.atomic_numbers
     if not len(molecules) or molecules.n_atoms.min() < 1:
         raise ValueError("a molecule has no atoms, or there is none")
-    if not (np.abs(molecules.positions) <= MAX_COORDINATE).all():
+    if not all((np.abs(piece) <= MAX_COORDINATE).all() for piece in molecules.position_pieces()):
         raise ValueError("a coordinate is not finite, or too far away")
     if not {int(z) for z in np.unique(numbers)} <= set(dataset.vocabulary) <= set(range(1, N_ELEMENTS + 1)):
         raise ValueError("its elements are not those of its vocabulary")

@@ -17,13 +17,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from gaga.base.errors import Conflict, InvalidInput
+from gaga.base.errors import InvalidInput
 from gaga.base.files import unwritable
+from gaga.base.journal import first_line, open_run
 
 # seed, index, number of atoms, finite, stable, valid, stable atoms, bytes of the SMILES, bytes of the text
 _HEAD = struct.Struct("<IQIBBBIII")
 _VALID: tuple[bool | None, ...] = (False, True, None)
 _FILE_SHIFT = 44  # bits for the offset within a file
+_REMEDY = "start over with --overwrite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ class Spool:
         """Look for what other processes have added."""
         known = {file.path for file in self._files}
         for path in spools_of(self._output):
-            if path not in known and _first_line(path):
+            if path not in known and first_line(path):
                 self._files.append(_File.other(path, self._line))
         for number in range(1, len(self._files)):
             self._scan(number)
@@ -129,7 +131,7 @@ class Spool:
             try:
                 self._where[self._keys.place(seed, index)] = number << _FILE_SHIFT | offset
             except KeyError as error:
-                raise InvalidInput(f"{file.path} is damaged", remedy="start over with --overwrite") from error
+                raise InvalidInput(f"{file.path} is damaged", remedy=_REMEDY) from error
 
     def add(self, molecules: Sequence[Spooled]) -> None:
         """Append molecules; they survive the end of this process."""
@@ -181,20 +183,20 @@ class _File:
     @classmethod
     def own(cls, path: Path, line: bytes) -> "_File":
         """A file to append to; made if missing."""
-        if path.exists() and _first_line(path):
-            return cls(path, _opened(path, line, "rb+"))
+        if first_line(path):
+            return cls(path, open_run(path, line, "rb+", remedy=_REMEDY))
         try:
             # not atomic: a first line that was cut short is written anew
             path.write_bytes(line)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise unwritable(path, error) from error
-        return cls(path, _opened(path, line, "rb+"))
+        return cls(path, open_run(path, line, "rb+", remedy=_REMEDY))
 
     @classmethod
     def other(cls, path: Path, line: bytes) -> "_File":
         """A file that another process appends to."""
-        return cls(path, _opened(path, line, "rb"))
+        return cls(path, open_run(path, line, "rb", remedy=_REMEDY))
 
     def new_records(self) -> Iterator[tuple[int, int, int]]:
         """Seed, index and offset of the whole records behind those looked at."""
@@ -257,48 +259,3 @@ def _record(molecule: Spooled) -> bytes:
     )  # fmt: skip
     places = molecule.positions.astype("<f4").tobytes()
     return b"".join([head, molecule.atomic_numbers.tobytes(), places, smiles, molecule.text])
-
-
-def _opened(path: Path, line: bytes, mode: str) -> BinaryIO:
-    """The file of this very run, read from its beginning.
-
-    Raises:
-        Conflict: it belongs to a run with other settings.
-        InvalidInput: it is no spool.
-        Unavailable: it cannot be opened.
-    """
-    try:
-        # not atomic: records are appended; one that was cut short does not count
-        file = path.open(mode)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        _check_run(path, file.readline(), line)
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file  # type: ignore[return-value]
-
-
-def _first_line(path: Path) -> bytes:
-    """The first line; empty where the process that began the file did not get as far."""
-    with path.open("rb") as file:
-        line = file.readline()
-    return line if line.endswith(b"\n") else b""
-
-
-def _check_run(path: Path, there: bytes, wanted: bytes) -> None:
-    here = json.loads(wanted)
-    try:
-        found = json.loads(there)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InvalidInput(f"{path} is not an unfinished run of gaga sample", remedy="delete it")
-    differing = [key for key in here if found.get(key) != here[key]]
-    if differing:
-        raise Conflict(
-            f"the unfinished run in {path} was started with another {', '.join(differing)}",
-            remedy="resume with the settings it was started with, or start over with --overwrite",
-        )

@@ -1,14 +1,17 @@
 """Molecules -> rates, distances and verdicts, from elements and coordinates alone."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, UInt8
 
 from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, pack
+from gaga.base.filed import file_away
+from gaga.base.journal import KEEPS_NONE, Pieces
+from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.chem.geometry import angle_name, bond_name
 from gaga.chem.io import READ_SUFFIXES, Skipped, read_molecules
@@ -63,6 +66,7 @@ def evaluate(
     seed: int = 0,
     reference: str | None = "qm9",
     progress: Progress = silent,
+    pieces: Pieces = KEEPS_NONE,
 ) -> Evaluation:
     """Stability, validity, uniqueness, novelty and geometry of molecules.
 
@@ -75,17 +79,18 @@ def evaluate(
         seed: of the bootstrap.
         reference: what novelty and distances are held against; None for neither.
         progress: told the molecules done.
+        pieces: verdicts on these very molecules that are there are not found again; the others are put there.
 
     Raises:
         InvalidInput: no molecules, or an unknown protocol.
         NotFound: no such file or reference.
-        Unavailable: the worker processes died.
+        Unavailable: a worker process ended early.
     """
     packed = _packed(molecules)
     if not packed.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
     data = load_reference(reference, protocol) if reference else None
-    judged = judge(packed, protocol, workers=workers, progress=progress)
+    judged = judge(packed, protocol, workers=workers, progress=progress, pieces=pieces)
     return summarise(judged, protocol, data, reference=reference or "", seed=seed)
 
 
@@ -160,10 +165,18 @@ def _packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecule
 
 def _read(path: Path) -> PackedMolecules:
     """The molecules of a file; a record that cannot be used becomes a molecule without atoms, which fails."""
-    nothing = (np.zeros(0, np.uint8), np.zeros((0, 3), np.float32))
-    records = list(read_molecules(path))
-    skipped = Counter(record.reason for record in records if isinstance(record, Skipped))
-    if skipped.total() == len(records):
+    skipped: Counter[str] = Counter()
+    molecules = file_away(_usable(path, skipped))
+    if skipped.total() == len(molecules):
         counts = ", ".join(f"{n} x {reason}" for reason, n in skipped.items())
         raise InvalidInput(f"{path} holds no usable molecule", received=counts or "no records")
-    return pack(nothing if isinstance(r, Skipped) else (r.atomic_numbers, r.positions) for r in records)
+    return molecules
+
+
+def _usable(path: Path, skipped: Counter[str]) -> Iterator[tuple[UInt8[np.ndarray, " N"], Float[np.ndarray, "N 3"]]]:
+    for record in read_molecules(path):
+        if isinstance(record, Skipped):
+            skipped[record.reason] += 1
+            yield np.zeros(0, np.uint8), np.zeros((0, 3), np.float32)
+        else:
+            yield record.atomic_numbers, record.positions

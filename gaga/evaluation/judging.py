@@ -1,20 +1,21 @@
 """Every molecule's verdict under a protocol, on all cores."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from gaga.base.errors import InvalidInput, Unavailable
+from gaga.base.errors import InvalidInput
+from gaga.base.journal import KEEPS_NONE, Piece, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
+from gaga.base.workers import Workers
 from gaga.chem.geometry import Bonds, Measured, bond_angles, bond_lengths, bonds_of_molecule, bonds_of_orders
+from gaga.evaluation.measured import FiledMeasured
 
 PROTOCOLS = ("edm", "strict")
 """edm, to compare with papers; strict, to know."""
@@ -22,6 +23,10 @@ PROTOCOLS = ("edm", "strict")
 MAX_ATOMS = 10_000
 _CHUNK = 250
 _WORTH_A_POOL = 2000  # starting processes takes as long as judging about this many molecules
+_REMEDY = (
+    "run it again (gaga evaluate goes on with --resume); in a script, call this under "
+    '`if __name__ == "__main__":`, or pass workers=1'
+)
 _NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
@@ -62,12 +67,17 @@ class Judged:
     """Verdicts on molecules and the bond lengths and angles of all of them."""
 
     verdicts: Verdicts
-    lengths: Measured
-    angles: Measured
+    lengths: Measured | FiledMeasured
+    angles: Measured | FiledMeasured
 
 
 def judge(
-    molecules: PackedMolecules, protocol: str, *, workers: int | None = None, progress: Progress = silent
+    molecules: PackedMolecules,
+    protocol: str,
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+    pieces: Pieces = KEEPS_NONE,
 ) -> Judged:
     """The verdict on every molecule, the same whatever the number of workers.
 
@@ -76,10 +86,11 @@ def judge(
         protocol: "edm" or "strict".
         workers: processes; all cores if None, and this one only for a few thousand molecules or for 1.
         progress: called with the molecules done so far.
+        pieces: verdicts on these molecules that are there are not found again; the others are put there.
 
     Raises:
         InvalidInput: unknown protocol, fewer than one worker, or a molecule of more than MAX_ATOMS.
-        Unavailable: the worker processes died.
+        Unavailable: a worker process ended early.
     """
     check_protocol(protocol)
     if (largest := molecules.n_atoms.max(initial=0)) > MAX_ATOMS:
@@ -88,15 +99,34 @@ def judge(
             received=f"one of {largest:,}",
             remedy="leave it out of the file",
         )
-    chunks = [range(i, min(i + _CHUNK, len(molecules))) for i in range(0, len(molecules), _CHUNK)]
-    tasks = ((molecules.take(np.asarray(chunk)), protocol) for chunk in chunks)
-    n_workers = min(_n_workers(workers, len(molecules)), max(1, len(chunks)))
-    parts, done = [judge_chunk((molecules.take([]), protocol))], 0
-    for part in _run(tasks, n_workers):
-        parts.append(part)
+    starts = range(0, len(molecules), _CHUNK)
+    n_workers = min(_n_workers(workers, len(molecules)), max(1, len(starts)))
+    parts, done = [judge_chunk((molecules.take([]), protocol)).verdicts], 0
+    lengths, angles = FiledMeasured(), FiledMeasured()
+    for part in _judged_parts(molecules, protocol, n_workers, pieces):
+        parts.append(part.verdicts)
+        lengths.append(part.lengths)
+        angles.append(part.angles)
         done += len(part.verdicts.n_atoms)
         progress(done, len(molecules))
-    return _join(parts)
+    return Judged(verdicts=_join(parts), lengths=lengths, angles=angles)
+
+
+def _judged_parts(molecules: PackedMolecules, protocol: str, n_workers: int, pieces: Pieces) -> Iterator[Judged]:
+    """The parts in their order: from the pieces where they are there, else new, and then put there."""
+    names = {start: str(start) for start in range(0, len(molecules), _CHUNK)}
+    tasks = ((_part(molecules, start), protocol) for start, name in names.items() if name not in pieces)
+    with closing(_run(tasks, n_workers)) as new:
+        for name in names.values():
+            piece = pieces.get(name)
+            judged = next(new) if piece is None else _of_piece(piece)
+            if piece is None:
+                pieces.put(name, _as_piece(judged))
+            yield judged
+
+
+def _part(molecules: PackedMolecules, start: int) -> PackedMolecules:
+    return molecules.take(np.arange(start, min(start + _CHUNK, len(molecules))))
 
 
 def check_protocol(protocol: str) -> None:
@@ -170,34 +200,45 @@ def _n_workers(workers: int | None, n_molecules: int) -> int:
     return workers
 
 
-def _run(tasks: Iterable[tuple[PackedMolecules, str]], n_workers: int) -> Iterator[Judged]:
+def _run(tasks: Iterable[tuple[PackedMolecules, str]], n_workers: int) -> Generator[Judged]:
     if n_workers == 1:
         yield from map(judge_chunk, tasks)
         return
-    # Spawned, not forked: a fork of a process that runs torch's threads may hang.
-    try:
-        with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(judge_chunk, tasks)
-    except BrokenProcessPool as error:
-        raise Unavailable(
-            "the processes that judge molecules ended early",
-            remedy='in a script, call this under `if __name__ == "__main__":`, or pass workers=1',
-        ) from error
+    with Workers(judge_chunk, n_workers, remedy=_REMEDY) as processes:
+        yield from processes.map(tasks)
 
 
-def _join(parts: list[Judged]) -> Judged:
-    verdicts = [part.verdicts for part in parts]
+def _as_piece(judged: Judged) -> Piece:
+    """The arrays of a part; a SMILES has no line ends."""
+    verdicts = judged.verdicts
+    arrays = {field.name: getattr(verdicts, field.name) for field in fields(verdicts) if field.name != "smiles"}
+    return {
+        **arrays,
+        "smiles": np.frombuffer("\n".join(verdicts.smiles).encode(), dtype=np.uint8),
+        "length_codes": judged.lengths.codes,
+        "lengths": judged.lengths.values,
+        "angle_codes": judged.angles.codes,
+        "angles": judged.angles.values,
+    }
+
+
+def _of_piece(piece: Piece) -> Judged:
+    arrays = {field.name: piece[field.name] for field in fields(Verdicts) if field.name != "smiles"}
     return Judged(
-        verdicts=Verdicts(
-            n_atoms=np.concatenate([v.n_atoms for v in verdicts]),
-            n_stable_atoms=np.concatenate([v.n_stable_atoms for v in verdicts]),
-            stable=np.concatenate([v.stable for v in verdicts]),
-            valid=np.concatenate([v.valid for v in verdicts]),
-            connected=np.concatenate([v.connected for v in verdicts]),
-            smiles=tuple(smiles for v in verdicts for smiles in v.smiles),
-        ),
-        lengths=_join_measured([part.lengths for part in parts]),
-        angles=_join_measured([part.angles for part in parts]),
+        verdicts=Verdicts(**arrays, smiles=tuple(piece["smiles"].tobytes().decode().split("\n"))),
+        lengths=Measured(piece["length_codes"], piece["lengths"]),
+        angles=Measured(piece["angle_codes"], piece["angles"]),
+    )
+
+
+def _join(verdicts: list[Verdicts]) -> Verdicts:
+    return Verdicts(
+        n_atoms=np.concatenate([v.n_atoms for v in verdicts]),
+        n_stable_atoms=np.concatenate([v.n_stable_atoms for v in verdicts]),
+        stable=np.concatenate([v.stable for v in verdicts]),
+        valid=np.concatenate([v.valid for v in verdicts]),
+        connected=np.concatenate([v.connected for v in verdicts]),
+        smiles=tuple(smiles for v in verdicts for smiles in v.smiles),
     )
 
 

@@ -13,13 +13,14 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.threads import map_in_threads
 from gaga.noise import ReferenceGaussian, Schedule
 from gaga.stats.groups import Resampling, quantile_interval, recentre
 from gaga.stats.ks import N_CELLS, cells_of, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
 
-_CHUNK_ATOMS = 200_000
+_CHUNK_ATOMS = 50_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.
 GROUP_CELLS = 1024
 
@@ -76,11 +77,47 @@ class _Counts:
 _Law = tuple[Float64[np.ndarray, " C"], Float64[np.ndarray, "N_max_plus_1 C"]]
 
 
-def distance_curves(states: States, plan: DistancePlan, advance: Callable[[int], None], threads: int) -> DistanceCurves:
-    """D_t of these states; `advance` is called with the number of molecule-steps done since the last call."""
-    steps = [_distances_at(states, int(t), plan, advance, threads) for t in plan.timesteps]
-    estimate, resampled = (np.stack(parts) for parts in zip(*steps, strict=True))
-    return with_intervals(estimate, np.moveaxis(resampled, -1, 0), plan.level)
+def distance_curves(
+    states: States,
+    plan: DistancePlan,
+    advance: Callable[[int], None],
+    pieces: Pieces = KEEPS_NONE,
+    *,
+    threads: int,
+) -> DistanceCurves:
+    """D_t of these states; `advance` is called with the number of molecule-steps done since the last call.
+
+    The steps that are in `pieces` are not computed again.
+    """
+    steps = StepDistances(plan.timesteps, pieces)
+    advance((len(plan.timesteps) - len(steps.missing)) * len(states))
+    for t in steps.missing:
+        steps.add(int(t), *_distances_at(states, int(t), plan, advance, threads))
+    return steps.curves(plan.level)
+
+
+class StepDistances:
+    """The distances at each step and those of its resamples, [K, R] and [K, R, B]: those in `pieces` to begin with."""
+
+    def __init__(self, timesteps: Int64[np.ndarray, " S"], pieces: Pieces) -> None:
+        self._timesteps, self._pieces = timesteps, pieces
+        self._found = {int(t): piece for t in timesteps if (piece := pieces.get(str(t))) is not None}
+
+    @property
+    def missing(self) -> Int64[np.ndarray, " s"]:
+        """The steps that are not there yet."""
+        return self._timesteps[[int(t) not in self._found for t in self._timesteps]]
+
+    def add(self, t: int, estimate: Float64[np.ndarray, "K R"], resampled: Float64[np.ndarray, "K R B"]) -> None:
+        """Those of one step."""
+        self._found[t] = {"estimate": estimate, "resampled": resampled}
+        self._pieces.put(str(t), self._found[t])
+
+    def curves(self, level: float) -> DistanceCurves:
+        """The curves of all steps."""
+        steps = [self._found[int(t)] for t in self._timesteps]
+        resampled = np.stack([step["resampled"] for step in steps])
+        return with_intervals(np.stack([step["estimate"] for step in steps]), np.moveaxis(resampled, -1, 0), level)
 
 
 def with_intervals(

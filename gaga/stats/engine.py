@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from gaga.base.journal import Pieces
 from gaga.stats.curves import DistanceCurves, DistancePlan, distance_curves
 from gaga.stats.groups import Resampling
 from gaga.stats.reference import TestPlan, run_test
@@ -21,8 +22,8 @@ Sums = Float64[np.ndarray, "G S K 2"]
 class Engine:
     """`reference.run_test` and `curves.distance_curves`, or their twins of `gaga.stats.device`."""
 
-    run_test: Callable[[States, TestPlan, Resampling, Advance], tuple[Flags, Sums]]
-    distance_curves: Callable[[States, DistancePlan, Advance], DistanceCurves]
+    run_test: Callable[[States, TestPlan, Resampling, Advance, Pieces], tuple[Flags, Sums]]
+    distance_curves: Callable[[States, DistancePlan, Advance, Pieces], DistanceCurves]
 
 
 def engine_on(device: str | None, threads: int) -> Engine:

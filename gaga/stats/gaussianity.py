@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from gaga.base.errors import InvalidInput
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import REFERENCE_KINDS, Moments, ReferenceGaussian, ReferenceKind, Schedule
 from gaga.stats.curves import DistanceCurves, DistancePlan, beside
 from gaga.stats.dependence import NULLS, PAIRS, DependenceCurves, dependence_curves, null_of
-from gaga.stats.engine import Engine, engine_on
+from gaga.stats.engine import Engine, Flags, Sums, engine_on
 from gaga.stats.groups import Resampling, deal
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, GaussianStates, States, typical_sizes
@@ -130,18 +131,21 @@ def gaussianity(
     threads: int | None = None,
     device: str | None = None,
     progress: Progress = silent,
+    pieces: Pieces = KEEPS_NONE,
 ) -> GaussianityResult:
     """Test noised molecules at each step, and true Gaussians of the same sizes beside them.
 
     The noise of a molecule depends on the seed, the molecule's index and the step alone; the result does not
     depend on the number of threads (all cores where None). With a device such as "cuda" torch computes it there,
-    the same but for rounding; without one, numpy on the threads.
+    the same but for rounding; without one, numpy on the threads. What is in `pieces`, of the same computation, is not
+    computed again, and what is finished is put there.
 
     Raises:
         InvalidInput: fewer than two molecules of two atoms or more, a step that the schedule does not have,
             or moments, test variances and space that do not belong together.
     """
-    tested = molecules.take(np.flatnonzero(molecules.n_atoms > 1))
+    several = molecules.n_atoms > 1
+    tested = molecules if several.all() else molecules.take(np.flatnonzero(several))
     _check(tested, space, schedule, moments, config)
     rng = np.random.default_rng(seed)
     states = DataStates(tested, space, schedule, moments.centred, seed)
@@ -155,6 +159,7 @@ def gaussianity(
         level=config.level,
         advance=_counter(progress, 2 * len(config.timesteps) * (len(tested) + len(nulls) * n_null)),
         engine=engine_on(device, threads or os.cpu_count() or 1),
+        pieces=pieces,
     )
     reference, dependence = bench.test(data, nulls)
     return GaussianityResult(
@@ -181,10 +186,11 @@ def gaussianity(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Sample:
-    """Molecules that can be noised and resampled, and the Gaussian that they are, where they are one."""
+    """Molecules that can be noised and resampled, their name, and the Gaussian that they are, where they are one."""
 
     states: States
     resampling: Resampling
+    name: str = "data"
     kind: ReferenceKind = "prior"
 
 
@@ -198,14 +204,14 @@ class _Bench:
     level: float
     advance: Callable[[int], None]
     engine: Engine
+    pieces: Pieces
 
     def test(self, data: _Sample, nulls: list[_Sample]) -> tuple[ReferenceTest, DependenceCurves]:
         """The per-molecule test of the data and of the first null, and Dep_t against every null."""
         # A null's states have the variance that is expected of them already.
         null_plan = replace(self.plan, expected=np.ones_like(self.plan.expected))
-        test = self.engine.run_test
-        passes, sums = test(data.states, self.plan, data.resampling, self.advance)
-        runs = [test(n.states, null_plan, n.resampling, self.advance) for n in nulls]
+        passes, sums = self._run_test(data, self.plan)
+        runs = [self._run_test(null, null_plan) for null in nulls]
         reference = ReferenceTest(
             alpha=self.plan.alpha,
             mi_threshold=self.plan.mi_threshold,
@@ -217,6 +223,10 @@ class _Bench:
         null_sums = [null for _, null in runs]
         return reference, dependence_curves(sums, data.resampling, null_sums, nulls[0].resampling, self.level)
 
+    def _run_test(self, sample: _Sample, plan: TestPlan) -> tuple[Flags, Sums]:
+        pieces = self.pieces.within(f"test/{sample.name}")
+        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, pieces)
+
     def distances(self, sample: _Sample, kinds: tuple[str, ...]) -> DistanceCurves:
         """Pooled distances of a sample to these reference Gaussians."""
         plan = DistancePlan(
@@ -227,7 +237,8 @@ class _Bench:
             resampling=sample.resampling,
             level=self.level,
         )
-        return self.engine.distance_curves(sample.states, plan, self.advance)
+        pieces = self.pieces.within(f"distances/{sample.name}")
+        return self.engine.distance_curves(sample.states, plan, self.advance, pieces)
 
 
 def _nulls(
@@ -249,6 +260,7 @@ def _nulls(
         _Sample(
             states=GaussianStates(ReferenceGaussian(kind, moments), schedule, sizes, seed),
             resampling=resampling,
+            name=name,
             kind=kind,
         )
         for name, kind in zip(NULLS, kinds, strict=True)

@@ -1,5 +1,7 @@
 """Second moments of a data set: what the reference Gaussians are made from."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments
 
 MIN_MOLECULES = 50
+_CHUNK = 2_000  # molecules that are in memory at a time
 
 
 def estimate_moments(molecules: PackedMolecules, space: FeatureSpace, published: float | None = None) -> Moments:
@@ -25,19 +28,17 @@ def estimate_moments(molecules: PackedMolecules, space: FeatureSpace, published:
     sizes = molecules.n_atoms
     if not np.any(sizes > 1):
         raise InvalidInput("moments need molecules of two atoms or more", received=f"{len(molecules)} molecules")
-    values = space.encode(molecules)
     centred = np.zeros(space.columns, dtype=bool)
     centred[: space.columns if space.centred_features else 3] = True
-    means = np.where(centred, 0.0, molecule_means(values, molecules.offsets))
-    mean = np.where(centred, 0.0, values.mean(axis=0))
-    within_sums, between_sums = _sums_by_size(values, means, mean, molecules)
+    totals, deviation = _first_pass(molecules, space)
+    mean = np.where(centred, 0.0, totals / sizes.sum())
+    within_sums, between_sums = _sums_by_size(molecules, space, centred, mean)
     counts = np.bincount(sizes)
     within, between = _smooth(within_sums, counts), _smooth(between_sums, counts)
     starts = np.array([s.start for s in space.blocks.values()] + [space.columns], dtype=np.int64)
     # Per-molecule variance on the subspace, averaged over molecules: / (N - 1) per centred column; a column that
     # is not centred has all N degrees of freedom around the data set's mean.
     per_column = _variance_by_column(within_sums, between_sums, counts, centred)
-    deviation = np.sqrt(_entry_variance(values, molecules))
     return Moments(
         blocks=tuple(space.blocks),
         starts=starts,
@@ -48,27 +49,46 @@ def estimate_moments(molecules: PackedMolecules, space: FeatureSpace, published:
         block=np.array([per_column[s].mean() for s in space.blocks.values()]),
         within=within,
         between=between,
-        published=float(deviation.mean()) if published is None else published,
+        published=deviation if published is None else published,
     )
 
 
+def _encoded(
+    molecules: PackedMolecules, space: FeatureSpace
+) -> Iterator[tuple[PackedMolecules, Float64[np.ndarray, "a C"]]]:
+    """Some molecules at a time, with their columns."""
+    for start in range(0, len(molecules), _CHUNK):
+        some = molecules.take(np.arange(start, min(start + _CHUNK, len(molecules))))
+        yield some, space.encode(some)
+
+
+def _first_pass(molecules: PackedMolecules, space: FeatureSpace) -> tuple[Float64[np.ndarray, " C"], float]:
+    """Sums of the columns over all atoms, and the mean over molecules of the deviation of all their entries."""
+    totals, deviations = np.zeros(space.columns), 0.0
+    for some, values in _encoded(molecules, space):
+        totals += values.sum(axis=0)
+        deviations += float(np.sqrt(_entry_variance(values, some)).sum())
+    return totals, deviations / len(molecules)
+
+
 def _sums_by_size(
-    values: Float64[np.ndarray, "A C"],
-    means: Float64[np.ndarray, "M C"],
-    mean: Float64[np.ndarray, " C"],
     molecules: PackedMolecules,
+    space: FeatureSpace,
+    centred: Bool[np.ndarray, " C"],
+    mean: Float64[np.ndarray, " C"],
 ) -> tuple[Float64[np.ndarray, "S C C"], Float64[np.ndarray, "S C C"]]:
     """Sums over molecules of each size of the within covariance (/ (N - 1)) and of N times the means' covariance."""
-    sizes = molecules.n_atoms
-    columns = values.shape[1]
-    within = np.zeros((sizes.max() + 1, columns, columns))
+    within = np.zeros((molecules.n_atoms.max() + 1, space.columns, space.columns))
     between = np.zeros_like(within)
-    atom_sizes = np.repeat(sizes, sizes)
-    deviations = values - np.repeat(means, sizes, axis=0)
-    for n in np.unique(sizes):
-        d, b = deviations[atom_sizes == n], means[sizes == n] - mean
-        within[n] = d.T @ d / max(n - 1, 1)
-        between[n] = n * (b.T @ b)
+    for some, values in _encoded(molecules, space):
+        sizes = some.n_atoms
+        means = np.where(centred, 0.0, molecule_means(values, some.offsets))
+        deviations = values - np.repeat(means, sizes, axis=0)
+        atom_sizes = np.repeat(sizes, sizes)
+        for n in np.unique(sizes):
+            d, b = deviations[atom_sizes == n], means[sizes == n] - mean
+            within[n] += d.T @ d / max(n - 1, 1)
+            between[n] += n * (b.T @ b)
     # Orientations are uniform and reflections allowed: positions are isotropic and uncorrelated with the rest.
     for table in (within, between):
         isotropic = np.trace(table[:, :3, :3], axis1=1, axis2=2) / 3

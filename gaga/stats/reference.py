@@ -14,22 +14,25 @@ with zero mean has a variance smaller by (N - 1) / N. A true Gaussian therefore 
 with the null.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from gaga.base.journal import KEEPS_NONE, Piece, Pieces
 from gaga.base.threads import map_in_threads
 from gaga.stats.groups import Resampling
 from gaga.stats.information import mean_pairwise_information
 from gaga.stats.ks import critical_distance, ks_distances
-from gaga.stats.states import States, same_size_chunks
+from gaga.stats.states import States, by_size, same_size_chunks
 
 TESTS = ("ks", "mi_features", "mi_atoms")
 # Atom-steps in one chunk: enough molecules of one size to share each array operation, a few MiB.
 _CHUNK_ATOM_STEPS = 120_000
+# Molecules in a piece that is kept, for each group: what is kept takes about as much room as the flags.
+_MOLECULES_PER_GROUP = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,30 +86,73 @@ Scored = tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, "m S K"], Float64[np
 
 
 def run_test(
-    states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None], threads: int
+    states: States,
+    plan: TestPlan,
+    resampling: Resampling,
+    advance: Callable[[int], None],
+    pieces: Pieces = KEEPS_NONE,
+    *,
+    threads: int,
 ) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
     """Flags of every molecule, and the mean mutual informations (features, atoms) summed over each group.
 
-    `advance` is called with the number of molecule-steps done since it was called last.
+    `advance` is called with the number of molecule-steps done since it was called last; what is in `pieces` is not
+    computed again.
     """
-    chunks = same_size_chunks(states.n_atoms, max(1, _CHUNK_ATOM_STEPS // len(plan.timesteps)))
-    scored = map_in_threads(partial(_score_chunk, states, plan), chunks, threads)
-    return collect(scored, states, plan, resampling, advance)
+    collected = Collected(states, plan, resampling, pieces)
+    advance(collected.done * len(plan.timesteps))
+    chunks = same_size_chunks(states.n_atoms, max(1, _CHUNK_ATOM_STEPS // len(plan.timesteps)), collected.done)
+    for scored in map_in_threads(partial(_score_chunk, states, plan), chunks, threads):
+        advance(collected.add(scored))
+    return collected.flags, collected.sums
 
 
-def collect(
-    scored: Iterable[Scored], states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None]
-) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
-    """What `run_test` returns, from the scores of all molecules, chunk by chunk."""
-    shape = (len(plan.timesteps), len(plan.blocks))
-    flags = np.empty((len(states), *shape, len(TESTS)), dtype=bool)
-    sums = np.zeros((resampling.n_groups, *shape, 2))
-    n_atoms = states.n_atoms
-    for indices, distances, information in scored:
-        flags[indices] = _flags(distances, information, int(n_atoms[indices[0]]), plan)
-        np.add.at(sums, resampling.group[indices], information)
-        advance(len(indices) * shape[0])
-    return flags, sums
+class Collected:
+    """What `run_test` returns, of the molecules so far in the order of their sizes: those in `pieces` to begin with.
+
+    The sums grow one molecule at a time, so that the way in which molecules are cut into chunks and pieces does not
+    show in them. A piece holds the flags of its molecules and the sums behind them.
+
+    Attributes:
+        flags: pass flags, [M, S, K, 3]. sums: mean mutual informations summed over each group, [G, S, K, 2].
+        done: number of molecules so far.
+    """
+
+    def __init__(self, states: States, plan: TestPlan, resampling: Resampling, pieces: Pieces) -> None:
+        self._plan, self._group, self._pieces = plan, resampling.group, pieces
+        self._n_atoms, self._order = states.n_atoms, by_size(states.n_atoms)
+        shape = (len(plan.timesteps), len(plan.blocks))
+        self.flags = np.empty((len(states), *shape, len(TESTS)), dtype=bool)
+        self.sums = np.zeros((resampling.n_groups, *shape, 2))
+        self.done = 0
+        while (piece := pieces.get(str(self.done))) is not None:
+            self._restore(piece)
+        self._kept = self.done
+
+    def _restore(self, piece: Piece) -> None:
+        shape = (int(piece["molecules"]), *self.flags.shape[1:])
+        flags = np.unpackbits(piece["flags"], count=int(np.prod(shape))).reshape(shape)
+        self.flags[self._order[self.done : self.done + shape[0]]] = flags.astype(bool)
+        self.sums = piece["sums"]
+        self.done += shape[0]
+
+    def add(self, scored: Scored) -> int:
+        """Add the scores of the next molecules; the number of their molecule-steps."""
+        indices, distances, information = scored
+        self.flags[indices] = _flags(distances, information, int(self._n_atoms[indices[0]]), self._plan)
+        np.add.at(self.sums, self._group[indices], information)
+        self.done += len(indices)
+        if self.done - self._kept >= _MOLECULES_PER_GROUP * len(self.sums) or self.done == len(self.flags):
+            self._keep()
+        return len(indices) * self.flags.shape[1]
+
+    def _keep(self) -> None:
+        flags = self.flags[self._order[self._kept : self.done]]
+        molecules = np.array(len(flags), dtype=np.int64)
+        self._pieces.put(
+            str(self._kept), {"molecules": molecules, "flags": np.packbits(flags), "sums": self.sums}
+        )  # fmt: skip
+        self._kept = self.done
 
 
 def _score_chunk(states: States, plan: TestPlan, indices: Int64[np.ndarray, " m"]) -> Scored:

@@ -105,13 +105,19 @@ def typical_sizes(n_atoms: Int64[np.ndarray, " M"], n: int) -> Int64[np.ndarray,
     return np.sort(n_atoms)[((np.arange(n) + 0.5) * len(n_atoms) / n).astype(np.int64)]
 
 
-def same_size_chunks(n_atoms: Int64[np.ndarray, " M"], atoms: int) -> Iterator[Int64[np.ndarray, " m"]]:
-    """Indices of molecules of one size, about this many atoms at a time."""
-    order = np.argsort(n_atoms, kind="stable").astype(np.int64)
+def by_size(n_atoms: Int64[np.ndarray, " M"]) -> Int64[np.ndarray, " M"]:
+    """Indices of molecules, the smallest first, and those of one size in their order."""
+    return np.argsort(n_atoms, kind="stable").astype(np.int64)
+
+
+def same_size_chunks(n_atoms: Int64[np.ndarray, " M"], atoms: int, done: int = 0) -> Iterator[Int64[np.ndarray, " m"]]:
+    """Indices of molecules of one size, about this many atoms at a time, in the order of `by_size` without the first
+    `done`."""
+    order = by_size(n_atoms)
     sizes, starts = np.unique(n_atoms[order], return_index=True)
     for n, start, stop in zip(sizes, starts, [*starts[1:], len(order)], strict=True):
         count = max(1, atoms // int(n))
-        for first in range(int(start), int(stop), count):
+        for first in range(max(int(start), done), int(stop), count):
             yield order[first : min(first + count, int(stop))]
 
 

@@ -22,7 +22,7 @@ from gaga.base.progress import Progress, silent
 from gaga.data.features import FeatureSpace, molecule_means
 
 ALL_COLUMNS = "all"
-_CHUNK = 20_000
+_CHUNK = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,22 +81,23 @@ def variance(molecules: PackedMolecules, space: FeatureSpace, *, progress: Progr
     about_mean, about_columns = _sums_of_squares(molecules, space, progress)
     n_atoms = molecules.n_atoms
     columns = np.array([s.stop - s.start for s in _blocks(space).values()])
-    entries = n_atoms[:, None] * columns
-    subspace = (n_atoms - 1)[:, None] * columns
     sizes, which, counts = np.unique(n_atoms, return_inverse=True, return_counts=True)
-    variances = {
-        "biased": _ratio(about_mean, entries),
-        "unbiased": _ratio(about_mean, entries - 1),
-        "subspace": _ratio(about_columns, subspace),
-    }
+    summaries: dict[str, MolecularStatistic] = {}
+    for name, squares, atoms, less in (
+        ("biased", about_mean, n_atoms, 0),
+        ("unbiased", about_mean, n_atoms, 1),
+        ("subspace", about_columns, n_atoms - 1, 0),
+    ):
+        values = _ratio(squares, atoms[:, None] * columns - less)
+        summaries[f"variance_{name}"] = _summary(values, which, len(sizes))
+        summaries[f"standard_deviation_{name}"] = _summary(np.sqrt(values), which, len(sizes))
     return VarianceResult(
         blocks=tuple(_blocks(space)),
         n_molecules=len(molecules),
         n_atoms=n_atoms,
         sizes=sizes,
         molecules_by_size=counts.astype(np.int64),
-        **{f"variance_{name}": _summary(v, which, len(sizes)) for name, v in variances.items()},
-        **{f"standard_deviation_{n}": _summary(np.sqrt(v), which, len(sizes)) for n, v in variances.items()},
+        **summaries,
     )
 
 
@@ -108,12 +109,12 @@ def _sums_of_squares(
     molecules: PackedMolecules, space: FeatureSpace, progress: Progress
 ) -> tuple[Float64[np.ndarray, "M K"], Float64[np.ndarray, "M K"]]:
     """Squares of each molecule's entries about their mean, and about their column's mean, by block."""
-    parts = []
+    about_mean, about_columns = (np.empty((len(molecules), len(_blocks(space)))) for _ in range(2))
     for start in range(0, len(molecules), _CHUNK):
         stop = min(start + _CHUNK, len(molecules))
-        parts.append(_squares_of_chunk(molecules.take(np.arange(start, stop)), space))
+        here = slice(start, stop)
+        about_mean[here], about_columns[here] = _squares_of_chunk(molecules.take(np.arange(start, stop)), space)
         progress(stop, len(molecules))
-    about_mean, about_columns = (np.concatenate(p) for p in zip(*parts, strict=True))
     return about_mean, about_columns
 
 

@@ -3,7 +3,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from gaga.base.blocks import TEXT, Column, as_bytes
+from gaga.base.blocks import TEXT, Column, Texts, as_bytes, in_pieces
 from gaga.base.errors import Unavailable
 
 
@@ -48,3 +48,19 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(Unavailable, match="cannot write"):
         Column(tmp_path, np.int64)
+
+
+def test_texts_come_in_pieces_and_are_what_an_array_of_them_is():
+    texts = tuple("Å" * (i % 7) + str(i) for i in range(10_000))
+    pieces = list(Texts(texts))
+    assert [len(piece) for piece in pieces] == [4096, 4096, 1808]
+    np.testing.assert_array_equal(np.concatenate(pieces), np.array(texts))
+    assert b"".join(map(as_bytes, pieces)) == as_bytes(np.array(texts))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (300_000,), (5000, 3, 7), (2, 400_000), (4, 0)])
+def test_the_pieces_of_an_array_are_the_array(shape):
+    array = np.random.default_rng(0).normal(size=shape)
+    pieces = list(in_pieces(np.asarray(array)))
+    assert b"".join(map(as_bytes, pieces)) == as_bytes(np.asarray(array))
+    assert all(piece.nbytes <= 1 << 18 or len(piece) == 1 for piece in pieces)

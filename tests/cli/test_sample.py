@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,16 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
         assert again.returncode == 0
         assert b"Found sample/b" in again.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5"}
+
+
+def test_a_run_that_is_killed_ten_times_has_every_molecule_in_the_order_of_its_seed(pytestconfig):
+    """By SIGKILL, SIGTERM and SIGINT in turn; benchmarks/kill_sampling.py holds the output against an untouched run."""
+    root = pytestconfig.rootpath
+    script = [sys.executable, root / "benchmarks" / "kill_sampling.py", "200", "--signals", "all", "--stride", "275"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ran = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "200 molecules, 10 kills, 0 failures" in ran.stdout
 
 
 def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):

@@ -44,9 +44,9 @@ def test_several_processes_say_what_one_says(tmp_path, monkeypatch):
     judge = judge_for(tmp_path)
     with Judges(judge, 2) as judges:
         assert [m.text for m in judges(1, molecules(10))] == [m.text for m in judge(1, molecules(10))]
-        assert judges._workers == {}, "ten are not worth it"
+        assert judges._workers.pids == [], "ten are not worth it"
         found, expected = judges(1, molecules(100)), judge(1, molecules(100))
-        pids = [process.pid for process in judges._workers.values()]
+        pids = judges._workers.pids
     assert [(m.index, m.text, m.valid) for m in found] == [(m.index, m.text, m.valid) for m in expected]
     assert not any(is_running(pid) for pid in pids)
 
@@ -55,7 +55,7 @@ def test_processes_that_end_early_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(judge_module, "_WORTH_PROCESSES", 0)
     with Judges(judge_for(tmp_path), 2) as judges:
         judges(1, molecules(4))
-        os.kill(next(iter(judges._workers.values())).pid, signal.SIGKILL)
+        os.kill(judges._workers.pids[0], signal.SIGKILL)
         with pytest.raises(Unavailable, match="ended early"):
             judges(1, molecules(100))
 
@@ -68,7 +68,7 @@ from tests.data.test_judge import molecules
 if __name__ == "__main__":
     judges = Judges(Judge(out=Path("m.sdf"), keep="all", label=""), 2)
     judges(0, molecules(256))
-    print(*(process.pid for process in judges._workers.values()), flush=True)
+    print(*judges._workers.pids, flush=True)
     time.sleep(60)
 """
 

@@ -206,7 +206,7 @@ def test_an_archive_that_leads_elsewhere_writes_nothing(tmp_path):
     with pytest.raises(InvalidInput, match="not a whole copy"):
         load_dataset("qm9", source=hostile, cache_dir=tmp_path / "cache")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
-        "a", "a/hostile.tar.bz2", "cache", "cache/qm9.h5.lock",
+        "a", "a/hostile.tar.bz2", "cache"
     ]  # fmt: skip
 
 

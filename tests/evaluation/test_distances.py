@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import wasserstein_distance
 
 from gaga.chem.geometry import Measured
-from gaga.evaluation.distances import distances_to, quantiles_of, size_distance
+from gaga.evaluation.distances import _wasserstein, distances_to, quantiles_of, size_distance
 
 
 def measured(**values):
@@ -56,3 +57,13 @@ def test_sizes():
     assert size_distance(np.array([2, 3]), sizes) == pytest.approx(0.0)
     assert size_distance(np.array([12, 13]), sizes) == pytest.approx(10.0)
     assert np.isnan(size_distance(np.zeros(0, np.int64), sizes))
+
+
+@pytest.mark.parametrize("n", [20, 21, 399, 400, 401, 12_345])
+@pytest.mark.parametrize("k", [1, 7, 400])
+def test_the_distance_of_steps_is_scipys(n, k):
+    rng = np.random.default_rng(n + k)
+    values = rng.normal(size=n).round(1).astype(np.float32)  # with ties
+    quantiles = rng.normal(1.0, 2.0, size=k).astype(np.float32)
+    assert _wasserstein(values, quantiles) == pytest.approx(wasserstein_distance(values, quantiles), rel=1e-12)
+    assert _wasserstein(values, np.sort(values)) == 0.0

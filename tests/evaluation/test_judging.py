@@ -1,9 +1,13 @@
-from concurrent.futures.process import BrokenProcessPool
+import multiprocessing
+import os
+import signal
+import sys
 
 import numpy as np
 import pytest
 
 from gaga.base.errors import InvalidInput, Unavailable
+from gaga.base.journal import Journal
 from gaga.base.molecules import PackedMolecules, pack
 from gaga.data import load_dataset
 from gaga.evaluation import judging
@@ -65,23 +69,20 @@ def test_wrong_arguments(sample):
         judge(sample, "edm", workers=0)
 
 
-def test_dead_workers_are_one_clear_error(sample, monkeypatch):
-    class Dying:
-        def __init__(self, *args, **kwargs):
-            pass
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(sample, tmp_path):
+    many = sample.take(np.tile(np.arange(len(sample)), 4))
 
-        def __enter__(self):
-            return self
+    def kill(done, total, note=""):
+        if done == 500:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-        def __exit__(self, *args):
-            pass
-
-        def map(self, function, tasks):
-            raise BrokenProcessPool("a process ended")
-
-    monkeypatch.setattr(judging, "ProcessPoolExecutor", Dying)
-    with pytest.raises(Unavailable, match="ended early"):
-        judge(sample, "edm", workers=2)
+    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+        with pytest.raises(Unavailable, match=r"ended early.*--resume"):
+            judge(many, "strict", workers=2, progress=kill, pieces=journal)
+        assert 2 <= len(journal) < 10
+        assert multiprocessing.active_children() == []
+        assert_same(judge(many, "strict", workers=2, pieces=journal), judge(many, "strict", workers=1))
 
 
 def test_a_molecule_too_large_for_every_pair_is_refused(monkeypatch):
@@ -90,3 +91,37 @@ def test_a_molecule_too_large_for_every_pair_is_refused(monkeypatch):
     with pytest.raises(InvalidInput, match="more than 4 atoms"):
         judging.judge(pack([([6] * 5, positions)]), "edm")
     assert len(judging.judge(pack([([6] * 4, positions[:4])]), "edm").verdicts.n_atoms) == 1
+
+
+class Stopped(Exception):
+    """Somebody stopped the run."""
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_judging_that_stops_after_any_piece_ends_bit_for_bit_as_another(sample, protocol, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "_CHUNK", 40)
+    molecules = sample.take(np.arange(130))
+    expected = judge(molecules, protocol)
+    for pieces, last in enumerate((40, 80, 120, 130), start=1):
+
+        def stop(done, total, note="", last=last):
+            if done == last:
+                raise Stopped
+
+        with Journal(tmp_path / f"{pieces}", {}, remedy="") as journal:
+            with pytest.raises(Stopped):
+                judge(molecules, protocol, pieces=journal, progress=stop)
+            assert len(journal) == pieces
+        with Journal(tmp_path / f"{pieces}", {}, remedy="") as journal:
+            assert_same(judge(molecules, protocol, pieces=journal), expected)
+
+
+def assert_same(found, expected):
+    for field in ("n_atoms", "n_stable_atoms", "stable", "valid", "connected"):
+        np.testing.assert_array_equal(getattr(found.verdicts, field), getattr(expected.verdicts, field))
+    assert found.verdicts.smiles == expected.verdicts.smiles
+    for part in ("lengths", "angles"):
+        for field in ("codes", "values"):
+            ours, theirs = (getattr(getattr(judged, part), field) for judged in (found, expected))
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)

@@ -49,7 +49,7 @@ def test_against_one_pooled_sample(qm9, space, qm9_moments, threads):
     """The slow twin: standardise molecule by molecule, pool, and take the exact distance."""
     chosen, schedule = qm9.take(np.arange(0, 130_000, 2000)), make_schedule()
     states = DataStates(chosen, space, schedule, qm9_moments.centred, seed=0)
-    curves = distance_curves(states, plan_of(65, qm9_moments, ("matched",), [50, 400]), lambda _: None, threads)
+    curves = distance_curves(states, plan_of(65, qm9_moments, ("matched",), [50, 400]), lambda _: None, threads=threads)
     reference = ReferenceGaussian("matched", qm9_moments)
     for s, t in enumerate((50, 400)):
         parts = []
@@ -64,7 +64,9 @@ def test_against_one_pooled_sample(qm9, space, qm9_moments, threads):
 def test_a_gaussian_is_as_far_from_itself_as_its_sample_is(qm9_moments):
     sizes = np.full(3000, 15)
     states = GaussianStates(ReferenceGaussian("size", qm9_moments), make_schedule(), sizes, seed=1)
-    curves = distance_curves(states, plan_of(3000, qm9_moments, ("size", "published"), [300]), lambda _: None, 1)
+    curves = distance_curves(
+        states, plan_of(3000, qm9_moments, ("size", "published"), [300]), lambda _: None, threads=1
+    )
     # 14 free atoms of 3 columns: the Kolmogorov law's 99.9 % point is 1.95 / sqrt(n).
     assert curves.estimate[0, 0, 0] < 1.95 / np.sqrt(3000 * 14 * 3)
     assert curves.low[0, 0, 1] > 0.05

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.threads import map_in_threads
-from gaga.stats.curves import GROUP_CELLS, DistanceCurves, DistancePlan, with_intervals
+from gaga.stats.curves import GROUP_CELLS, DistanceCurves, DistancePlan, StepDistances
 from gaga.stats.device.arrays import THREADS, to_device, wait, working_set
 from gaga.stats.device.ks import cells_of, distance_of_counts
 from gaga.stats.device.states import draw
@@ -18,18 +19,28 @@ from gaga.stats.states import States, marginals, same_size_chunks
 
 
 def distance_curves(
-    states: States, plan: DistancePlan, advance: Callable[[int], None], device: torch.device
+    states: States,
+    plan: DistancePlan,
+    advance: Callable[[int], None],
+    pieces: Pieces = KEEPS_NONE,
+    *,
+    device: torch.device,
 ) -> DistanceCurves:
-    """D_t of these states; `advance` is called with the number of molecule-steps done since the last call."""
+    """D_t of these states; `advance` is called with the number of molecule-steps done since the last call.
+
+    The steps that are in `pieces` are not computed again.
+    """
     n_pairs = len(plan.blocks) * len(plan.references)
     counters = n_pairs * (N_CELLS + plan.resampling.n_groups * GROUP_CELLS)
     at_once = max(1, working_set(device) // counters)
-    parts = [
-        _distances_at(states, plan.timesteps[i : i + at_once], plan, advance, device)
-        for i in range(0, len(plan.timesteps), at_once)
-    ]
-    estimate, resampled = (np.concatenate(side) for side in zip(*parts, strict=True))
-    return with_intervals(estimate, np.moveaxis(resampled, -1, 0), plan.level)
+    steps = StepDistances(plan.timesteps, pieces)
+    missing = steps.missing
+    advance((len(plan.timesteps) - len(missing)) * len(states))
+    for part in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
+        estimates, resampled = _distances_at(states, part, plan, advance, device)
+        for i, t in enumerate(part):
+            steps.add(int(t), estimates[i], resampled[i])
+    return steps.curves(plan.level)
 
 
 class _Counts:

@@ -8,27 +8,39 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.threads import map_in_threads
 from gaga.stats.device.arrays import THREADS, to_device, working_set
 from gaga.stats.device.information import mean_pairwise_information
 from gaga.stats.device.ks import ks_distances
 from gaga.stats.device.states import draw
 from gaga.stats.groups import Resampling
-from gaga.stats.reference import Scored, TestPlan, collect
+from gaga.stats.reference import Collected, Scored, TestPlan
 from gaga.stats.states import States, same_size_chunks
 
 
 def run_test(
-    states: States, plan: TestPlan, resampling: Resampling, advance: Callable[[int], None], device: torch.device
+    states: States,
+    plan: TestPlan,
+    resampling: Resampling,
+    advance: Callable[[int], None],
+    pieces: Pieces = KEEPS_NONE,
+    *,
+    device: torch.device,
 ) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
     """Flags of every molecule, and the mean mutual informations (features, atoms) summed over each group.
 
-    `advance` is called with the number of molecule-steps done since it was called last.
+    `advance` is called with the number of molecule-steps done since it was called last; what is in `pieces` is not
+    computed again.
     """
     size = working_set(device)
-    chunks = same_size_chunks(states.n_atoms, max(1, size // (len(plan.timesteps) * states.columns)))
-    scored = map_in_threads(partial(_score_chunk, states, plan, device, size), chunks, THREADS)
-    return collect(scored, states, plan, resampling, advance)
+    collected = Collected(states, plan, resampling, pieces)
+    advance(collected.done * len(plan.timesteps))
+    atoms = max(1, size // (len(plan.timesteps) * states.columns))
+    chunks = same_size_chunks(states.n_atoms, atoms, collected.done)
+    for scored in map_in_threads(partial(_score_chunk, states, plan, device, size), chunks, THREADS):
+        advance(collected.add(scored))
+    return collected.flags, collected.sums
 
 
 def _score_chunk(

@@ -35,7 +35,7 @@ def test_curves_are_numpys(molecules, space, moments, schedule, distances, devic
         else GaussianStates(ReferenceGaussian("matched", moments), schedule, molecules.n_atoms, 5)
     )
     done = []
-    found = distance_curves(states, distances, done.append, device)
+    found = distance_curves(states, distances, done.append, device=device)
     expected = curves.distance_curves(states, distances, lambda _: None, threads=1)
     for field in fields(expected):
         # Resamples, and intervals with them, are kept in float32.

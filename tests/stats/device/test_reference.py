@@ -26,7 +26,7 @@ def test_flags_and_sums_are_numpys(states, plan, device, numbers, monkeypatch):
     if numbers is not None:
         monkeypatch.setattr("gaga.stats.device.reference.working_set", lambda device: numbers)
     resampling, done = deal(len(states), 3, np.random.default_rng(0)), []
-    flags, sums = run_test(states, plan, resampling, done.append, device)
+    flags, sums = run_test(states, plan, resampling, done.append, device=device)
     expected, expected_sums = reference.run_test(states, plan, resampling, lambda _: None, threads=1)
     np.testing.assert_array_equal(flags, expected)
     np.testing.assert_allclose(sums, expected_sums, rtol=0, atol=1e-9)
@@ -41,7 +41,7 @@ def test_flags_of_two_atoms_are_numpys(molecules, space, moments, schedule, plan
         DataStates(two, space, schedule, moments.centred, 5),
         deal(len(two), 2, np.random.default_rng(0)),
     )
-    flags, _ = run_test(states, plan, resampling, lambda _: None, device)
+    flags, _ = run_test(states, plan, resampling, lambda _: None, device=device)
     expected, _ = reference.run_test(states, plan, resampling, lambda _: None, threads=1)
     np.testing.assert_array_equal(flags, expected)
 
@@ -92,5 +92,5 @@ def test_memory_does_not_grow_with_the_number_of_molecules(molecules, space, mom
     states = DataStates(many, space, schedule, moments.centred, 1)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    run_test(states, plan, deal(len(many), 3, np.random.default_rng(0)), lambda _: None, device)
+    run_test(states, plan, deal(len(many), 3, np.random.default_rng(0)), lambda _: None, device=device)
     assert torch.cuda.max_memory_allocated(device) - before < 8 * numbers * _ARRAYS

@@ -1,0 +1,300 @@
+"""Long commands are interrupted for real, with signals, and taken up again: bit for bit, told in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaga import Store
+from gaga.base.errors import Conflict
+from gaga.cli.results import Key
+from gaga.cli.resuming import Resumption, compute_resumably, journal_path
+from tests.cli.conftest import METHANE, WATER
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+GAUSSIANITY = ("--timesteps", "100:1000:100", "--n-null", "50", "--n-resamples", "5", "--threads", "1", "--device",
+               "cpu")  # fmt: skip
+KEPT = "what was computed is kept, and the same command with --resume goes on"
+UNFINISHED = ".*.unfinished"
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def gaga(folder, *words):
+    """A whole `gaga` of its own."""
+    command = [sys.executable, "-m", "gaga", *map(str, words)]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def interrupted(folder, number, ready, *words):
+    """`gaga`, sent this signal as soon as it is `ready`: its exit code and stderr."""
+    command = [sys.executable, "-m", "gaga", *map(str, words)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, and theirs, ignore
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(number)
+        return process.wait(), process.stderr.read()
+
+
+def grown(folder, size):
+    """Whether what is unfinished there has this size."""
+    return lambda: sum(path.stat().st_size for path in folder.glob(UNFINISHED)) >= size
+
+
+def results(folder, kind):
+    store = Store(folder / "gaga.h5", shipped=False)
+    (entry,) = [entry for entry in store.entries() if entry.kind == kind]
+    return store.arrays(kind, entry.name)
+
+
+def assert_bitwise(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def molecules(tmp_path_factory):
+    """Fifteen hundred molecules, waters and methanes, each stretched a little differently."""
+    path = tmp_path_factory.mktemp("molecules") / "many.xyz"
+    frames = []
+    for i in range(1500):
+        atoms = WATER if i % 3 else METHANE
+        lines = [f"{s} " + " ".join(f"{x * (1 + 1e-4 * i):.6f}" for x in place) for s, place in atoms]
+        frames.append("\n".join([str(len(atoms)), f"molecule {i}", *lines]))
+    path.write_text("\n".join(frames) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(molecules, tmp_path_factory):
+    """The results of runs that nobody interrupted, and the size that each journal has in the end."""
+    folder, found = tmp_path_factory.mktemp("whole"), {}
+    for command, words in commands(molecules).items():
+        ran = gaga(folder, *words)
+        assert ran.returncode == 0, ran.stderr
+        found[command] = results(folder, {"evaluate": "evaluation"}.get(command, command))
+    assert {path.name for path in folder.iterdir()} <= {"gaga.h5", "gaga.h5.lock"}
+    return found
+
+
+def commands(molecules):
+    return {
+        "gaussianity": ("gaussianity", "--dataset", molecules, *GAUSSIANITY),
+        "evaluate": ("evaluate", molecules, "--protocol", "strict", "--threads", "1"),
+    }
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(("command", "kind"), [("gaussianity", "gaussianity"), ("evaluate", "evaluation")])
+def test_an_interrupted_run_goes_on_to_the_same_bits(command, kind, number, molecules, whole, tmp_path):
+    """Interrupted as soon as something is kept, then after a little more, then taken up."""
+    words, resume = commands(molecules)[command], ()
+    for more in (1_000, 1):
+        before = sum(path.stat().st_size for path in tmp_path.glob(UNFINISHED))
+        code, told = interrupted(tmp_path, number, grown(tmp_path, before + more), *words, *resume)
+        assert code == CODES[number], told
+        assert told.count("\n") == (number != signal.SIGKILL) + bool(resume), told
+        assert number == signal.SIGKILL or KEPT in told
+        resume = ("--resume",)
+    resumed = gaga(tmp_path, *words, *resume)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "which was interrupted" in resumed.stderr
+    assert_bitwise(results(tmp_path, kind), whole[command])
+    assert {path.name for path in tmp_path.iterdir()} <= {"gaga.h5", "gaga.h5.lock"}
+
+
+def test_an_interrupted_run_is_neither_lost_nor_mixed(molecules, whole, tmp_path):
+    """Without a word it is kept; with another configuration it is refused; --replace starts over."""
+    words = commands(molecules)["gaussianity"]
+    path = journal_path(
+        tmp_path / "gaga.h5", Key(kind="gaussianity", name="identity_to_gaussian_many", config={}, inputs={})
+    )
+    code, told = interrupted(tmp_path, signal.SIGTERM, grown(tmp_path, 20_000), *words)
+    assert (code, KEPT in told) == (143, True), told
+    content = path.read_bytes()
+    for extra, says in (
+        ((), "an earlier run of gaussianity/identity_to_gaussian_many was interrupted"),
+        (("--alpha", "0.1"), "go on with --resume, or start over with --replace"),
+        (("--resume", "--alpha", "0.1"), "was started with another alpha. Resume with"),
+        (("--resume", "--seed", "1"), "was started with another seed"),
+    ):
+        refused = gaga(tmp_path, *words, *extra)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert says in refused.stderr.replace("Go on", "go on")
+        assert path.read_bytes() == content
+    started = b'"alpha": 0.1'
+    anew = lambda: path.exists() and started in path.read_bytes() and grown(tmp_path, 2_000)()  # noqa: E731
+    code, told = interrupted(tmp_path, signal.SIGTERM, anew, *words, "--replace", "--alpha", "0.1")
+    assert (code, KEPT in told) == (143, True), told
+    assert gaga(tmp_path, *words, "--replace").returncode == 0
+    assert_bitwise(results(tmp_path, "gaussianity"), whole["gaussianity"])
+    assert not path.exists()
+
+
+def test_a_run_that_nothing_interrupted_may_be_resumed_too(molecules, whole, tmp_path):
+    words = (*commands(molecules)["evaluate"], "--resume")
+    assert gaga(tmp_path, *words).returncode == 0
+    again = gaga(tmp_path, *words)
+    assert "Found evaluation/" in again.stdout
+    assert_bitwise(results(tmp_path, "evaluation"), whole["evaluate"])
+
+
+def test_a_run_that_was_killed_after_its_result_was_stored_is_found(molecules, tmp_path):
+    """A journal that nobody needs any more goes."""
+    words = commands(molecules)["evaluate"]
+    code, _ = interrupted(tmp_path, signal.SIGKILL, lambda: any(tmp_path.glob(UNFINISHED)), *words)
+    assert code == -9
+    (path,) = tmp_path.glob(UNFINISHED)
+    content = path.read_bytes()
+    assert gaga(tmp_path, *words, "--resume").returncode == 0
+    path.write_bytes(content)
+    assert "Found evaluation/" in gaga(tmp_path, *words).stdout
+    assert not path.exists()
+
+
+@dataclass(frozen=True)
+class Total:
+    """A result."""
+
+    total: int
+
+
+def summed(folder, how, config, stop=False):
+    """A computation of three pieces, of which the last is never reached if it is to `stop`."""
+
+    def compute(journal):
+        for piece in "abc":
+            if piece not in journal:
+                if stop and piece == "c":
+                    raise KeyboardInterrupt
+                journal.put(piece, {"number": np.array(config["each"])})
+        return Total(sum(int(journal.get(piece)["number"]) for piece in "abc"))
+
+    key = Key(kind="total", name="it", config=config, inputs={})
+    return compute_resumably(Store(folder / "s.h5", shipped=False), key, Total, compute, how).result.total
+
+
+def how(said, resume, replace=False, engine="numpy"):
+    return Resumption(resume=resume, replace=replace, engine=lambda: engine, note=said.append)
+
+
+def test_a_command_that_computes_a_result_on_its_way_goes_on_by_itself(tmp_path):
+    said = []
+    with pytest.raises(KeyboardInterrupt, match=r"^what was computed is kept, and the same command goes on$"):
+        summed(tmp_path, how(said, None), {"each": 1}, stop=True)
+    with pytest.raises(Conflict, match="started with another each"):
+        summed(tmp_path, how(said, None), {"each": 2})
+    with pytest.raises(Conflict, match="started with another engine"):
+        summed(tmp_path, how(said, None, engine="cuda"), {"each": 1})
+    assert said == []
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, None, replace=True), {"each": 1}, stop=True)
+    assert summed(tmp_path, how(said, None), {"each": 1}) == 3
+    assert said == ["Going on with total/it, which was interrupted."] * 2
+    assert {path.name for path in tmp_path.iterdir()} <= {"s.h5", "s.h5.lock"}
+
+
+@pytest.mark.parametrize("resume", [None, False])
+def test_replacing_starts_over_with_other_settings(resume, tmp_path):
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, False), {"each": 1}, stop=True)
+    assert summed(tmp_path, how(said, resume, replace=True), {"each": 2}) == 6
+    assert said == []
+
+
+def test_replacing_a_stored_result_is_resumed_with_both_words(tmp_path):
+    said = []
+    assert summed(tmp_path, how(said, False), {"each": 1}) == 3
+    with pytest.raises(KeyboardInterrupt):
+        summed(tmp_path, how(said, False, replace=True), {"each": 2}, stop=True)
+    assert summed(tmp_path, how(said, False), {"each": 1}) == 3, "found, and what is unfinished stays"
+    assert summed(tmp_path, how(said, True, replace=True), {"each": 2}) == 6
+    assert len(said) == 1
+
+
+def test_nothing_finished_is_nothing_kept(tmp_path):
+    key = Key(kind="total", name="it", config={}, inputs={})
+
+    def compute(journal):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="nothing was finished yet, and the same command starts over"):
+        compute_resumably(Store(tmp_path / "s.h5"), key, Total, compute, how([], False))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["as it is", "Å", "💊" * 40, "x" * 255, "con", "a:b*c?", "%2F", ".."])
+def test_any_name_of_a_result_has_a_journal_of_its_own(name, tmp_path):
+    paths = {
+        journal_path(tmp_path / "gaga.h5", Key(kind="evaluation", name=text, config={}, inputs={}))
+        for text in (name, name + "2")
+    }
+    assert len(paths) == 2
+    for path in paths:
+        assert path.parent == tmp_path
+        path.write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def prepared(molecules, tmp_path_factory):
+    """The file of a preparation that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("prepared")
+    assert gaga(folder, "data", "prepare", molecules, "--out", "whole.h5").returncode == 0
+    return (folder / "whole.h5").read_bytes()
+
+
+# Runs `gaga` and sends itself a signal in front of a function: number, module, function, then the words.
+_AT_A_POINT = """
+import os, sys
+from importlib import import_module
+from gaga.cli.main import main
+
+number, module, name, *words = sys.argv[1:]
+module = import_module(module)
+function = getattr(module, name)
+
+def struck(*args, **kwargs):
+    os.kill(os.getpid(), int(number))
+    return function(*args, **kwargs)
+
+setattr(module, name, struck)
+sys.exit(main(words))
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("gaga.data.own", "pack"),
+        ("gaga.data.own", "content_split"),
+        ("gaga.data.prepared", "_write_geometry"),
+        ("gaga.data.prepared", "_write_attributes"),
+        ("gaga.data.prepared", "_write_annotations"),
+        ("os", "fsync"),
+    ],
+)
+def test_preparing_starts_over_and_leaves_nothing_half_written(number, module, name, molecules, prepared, tmp_path):
+    """Struck while it reads, while it writes, and between that and the publication."""
+    words = ["data", "prepare", str(molecules), "--out", "many.h5"]
+    script = [sys.executable, "-c", _AT_A_POINT, str(int(number)), module, name, *words]
+    ran = subprocess.run(script, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert ran.returncode == CODES[number], ran.stderr
+    if number != signal.SIGKILL:
+        assert ran.stderr.count("\n") == 1
+        assert ran.stderr.endswith("ed; nothing was written, and the same command starts over\n")
+    assert not (tmp_path / "many.h5").exists()
+    again = gaga(tmp_path, *words)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "many.h5").read_bytes() == prepared
