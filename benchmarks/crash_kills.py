@@ -173,4 +173,5 @@ class Run:
 def _unfinished(case: Case) -> set[str]:
     """Files of a training run, whole at every moment (files_of reads them) but those of an earlier step."""
     name = case.words[case.words.index("--name") + 1] if case.words[0] == "train" else ""
-    return {f"runs/{name}/{file}" for file in ("model.safetensors", "state.safetensors", "metrics.jsonl")}
+    files = ("model.safetensors", "best.safetensors", "state.safetensors", "metrics.jsonl")
+    return {f"runs/{name}/{file}" for file in files}

@@ -132,6 +132,8 @@ class Journal(Pieces):
                 _write_all(file, self._line)
         except OSError:
             file.close()
+            if not self._places:  # not even its first line is there
+                self._path.unlink(missing_ok=True)
             raise
         self._end = self._end if self._places else len(self._line)
         return file

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from gaga.base.errors import Conflict
+from gaga.base.errors import Conflict, GagaError
 from gaga.cli.results import Key, Outcome, compute_once
 from gaga.cli.signals import Terminated
 
@@ -87,13 +87,10 @@ def _held(path: Path, key: Key, how: Resumption) -> "Iterator[Journal]":
     """The journal, which is this process's alone while the block runs; it stays when the block ends."""
     from gaga.base.locks import locked
 
-    try:
-        with locked(path), _journal(path, key, how) as journal, _resumable(journal, how):
-            if len(journal):
-                how.note(f"Going on with {key.kind}/{key.name}, which was interrupted.")
-            yield journal
-    finally:
-        Path(f"{path}.lock").unlink(missing_ok=True)
+    with locked(path), _journal(path, key, how) as journal, _resumable(journal, how):
+        if len(journal):
+            how.note(f"Going on with {key.kind}/{key.name}, which was interrupted.")
+        yield journal
 
 
 def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
@@ -116,9 +113,14 @@ def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
 
 
 def _discard(path: Path, key: Key, how: Resumption) -> None:
-    """Remove the journal of what is in the store now; another run's of that name stays."""
-    if path.is_file() and _is_of(path, _identity(key, how)):
-        path.unlink(missing_ok=True)
+    """Remove the journal of what is in the store now, and a lock that a killed holder left; another run's stay."""
+    from gaga.base.locks import locked
+
+    if not (path.is_file() or Path(f"{path}.lock").exists()):
+        return
+    with suppress(GagaError), locked(path, timeout=0):  # whoever holds it now sees to both
+        if path.is_file() and _is_of(path, _identity(key, how)):
+            path.unlink(missing_ok=True)
 
 
 def _is_of(path: Path, run: Mapping[str, Any]) -> bool:
