@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import locked, unwritable
+from gaga.base.files import unwritable
+from gaga.base.locks import locked
 from measuring.cells import Row
 
 

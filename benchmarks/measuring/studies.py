@@ -17,7 +17,7 @@ from measuring.cells import Cell, Source, evaluations_of
 EVALUATIONS = (10, 15, 20, 30, 50, 100, 200, 550)
 T_STARS = (250, 350, 450, 550, 650, 1000)
 BENDS = (1.5, 2.0, 2.5)
-RAISED = (1.0, 1.1, 1.2, 1.4, 1.6)
+RAISED = (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 PRIOR = "prior"
 STARTS = tuple(kind for kind in REFERENCE_KINDS if kind != PRIOR)
 STUDIES = ("curve", "spacing", "truncation", "training", "precision")

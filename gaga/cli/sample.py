@@ -83,7 +83,7 @@ def sample(
         typer.Option(
             "--raised",
             metavar="X",
-            help="What annealed multiplies the noise level by before each step.  [default: 1.4]",
+            help="What annealed multiplies the noise level by before each step.  [default: 1.8]",
             rich_help_panel=_FINE,
         ),
     ] = None,

@@ -56,7 +56,7 @@ class SampleConfig:
     steps: int | None = None
     spacing: str = "arcsine"
     bend: float = 2.0
-    raised: float = 1.4
+    raised: float = 1.8
     raised_between: tuple[float, float] = (0.03, 3.0)
     dataset_var: float | None = None
     sizes: tuple[int, ...] | None = None
