@@ -62,7 +62,7 @@ if [ "$REHEARSE" = 1 ]; then
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
   DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
   SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
-  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---stride 100; --method annealed --steps 5}
+  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method ddpm --stride 100; --method annealed --steps 5}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2
 else
   DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256

@@ -124,6 +124,7 @@ class Journal(Pieces):
 
     def _opened(self) -> io.FileIO:
         """The file, begun with its first line or without what follows its last whole record."""
+        made = not self._path.exists()
         file = io.FileIO(self._path, "rb+" if self._places else "wb+")
         try:
             if self._places:
@@ -132,7 +133,7 @@ class Journal(Pieces):
                 _write_all(file, self._line)
         except OSError:
             file.close()
-            if not self._places:  # not even its first line is there
+            if made:  # and not even its first line is there
                 self._path.unlink(missing_ok=True)
             raise
         self._end = self._end if self._places else len(self._line)

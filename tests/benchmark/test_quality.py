@@ -16,7 +16,7 @@ from gaga.data.features import FeatureSpace
 from gaga.data.spool import Spooled
 from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from gaga.models.measuring import Metrics
+from gaga.models.measuring import History, Metrics
 from gaga.models.model import Model
 from gaga.models.sample_config import SampleConfig, solver_of
 from gaga.models.solvers import METHODS
@@ -185,7 +185,7 @@ def test_a_molecule_that_is_not_finite_fails_everything():
             assert (row["rates"][protocol][name]["numerator"], row["rates"][protocol][name]["denominator"]) == (1, 2)
 
 
-@pytest.mark.parametrize("steps", [None, 1, 2, 9, 50])
+@pytest.mark.parametrize("steps", [None, 2, 3, 9, 50])
 @pytest.mark.parametrize("method", METHODS)
 def test_evaluations_are_counted_as_the_solver_does(method, steps):
     schedule, space = make_schedule(), FeatureSpace((1, 6, 7, 8, 9))
@@ -194,12 +194,14 @@ def test_evaluations_are_counted_as_the_solver_does(method, steps):
     assert cells.evaluations_of(config, 550) == len(solver_of(model, config))
 
 
-def asked(checkpoint, **changes):
-    return studies.Asked(sources=(cells.Source.of(checkpoint),), way=SampleConfig(), n=4, seed=0, **changes)
+def asked(checkpoint, way=None, **changes):
+    way = way or SampleConfig(steps=50)
+    return studies.Asked(sources=(cells.Source.of(checkpoint),), way=way, n=4, seed=0, **changes)
 
 
 def test_truncation_is_held_against_the_whole_way_from_the_prior(checkpoint):
-    found = studies.cells_of("truncation", asked(checkpoint, t_stars=(250, 1000, 1500)))
+    every_step = SampleConfig(method="ddpm")
+    found = studies.cells_of("truncation", asked(checkpoint, way=every_step, t_stars=(250, 1000, 1500)))
     assert [cell.labels["T*"] for cell in found] == [1000] + [250] * 5 + [1000] * 5
     assert found[0].labels["start"] == "prior"
     assert {cell.against for cell in found[1:]} == {found[0].id}
@@ -211,9 +213,9 @@ def test_truncation_is_held_against_the_whole_way_from_the_prior(checkpoint):
 
 def test_spacings_are_each_drawn_once(checkpoint):
     found = studies.cells_of("spacing", asked(checkpoint))
-    assert len(found) == len({cell.id for cell in found}) == 5 * 6 + 5 - 1
+    assert len(found) == len({cell.id for cell in found}) == 5 * 6 + 7 - 1
     raised = [cell.labels["raised"] for cell in found if cell.labels["spacing"] == "arcsine, bend 2"]
-    assert raised == ["–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6]
+    assert raised == ["–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0]
     assert studies.parse_spacings(["log-snr", "ddpm=steps"]) == ("log-snr", {"ddpm": "steps"})
     with pytest.raises(InvalidInput, match="unknown sampling method"):
         studies.parse_spacings(["euler=steps"])
@@ -265,7 +267,7 @@ def test_training_has_mean_and_spread_over_seeds(run, checkpoint):
         weights = {name: value * (1 + 0.1 * number) for name, value in network.state_dict().items()}
         save_checkpoint(replace(toy, weights=weights, max_t=300), folder / "model.safetensors")
         row = Metrics(step=10, epoch=0, seconds=1.0, learning_rate=1e-3, train_loss=1.0, gradient_norm=1.0)
-        replace(row, atom_stable=stable).append_to(folder / "metrics.jsonl")
+        History([replace(row, atom_stable=stable)]).write(folder / "metrics.jsonl")
     out, rows = run("training", "--checkpoint", "t300=run0", "t300=run1", "--n", 3, "--steps", 2, "--method", "ddim")
     assert [row["key"]["config"]["t_start"] for row in rows] == [300, 300]
     assert [row["labels"]["steps to 90 % stable atoms"] for row in rows] == ["not reached", 10]
