@@ -1,7 +1,7 @@
 """Make a checkpoint of a training run into the one that ships: averaged weights in half precision, figures inside.
 
     python benchmarks/ship.py runs/qm9 --half --out half.safetensors      no figures yet: measure this file
-    python benchmarks/ship.py runs/qm9 --cells quality.jsonl --measured half.safetensors --out gaga/shipped/qm9_small.safetensors
+    python benchmarks/ship.py runs/qm9 --cells quality.jsonl --measured half.safetensors --out shipped.safetensors
 
 Figures are those of finished cells (benchmarks/quality.py) of this very file of weights: of its half-precision form,
 since that is what users sample from. Written twice from the same run, both forms have the same weights.
