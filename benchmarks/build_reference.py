@@ -14,18 +14,15 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from gaga.base.molecules import PackedMolecules
 from gaga.chem.bonds import perceive
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.chem.valences import Valence, atom_valences
 from gaga.data import Dataset, load_dataset
-from gaga.evaluation.distances import quantiles_of
-from gaga.evaluation.evaluation import summarise
-from gaga.evaluation.judging import PROTOCOLS, judge
-from gaga.evaluation.reference import Reference, ReferenceRow, hash_smiles, row_to_json, save_reference
+from gaga.evaluation import PROTOCOLS, ReferenceRow, reference_of
+from gaga.evaluation.reference import row_to_json, save_reference
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "gaga" / "shipped"
@@ -50,7 +47,6 @@ TEXTBOOK: tuple[Valence, ...] = (
     (80, 0, 0, 2),  # mercury, whose valence RDKit leaves open
 )  # fmt: skip
 ELEMENTS = (*GEOM_VOCABULARY, 34)
-MIN_SHARE = {"lengths": 0.001, "angles": 0.005}
 
 
 def main() -> None:
@@ -99,27 +95,10 @@ def valences_by_molecule(molecules: PackedMolecules) -> Iterable[Valence]:
 
 def build(qm9: Dataset, protocol: str) -> ReferenceRow:
     """The training split's reference, written; and the test split's row against it."""
-    train = judge(qm9.molecules.take(qm9.splits["train"]), protocol, workers=1, progress=report)
-    hashes = np.unique(hash_smiles([smiles for smiles in train.verdicts.smiles if smiles]))
-    reference = Reference(
-        lengths=quantiles_of(train.lengths, MIN_SHARE["lengths"]),
-        angles=quantiles_of(train.angles, MIN_SHARE["angles"]),
-        sizes=qm9.sizes_histogram("train"),
-        hashes=hashes,
-    )
-    save_reference(str(SHIPPED / f"reference_qm9_{protocol}.npz"), reference)
-    test = judge(qm9.molecules.take(qm9.splits["test"]), protocol, workers=1, progress=report)
-    evaluation = summarise(test, protocol, reference)
-    return ReferenceRow(
-        description="QM9, test split",
-        n_molecules=evaluation.n_molecules,
-        rates=evaluation.rates,
-        bond_lengths=evaluation.bond_lengths.mean,
-        bond_angles=evaluation.bond_angles.mean,
-        sizes=evaluation.sizes,
-        split=qm9.fingerprint,
-        rdkit=rdBase.rdkitVersion,
-    )
+    everything = len(qm9)
+    found = reference_of(qm9, protocol, train=everything, test=everything, workers=1, progress=report)
+    save_reference(str(SHIPPED / f"reference_qm9_{protocol}.npz"), found.reference)
+    return found.row
 
 
 def report(done: int, total: int, note: str = "") -> None:
