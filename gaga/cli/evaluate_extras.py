@@ -235,16 +235,16 @@ def _relaxation_tables(
         "median RMSD, Å": "median_rmsd",
         "mean RMSD, Å": "mean_rmsd",
     }
-    rows: list[tuple[object, ...]] = [
-        (label, getattr(result, name).estimate, _span(getattr(result, name)), _of(real, name))
+    rows = [
+        (label, *_estimate(getattr(result, name)), _estimate(getattr(real, name))[0] if real else MISSING)
         for label, name in names.items()
     ]
-    rows.append(("relaxed, %", percent(result.relaxed), interval(result.relaxed), real and percent(real.relaxed)))
     yield Table(
         columns=("given to relaxed", file, "95 % interval", f"{real_label} itself"),
-        rows=[(label, _cell(value), span, _cell(other)) for label, value, span, other in rows],
-        title=f"GFN2-xTB relaxation of {_drawn(result)}: {fraction(result.relaxed)}",
+        rows=rows,
+        title=f"GFN2-xTB relaxation of {_drawn(result)}",
     )
+    yield f"Relaxed: {fraction(result.relaxed)}, the others are not in these numbers."
     reasons = sorted({reason for reason in result.reasons if reason})
     if reasons:
         counts = ", ".join(f"{result.reasons.count(reason):,} x {reason}" for reason in reasons)
@@ -258,16 +258,8 @@ def _drawn(result: "PoseChecks | Relaxation") -> str:
     return f"{n:,} of {counted(result.n_molecules, 'molecule')}, drawn with seed {result.seed}"
 
 
-def _of(real: "Relaxation | None", name: str) -> float | None:
-    return getattr(real, name).estimate if real else None
-
-
-def _cell(value: object) -> str:
-    from gaga.cli.render import text
-
-    return text(value)
-
-
-def _span(estimate: "Interval") -> str:
-    there = estimate.low == estimate.low  # not NaN
-    return f"{estimate.low:.4g} – {estimate.high:.4g}" if there else MISSING
+def _estimate(estimate: "Interval") -> tuple[str, str]:
+    """A number and its interval; dashes for nothing."""
+    if estimate.estimate != estimate.estimate:  # NaN
+        return MISSING, MISSING
+    return f"{estimate.estimate:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}"

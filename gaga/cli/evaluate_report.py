@@ -99,7 +99,8 @@ def tables(result: "Evaluation", file: str) -> Iterator[Table | str]:
                 ("numbers of atoms", result.sizes, data.sizes),
             ],
         )
-        yield f"{result.reference} itself: {data.description}, {counted(data.n_molecules, 'molecule')}. Distances are Wasserstein-1 of frequent kinds."
+        n = counted(data.n_molecules, "molecule")
+        yield f"{result.reference} itself: {data.description}, {n}. Distances are Wasserstein-1 of frequent kinds."
         if data.n_train < data.n_train_in_all:
             yield (
                 f"Known molecules are {data.n_train:,} of the {data.n_train_in_all:,} of the training split, so that "
