@@ -137,7 +137,7 @@ def _look(kind: str, subject: Subject, sampling: Sampling, store: "Store", outpu
     key = Key(
         kind=kind,
         name=subject.name,
-        config={"sample_size": sampling.sample_size, "time_limit": limit, "split": subject.data},
+        config={"sample_size": sampling.sample_size, "time_limit": limit, "of": "data" if subject.data else "file"},
         inputs=subject.inputs,
         seed=sampling.seed,
     )
@@ -244,7 +244,7 @@ def _relaxation_tables(
         rows=rows,
         title=f"GFN2-xTB relaxation of {_drawn(result)}",
     )
-    yield f"Relaxed: {fraction(result.relaxed)}, the others are not in these numbers."
+    yield f"Relaxed: {fraction(result.relaxed)}; the numbers are of these."
     reasons = sorted({reason for reason in result.reasons if reason})
     if reasons:
         counts = ", ".join(f"{result.reasons.count(reason):,} x {reason}" for reason in reasons)
