@@ -11,7 +11,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Generic, TypeVar, cast
 
 from gaga.base.errors import GagaError, InvalidInput, Unavailable
@@ -20,7 +20,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 4  # items for each process that are begun and not yet taken
-_ENDED = "a process that judges molecules ended early"
+_PATIENCE = 5.0  # seconds for a process that is told to end
+_ENDED = "a working process ended early"
 
 
 class Workers(Generic[Item, Result]):
@@ -88,9 +89,16 @@ class Workers(Generic[Item, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Let the processes go: after what they are at where all went well, else at once."""
         for connection, process in self._workers.items():
             connection.close()
-            process.join()
+            if error is not None:
+                process.terminate()
+        for process in self._workers.values():
+            process.join(None if error is None else _PATIENCE)
+            if process.is_alive():  # in a library that does not look up
+                process.kill()
+                process.join()
 
 
 def _start(function: Callable[[Item], Result]) -> tuple[Connection, BaseProcess]:
@@ -102,9 +110,17 @@ def _start(function: Callable[[Item], Result]) -> tuple[Connection, BaseProcess]
     return here, process
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def _work(connection: Connection, function: Callable[[Item], Result]) -> None:
-    """Answer what comes through the pipe until its end; interruptions are the other side's matter."""
+    """Answer what comes through the pipe until its end; interruptions are the other side's matter.
+
+    Whoever is told to end does so in order, and takes with it what it has started.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()
