@@ -149,14 +149,17 @@ def wanted_of(
         program = None if optimise is None else optimise.lower()
         making = Making(embed=embed, optimise=program, seed=seed, time_limit_s=time_limit)
     except InvalidInput as error:
-        raise usage_error(error.line.rstrip(".")) from error
+        raise usage_error(f"these options cannot be: {error.line.rstrip('.')}") from error
     return Wanted(filters=filters, making=making, smiles_column=smiles_column, workers=threads)
 
 
 def _elements(text: str) -> tuple[int, ...]:
     from gaga.chem.elements import number_of
 
-    return tuple(sorted({number_of(symbol) for symbol in text.split(",")}))
+    try:
+        return tuple(sorted({number_of(symbol) for symbol in text.split(",")}))
+    except InvalidInput as error:
+        raise usage_error(f"invalid value for --elements: {text!r}; write symbols as in H,C,N,O,F") from error
 
 
 @contextmanager
@@ -172,8 +175,9 @@ def kept_geometries(
     from gaga.base.files import refuse_to_overwrite, require_writable
     from gaga.base.journal import KEEPS_NONE
     from gaga.base.locks import locked
+    from gaga.data.loading import is_own
 
-    if out is None or not wanted.making.makes:
+    if out is None or not wanted.making.makes or not is_own(path):
         if resume:
             raise usage_error("--resume goes on with --embed or --optimise; other work is quickly done again")
         with starts_over():
@@ -247,7 +251,7 @@ def account(dataset: "Dataset") -> list[Table]:
         ("read", preparation.read),
         *((f"left out: {reason}", n) for reason, n in dataset.skipped.items()),
         ("kept", preparation.kept),
-        *((f"  minima of {name}", n) for name, n in preparation.force_fields.items()),
+        *((f"  embedded with {name}", n) for name, n in preparation.force_fields.items()),
     ]
     return [Table(columns=("what went where", "molecules"), rows=rows), _asked(preparation)]
 

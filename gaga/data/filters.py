@@ -78,7 +78,7 @@ class Account:
     Attributes:
         read: molecules that the source has.
         left_out: how many of them are not in the data set, by reason.
-        force_fields: how many are minima of each force field, of those that were embedded.
+        force_fields: how many were embedded with each force field.
     """
 
     read: int = 0

@@ -128,6 +128,11 @@ def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
     return (cache_dir or default_cache_dir()) / f"{name.lower()}.h5"
 
 
+def is_own(name_or_path: str | Path) -> bool:
+    """Whether it is neither a named data set nor a prepared file, but the user's own molecules."""
+    return not _is_named(name_or_path) and Path(name_or_path).suffix.lower() not in PREPARED_SUFFIXES
+
+
 def _is_named(name_or_path: str | Path) -> bool:
     return isinstance(name_or_path, str) and name_or_path.lower() in NAMES
 
@@ -147,10 +152,10 @@ def _unknown(name: str) -> NotFound:
 
 
 def _load_path(path: Path, own: Wanted, pieces: Pieces, progress: Progress) -> Dataset:
-    if path.suffix.lower() in PREPARED_SUFFIXES:
-        _ask_nothing(path, own)
-        return read_prepared(path)
-    return read_own(path, progress, wanted=own, pieces=pieces)
+    if is_own(path):
+        return read_own(path, progress, wanted=own, pieces=pieces)
+    _ask_nothing(path, own)
+    return read_prepared(path)
 
 
 def _ask_nothing(name_or_path: str | Path, own: Wanted) -> None:

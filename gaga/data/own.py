@@ -54,8 +54,9 @@ class Wanted:
             found["elements"] = ",".join(map(symbol_of, self.filters.elements))
         if not self.making.embed:
             found.pop("seed")
-        if not self.making.makes:
-            found.pop("time_limit_s")
+        limit = found.pop("time_limit_s")
+        if self.making.makes:
+            found["time_limit"] = limit
         if self.smiles_column is not None:
             found["smiles_column"] = self.smiles_column
         return found

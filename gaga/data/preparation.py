@@ -13,7 +13,7 @@ class Preparation:
         read: molecules that the source has.
         kept: molecules of the data set.
         asked: options that were asked for, and their values.
-        force_fields: how many molecules are minima of each force field, of those that were embedded.
+        force_fields: how many molecules were embedded with each force field.
         programs: versions of the programs that made geometries.
     """
 
