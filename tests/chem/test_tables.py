@@ -32,7 +32,9 @@ def smiles(rows: list[SmilesRow | Skipped]) -> list[str]:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("heading", ["smiles", "SMILES", "canonical_smiles", "Canonical SMILES", '"Smiles"'])
 def test_the_column_is_found_whatever_separates_it(read, name, delimiter, heading):
-    content = f"id{delimiter}{heading}{delimiter}logP\r\na1{delimiter}CCO{delimiter}1.5\r\n\r\na2{delimiter}C{delimiter}\r\n"
+    content = (
+        f"id{delimiter}{heading}{delimiter}logP\r\na1{delimiter}CCO{delimiter}1.5\r\n\r\na2{delimiter}C{delimiter}\r\n"
+    )
     rows = read(name, content)
     assert [(r.smiles, r.name, dict(r.properties)) for r in rows] == [
         ("CCO", "a1", {"id": "a1", "logP": "1.5"}),
