@@ -24,7 +24,8 @@ from gaga.data.spread import in_chunks, spread
 XTB = "xtb"
 ENERGY = "xtb_energy"
 ENERGY_UNIT = "Hartree"
-_CHUNK = 16
+_CHUNK = 16  # molecules of a piece
+_CHUNK_RELAXED = 4  # that take seconds each
 _WORTH_PROCESSES = 3  # chunks; starting processes takes as long as embedding about fifty molecules
 
 
@@ -52,6 +53,11 @@ class Making:
             raise InvalidInput("geometries are relaxed by the program xtb", received=self.optimise)
         if not 0 < self.time_limit_s < float("inf"):
             raise InvalidInput("a time limit is above 0 seconds", received=self.time_limit_s)
+
+    @property
+    def chunk(self) -> int:
+        """Molecules of a piece."""
+        return _CHUNK if self.optimise is None else _CHUNK_RELAXED
 
     @property
     def makes(self) -> bool:
@@ -101,7 +107,7 @@ def made(
         from gaga.chem import xtb
 
         xtb.require()
-    for chunk, results in _in_order(in_chunks(candidates, _CHUNK), making, workers, pieces):
+    for chunk, results in _in_order(in_chunks(candidates, making.chunk), making, workers, pieces):
         for candidate, result in zip(chunk, results, strict=True):
             if result.reason:
                 account.left_out[result.reason] += 1

@@ -2,6 +2,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -49,3 +50,24 @@ def test_a_process_that_is_killed_is_noticed_at_once():
         with pytest.raises(Unavailable, match=r"ended early\. Do so\."):
             list(results)
     assert time.monotonic() - began < 60
+
+
+def _slow(seconds: float) -> int:
+    with suppress(OSError):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+def test_whoever_gives_up_does_not_wait_for_work_that_nobody_takes():
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Workers(_slow, 2, remedy="") as workers:
+        results = workers.map([0.01, 300.0, 300.0])
+        first = next(results)
+        pids = workers.pids
+        raise KeyboardInterrupt
+    assert first in pids
+    assert time.monotonic() - began < 100
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
