@@ -191,8 +191,8 @@ JSON_VALUES = st.recursive(
 
 _ROWS = st.sampled_from(
     ["C", "CCO", "OCC", "c1ccccc1", "[NH4+]", "CC(=O)[O-].[Na+]", "OB(O)C", "[Pt](Cl)N", "xx", "C1CC", "*C", "",
-     "C\0C", "C" * 10_000, "(" * 3_000, "C,C", '"C', '"CC"', "C;1", "C\t1", "säure", "\x1b[31m", "[" * 99, "C/C=C/C", "[2H]C",
-     "#"]
+     "C\0C", "C" * 10_000, "(" * 3_000, "C,C", '"C', '"CC"', "C;1", "C\t1", "säure", "\x1b[31m", "[" * 99, "C/C=C/C",
+     "[2H]C", "#"]
 )  # fmt: skip
 
 
