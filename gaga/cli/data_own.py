@@ -107,7 +107,7 @@ TimeLimit = Annotated[
         show_default=True,
         callback=options.positive,
         rich_help_panel=_OWN,
-        help="For a molecule to be embedded, and again to be relaxed.",
+        help="For a molecule to be embedded; relaxing it may take ten times as long.",
     ),
 ]
 DEFAULT_TIME_LIMIT = 60.0

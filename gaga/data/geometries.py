@@ -26,6 +26,7 @@ ENERGY = "xtb_energy"
 ENERGY_UNIT = "Hartree"
 _CHUNK = 16  # molecules of a piece
 _CHUNK_RELAXED = 4  # that take seconds each
+_RELAXING = 10  # times the limit of embedding
 _WORTH_PROCESSES = 3  # chunks; starting processes takes as long as embedding about fifty molecules
 
 
@@ -37,7 +38,7 @@ class Making:
         embed: molecules that are SMILES get a geometry.
         optimise: "xtb" to relax every geometry at GFN2-xTB; None to leave it.
         seed: of the embedding.
-        time_limit_s: seconds for one molecule to be embedded, and again to be relaxed.
+        time_limit_s: seconds for one molecule to be embedded; relaxing it may take ten times as long.
 
     Raises:
         InvalidInput: an unknown program, or no time.
@@ -154,9 +155,8 @@ def _make(making: Making, candidate: Candidate) -> Made:
             result = Made(source.positions.astype(np.float64))
         if making.optimise is None:
             return result
-        relaxed = relax(
-            candidate.atomic_numbers, result.positions, charge=candidate.charge, timeout_s=making.time_limit_s
-        )
+        limit = _RELAXING * making.time_limit_s
+        relaxed = relax(candidate.atomic_numbers, result.positions, charge=candidate.charge, timeout_s=limit)
     except (NotEmbedded, NotRelaxed) as error:
         return Made(np.zeros((0, 3)), reason=error.reason)
     return result._replace(positions=relaxed.positions, energy=relaxed.energy_end)
