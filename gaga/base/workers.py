@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from gaga.base.errors import GagaError, InvalidInput, Unavailable
@@ -23,7 +23,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 4  # items for each process that are begun and not yet taken
-_ENDED = "a process that judges molecules ended early"
+_PATIENCE = 5.0  # seconds for a process that is told to end
+_MOMENT = 0.5  # the same for one that has taken too long and is most likely deaf
+_ENDED = "a working process ended early"
 
 
 Begin = Callable[[int], None]
@@ -64,7 +66,12 @@ class Workers(Generic[Item, Result]):
     """
 
     def __init__(
-        self, function: Callable[..., Result], processes: int, *, remedy: str, limit: Limit[Item] | None = None
+        self,
+        function: Callable[[Item], Result] | Callable[[Item, Begin], Result],
+        processes: int,
+        *,
+        remedy: str,
+        limit: Limit[Item] | None = None,
     ) -> None:
         self._function, self._processes, self._remedy, self._limit = function, processes, remedy, limit
         self._workers: dict[Connection, BaseProcess] = {}
@@ -122,8 +129,7 @@ class Workers(Generic[Item, Result]):
     def _give_up(self, connection: Connection, busy: dict[Connection, _Task[Item]]) -> None:
         """End a process, and let a new one do the rest of its item."""
         task, process = busy.pop(connection), self._workers.pop(connection)
-        process.kill()
-        process.join()
+        _end_now(process, _MOMENT)
         connection.close()
         rest = cast(Limit[Item], self._limit).without(task.item, task.part)
         successor = self._start()
@@ -165,14 +171,38 @@ class Workers(Generic[Item, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Let the processes go: after what they are at where all went well, else at once."""
         for connection, process in self._workers.items():
             connection.close()
-            process.join()
+            if error is not None:
+                process.terminate()
+        for process in self._workers.values():
+            if error is None:
+                process.join()
+            else:
+                _end_now(process, _PATIENCE)
+
+
+def _end_now(process: BaseProcess, patience: float) -> None:
+    """Tell a process to end, and after so many seconds make it: a library may not look up."""
+    process.terminate()
+    process.join(patience)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> None:
-    """Answer what comes through the pipe until its end; interruptions are the other side's matter."""
+    """Answer what comes through the pipe until its end; interruptions are the other side's matter.
+
+    Whoever is told to end does so in order, and takes with it what it has started.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()

@@ -32,6 +32,7 @@ FAILED = "xtb failed"
 _UNTREATED = "xtb cannot treat it"
 
 _ENERGY = re.compile(r"energy:\s*(\S+)")
+_VERSION = re.compile(r"xtb version (\S+)")
 _COMPLAINT = re.compile(r"^-\d+- (.*)$", re.MULTILINE)
 _NOT_CONVERGED = "FAILED TO CONVERGE GEOMETRY OPTIMIZATION"
 _LAST = 1 << 20  # bytes of the program's output that are looked at
@@ -87,6 +88,20 @@ def require() -> str:
             "the program xtb is not installed", remedy="apt install xtb, conda install -c conda-forge xtb, or leave it"
         )
     return program
+
+
+def version() -> str:
+    """The version of the program, such as 6.5.1; empty where it does not tell.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    try:
+        said = subprocess.run([require(), "--version"], capture_output=True, timeout=60, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = _VERSION.search(said.decode("utf-8", "replace"))
+    return found[1] if found else ""
 
 
 def relax(

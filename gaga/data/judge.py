@@ -73,9 +73,7 @@ class Judges:
 
     def __init__(self, judge: Judge, processes: int = 1) -> None:
         self._judge, self._processes = judge, processes
-        self._workers = Workers[tuple[int, Sequence[Drawn]], list[Spooled]](
-            partial(_judge_part, judge), processes, remedy="go on with --resume"
-        )
+        self._workers = Workers(partial(_judge_part, judge), processes, remedy="go on with --resume")
 
     def __call__(self, seed: int, molecules: Sequence[Drawn]) -> list[Spooled]:
         """Molecules of this seed, ready to be spooled, in their order.

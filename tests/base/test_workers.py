@@ -2,6 +2,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -98,3 +99,30 @@ def test_time_is_up_while_others_are_busy():
         results = list(workers.map([Naps((600.0,)), *[Naps((0.001,) * 100)] * 60]))
     assert results == [[], *[list(range(100))] * 60]
     assert time.monotonic() - began < 60
+
+
+def _slow(seconds: float) -> int:
+    with suppress(OSError):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+def _give_up(pids: list[int]) -> None:
+    """Begin work of minutes, note who does it, and be interrupted."""
+    with Workers(_slow, 2, remedy="") as workers:
+        pids.append(next(workers.map([0.01, 300.0, 300.0])))
+        pids[:] = workers.pids
+        raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+def test_whoever_gives_up_does_not_wait_for_work_that_nobody_takes():
+    began = time.monotonic()
+    pids = []
+    with pytest.raises(KeyboardInterrupt):
+        _give_up(pids)
+    assert len(pids) == 2
+    assert time.monotonic() - began < 100
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
