@@ -1,9 +1,13 @@
 """Bonds, bond orders and formal charges perceived from elements and coordinates alone."""
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Integer
+
+from gaga.chem.orders import lewis_structure
+from gaga.chem.valences import strange_valences
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -23,8 +27,10 @@ def perceive(
 ) -> "Chem.Mol | None":
     """The sanitised RDKit molecule of these atoms, with bonds, formal charges and a conformer, or None.
 
-    Kim and Kim 2015 (doi:10.1002/bkcs.10334), as RDKit's DetermineBonds has it, with bonds by covalent radii.
-    Atoms keep their order, fragments stay in one molecule, stereochemistry is left to the coordinates.
+    Kim and Kim 2015 (doi:10.1002/bkcs.10334), as RDKit's DetermineBonds has it, with bonds by covalent radii. Where
+    that finds nothing for a neutral molecule, or atoms with valences that real molecules do not have, the Lewis
+    structure of least charge is looked for, and taken if it has none of those. Atoms keep their order, fragments stay
+    in one molecule, stereochemistry is left to the coordinates.
 
     Args:
         atomic_numbers: [N].
@@ -36,11 +42,15 @@ def perceive(
     if not len(atomic_numbers) or not np.isfinite(positions).all():
         return None
     with rdBase.BlockLogs():
-        for factor in COVALENT_FACTORS:
-            molecule = _bonded(_atoms_only(atomic_numbers, positions), factor, charge)
-            if molecule is not None:
-                return molecule
-    return None
+        found = _first(_ordered(skeleton, charge) for skeleton in _skeletons(atomic_numbers, positions))
+        if charge or (found is not None and not strange_valences(found)):
+            return found
+        sound = _first(_sound(skeleton) for skeleton in _skeletons(atomic_numbers, positions))
+        return found if sound is None else sound
+
+
+def _first(molecules: "Iterable[Chem.Mol | None]") -> "Chem.Mol | None":
+    return next((molecule for molecule in molecules if molecule is not None), None)
 
 
 def count_fragments(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> int:
@@ -68,12 +78,28 @@ def _atoms_only(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.n
     return molecule
 
 
-def _bonded(molecule: "Chem.RWMol", factor: float, charge: int) -> "Chem.Mol | None":
+def _skeletons(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
+) -> "Iterator[Chem.RWMol]":
+    """The molecule with single bonds at each covalent factor that bonds more pairs than the one before."""
+    from rdkit.Chem import rdDetermineBonds
+
+    n_bonds = -1
+    for factor in COVALENT_FACTORS:
+        molecule = _atoms_only(atomic_numbers, positions)
+        rdDetermineBonds.DetermineConnectivity(molecule, useVdw=True, covFactor=factor)
+        if molecule.GetNumBonds() > n_bonds:
+            n_bonds = molecule.GetNumBonds()
+            yield molecule
+
+
+def _ordered(skeleton: "Chem.RWMol", charge: int) -> "Chem.Mol | None":
+    """A skeleton with the orders that RDKit finds, sanitised."""
     from rdkit import Chem
     from rdkit.Chem import rdDetermineBonds
 
+    molecule = Chem.RWMol(skeleton)
     try:
-        rdDetermineBonds.DetermineConnectivity(molecule, useVdw=True, covFactor=factor)
         rdDetermineBonds.DetermineBondOrders(
             molecule, charge, allowChargedFragments=True, embedChiral=False, maxIterations=MAX_ITERATIONS
         )
@@ -81,3 +107,26 @@ def _bonded(molecule: "Chem.RWMol", factor: float, charge: int) -> "Chem.Mol | N
     except (ValueError, RuntimeError):  # no valences fit, or too many assignments to try
         return None
     return Chem.Mol(molecule)
+
+
+def _sound(skeleton: "Chem.RWMol") -> "Chem.Mol | None":
+    """A skeleton with the Lewis structure of least charge, sanitised, all of whose valences real molecules have."""
+    from rdkit import Chem
+
+    numbers = np.array([atom.GetAtomicNum() for atom in skeleton.GetAtoms()])
+    pairs = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in skeleton.GetBonds()]
+    lewis = lewis_structure(numbers, np.array(pairs, dtype=np.int64).reshape(-1, 2))
+    if lewis is None:
+        return None
+    molecule = Chem.RWMol(skeleton)
+    kinds = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+    for bond, order in zip(molecule.GetBonds(), lewis.orders.tolist(), strict=True):
+        bond.SetBondType(kinds[order - 1])
+    for atom, formal in zip(molecule.GetAtoms(), lewis.charges.tolist(), strict=True):
+        atom.SetFormalCharge(formal)
+        atom.SetNoImplicit(True)
+    try:
+        Chem.SanitizeMol(molecule)
+    except (ValueError, RuntimeError):
+        return None
+    return None if strange_valences(molecule) else Chem.Mol(molecule)

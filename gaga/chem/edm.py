@@ -119,7 +119,7 @@ def edm_smiles(
         molecule = _build(atomic_numbers, np.minimum(orders, 1) if single_bonds else orders)
         try:
             Chem.SanitizeMol(molecule)
-        except ValueError:
+        except (ValueError, RuntimeError):  # RDKit says the latter of some valences that it does not know
             return None
         fragments = Chem.GetMolFrags(molecule, asMols=True)
         largest = max(fragments, default=molecule, key=lambda fragment: fragment.GetNumAtoms())

@@ -90,3 +90,15 @@ def angle_name(code: int) -> str:
     low, centre = divmod(rest, _BASE)
     a, b = sorted((symbol_of(low), symbol_of(high)))
     return f"{a}-{symbol_of(centre)}-{b}"
+
+
+def aligned_rmsd(first: Float[np.ndarray, "N 3"], second: Float[np.ndarray, "N 3"]) -> float:
+    """Root-mean-square distance in Å of the same atoms in two geometries, superimposed by translation and rotation.
+
+    Kabsch 1976 (doi:10.1107/S0567739476001873): mirror images are not superimposed.
+    """
+    a = first.astype(np.float64) - first.mean(axis=0)
+    b = second.astype(np.float64) - second.mean(axis=0)
+    left, _, right = np.linalg.svd(a.T @ b)
+    mirror = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    return float(np.sqrt((((a @ (left * mirror) @ right) - b) ** 2).sum() / len(a)))

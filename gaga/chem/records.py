@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.chem.elements import N_ELEMENTS, number_of
@@ -23,16 +23,26 @@ PropertyValue = str | float | bool | np.generic
 
 
 @dataclass(frozen=True, eq=False)
+class Bonding:
+    """Bonds between pairs of N atoms, [K, 2], and formal charges, [N], as a file has them."""
+
+    pairs: Int64[np.ndarray, "K 2"]
+    charges: Int64[np.ndarray, " N"]
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """One molecule of a file: N atoms, their positions in Å, a name, and properties.
 
-    Properties that were read are text; those to be written may be text, numbers or truth values.
+    Properties that were read are text; those to be written may be text, numbers or truth values. Bonds and charges
+    are there where the file has some and whoever reads it asked for them.
     """
 
     atomic_numbers: UInt8[np.ndarray, " N"]
     positions: Float[np.ndarray, "N 3"]
     name: str = ""
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+    bonding: Bonding | None = None
 
     def __post_init__(self) -> None:
         if self.positions.shape != (len(self.atomic_numbers), 3):

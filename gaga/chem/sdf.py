@@ -1,7 +1,8 @@
 """SDF records, V2000 and V3000: atoms, coordinates and data items in; the same, with or without bonds, out.
 
 Read without rdkit and without its chemistry: bonds in the file are not trusted, so a record that rdkit would
-refuse is still a molecule. The layout is that of BIOVIA's "CTfile Formats" (2020).
+refuse is still a molecule; they are looked at where somebody asks which atoms belong together (`parse_bonding`). The
+layout is that of BIOVIA's "CTfile Formats" (2020).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from gaga.chem.elements import symbol_of
-from gaga.chem.records import RawRecord, Record, text_of
+from gaga.chem.records import Bonding, RawRecord, Record, text_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -106,6 +107,74 @@ def _v3000_lines(lines: list[str]) -> Iterator[str]:
                 yield joined
                 joined = ""
             joined = joined.removesuffix("-")
+
+
+def parse_bonding(lines: list[str]) -> Bonding | None:
+    """Bonds and formal charges of a record that `parse_record` has read; None where it has neither.
+
+    Raises:
+        ValueError, IndexError: they are not those of its atoms.
+    """
+    parse = _v3000_bonding if "V3000" in lines[3] else _v2000_bonding
+    n_atoms, bonds, charges = parse(lines)
+    pairs = np.array(bonds, dtype=np.int64).reshape(-1, 2) - 1
+    if pairs.size and not 0 <= pairs.min() <= pairs.max() < n_atoms:
+        raise ValueError("a bond to an atom that is not there")
+    charged = np.zeros(n_atoms, dtype=np.int64)
+    for atom, charge in charges:
+        if not 1 <= atom <= n_atoms:
+            raise ValueError("a charge of an atom that is not there")
+        charged[atom - 1] = charge
+    return Bonding(pairs, charged) if len(pairs) or charged.any() else None
+
+
+_Numbered = list[tuple[int, int]]
+
+
+def _v2000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
+    """Number of atoms; pairs of bonded atoms; atoms and their charges. Atoms count from 1."""
+    n_atoms = _count(lines[3])
+    n_bonds = _count(lines[3][3:]) if lines[3][:3].strip().isdigit() else int(lines[3].split()[1])
+    end = 4 + n_atoms + n_bonds
+    if len(lines) < end:
+        raise ValueError("the record ends before its last bond")
+    bonds = [_v2000_bond(line) for line in lines[4 + n_atoms : end]]
+    listed = [line for line in lines[end:] if line.startswith(("M  CHG", "M  RAD"))]
+    if not listed:  # the older place, which counts where there is no such line
+        return n_atoms, bonds, [(i, _v2000_charge(line)) for i, line in enumerate(lines[4 : 4 + n_atoms], start=1)]
+    words = [line[9:].split() for line in listed if line.startswith("M  CHG")]
+    return n_atoms, bonds, [(int(a), int(c)) for row in words for a, c in zip(row[::2], row[1::2], strict=True)]
+
+
+def _v2000_bond(line: str) -> tuple[int, int]:
+    try:
+        return int(line[:3]), int(line[3:6])
+    except ValueError:
+        first, second = line.split()[:2]
+        return int(first), int(second)
+
+
+def _v2000_charge(line: str) -> int:
+    """1, 2, 3 are +3, +2, +1, and 5, 6, 7 are -1, -2, -3; 4 is a radical."""
+    code = line[36:39].strip()
+    return 4 - int(code) if code.isdigit() and int(code) in (1, 2, 3, 5, 6, 7) else 0
+
+
+def _v3000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
+    """As `_v2000_bonding`; atoms have labels of any kind, and are counted in their order."""
+    words = [line.split() for line in _v3000_lines(lines)]
+    atoms = words[words.index(["BEGIN", "ATOM"]) + 1 : words.index(["END", "ATOM"])]
+    number = {atom[0]: i for i, atom in enumerate(atoms, start=1)}
+    charges = [
+        (i, int(word.removeprefix("CHG=")))
+        for i, atom in enumerate(atoms, start=1)
+        for word in atom[5:]
+        if word.startswith("CHG=")
+    ]
+    if ["BEGIN", "BOND"] not in words:
+        return len(atoms), [], charges
+    bonds = words[words.index(["BEGIN", "BOND"]) + 1 : words.index(["END", "BOND"])]
+    return len(atoms), [(number.get(bond[2], 0), number.get(bond[3], 0)) for bond in bonds], charges
 
 
 def _data_items(lines: list[str]) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli import options
+from gaga.cli import data_own, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes
-from gaga.cli.resuming import starts_over
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
@@ -23,6 +22,9 @@ HYDROGEN = 1
 
 Wanted = Annotated[
     str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
+]
+WantedOrSmiles = Annotated[
+    str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .xyz, a folder of them; .csv or .smi with --embed.")
 ]
 SplitSeed = Annotated[
     int | None, typer.Option("--split-seed", min=0, help="Draw the split anew; by default the published one.")
@@ -45,6 +47,7 @@ def list_datasets(cache: options.Cache = None, json: options.Json = False) -> No
         {"datasets": found},
         Table(columns=("data set", "state", "size", "path"), rows=rows),
         "Any command also takes your own molecules: --dataset mine.sdf, .sdf.gz, .xyz, or a folder of them.",
+        "Those that are SMILES get their geometries once: gaga data prepare mine.csv --embed --out mine.h5",
     )
 
 
@@ -70,10 +73,13 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
         "gaga data prepare qm9 --from dsgdb9nsd.xyz.tar.bz2",
         "gaga data prepare qm9 --lean --out qm9_lean.h5",
         "gaga data prepare mine.sdf.gz --out mine.h5",
+        "gaga data prepare mine.csv --embed --out mine.h5",
+        "gaga data prepare salts.smi --embed --largest-fragment --neutral --no-duplicates --out parents.h5",
+        "gaga data prepare mine.sdf --optimise xtb --max-atoms 60 --elements H,C,N,O,F --out small.h5",
     ),
 )
 def prepare_dataset(
-    name: Wanted,
+    name: WantedOrSmiles,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE.h5", help="Where to; named data sets go to the cache by default."),
@@ -83,11 +89,27 @@ def prepare_dataset(
     ] = False,
     source: options.Source = None,
     split_seed: SplitSeed = None,
+    embed: data_own.Embed = False,
+    optimise: data_own.Optimise = None,
+    smiles_column: data_own.SmilesColumn = None,
+    largest_fragment: data_own.LargestFragment = False,
+    elements: data_own.Elements = None,
+    min_atoms: data_own.MinAtoms = None,
+    max_atoms: data_own.MaxAtoms = None,
+    neutral: data_own.Neutral = False,
+    no_duplicates: data_own.NoDuplicates = False,
+    time_limit: data_own.TimeLimit = data_own.DEFAULT_TIME_LIMIT,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     cache: options.Cache = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Read a data set once and keep it packed, so that it opens in under a second."""
+    """Read a data set once and keep it packed, so that it opens in under a second.
+
+    Of your own molecules only those that you ask for are taken; SMILES become molecules in 3D.
+    """
     from gaga.cli.commands import usage_error
     from gaga.data import load_dataset, prepare
 
@@ -95,8 +117,24 @@ def prepare_dataset(
         raise usage_error(
             "--lean and --split-seed need --out FILE.h5: the cache keeps whole data sets, split as published"
         )
+    options.use_threads(1)  # of each of the processes, which are as many as --threads says
     output = Output(json=json)
-    with starts_over(), output.progress(f"preparing {name}") as progress:
+    own = data_own.wanted_of(
+        embed=embed,
+        optimise=optimise,
+        smiles_column=smiles_column,
+        largest_fragment=largest_fragment,
+        elements=elements,
+        min_atoms=min_atoms,
+        max_atoms=max_atoms,
+        neutral=neutral,
+        no_duplicates=no_duplicates,
+        time_limit=time_limit,
+        seed=seed,
+        threads=threads,
+    )
+    kept = data_own.kept_geometries(name, out, own, output, resume=resume, overwrite=overwrite)
+    with kept as pieces, output.progress(f"preparing {name}") as progress:
         path = prepare(
             name,
             out=out,
@@ -105,6 +143,8 @@ def prepare_dataset(
             source=source,
             cache_dir=cache,
             split_seed=split_seed,
+            own=own,
+            pieces=pieces,
             progress=progress,
         )
     dataset = load_dataset(path)
@@ -112,7 +152,7 @@ def prepare_dataset(
     output.show(
         {"path": str(path), "size": size, **summary(dataset)},
         f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
-        *_skipped_lines(dataset),
+        *(data_own.account(dataset) or _skipped_lines(dataset)),
     )
 
 
@@ -124,7 +164,7 @@ def info(name: Wanted, source: options.Source = None, cache: options.Cache = Non
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
     payload = {**summary(dataset), "has_smiles": dataset.smiles is not None, "properties": properties}
-    output.show(payload, *_tables(payload))
+    output.show(payload, *_tables(payload), *data_own.account(dataset))
 
 
 def read_dataset(name: str, output: Output, *, cache: Path | None = None, source: Path | None = None) -> "Dataset":
@@ -156,6 +196,7 @@ def summary(dataset: "Dataset") -> dict[str, Any]:
         "sizes": [{"n_atoms": int(n), "molecules": int(c)} for n, c in zip(sizes, counts, strict=True)],
         "splits": {name: len(members) for name, members in dataset.splits.items()},
         "skipped": [{"reason": reason, "molecules": n} for reason, n in dataset.skipped.items()],
+        "preparation": dataset.preparation,
         "origin": dataset.origin,
         "fingerprint": dataset.fingerprint,
     }

@@ -5,30 +5,43 @@ Example:
 """
 
 import hashlib
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gaga.base.errors import InvalidInput, NotFound
+from gaga.cli import evaluate_report as report
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import MISSING, Output, Table, counted, stored, stored_line
-from gaga.cli.results import Key, open_store, slug
+from gaga.cli.evaluate_extras import (
+    KINDS,
+    POSEBUSTERS,
+    RELAXATION,
+    Sampling,
+    Subject,
+    look_at,
+    require,
+    subject_of_data,
+)
+from gaga.cli.evaluate_extras import payload as extra_payload
+from gaga.cli.evaluate_extras import tables as extra_tables
+from gaga.cli.evaluate_reference import Against, Held, hold, rdkit_version
+from gaga.cli.render import Output, stored, stored_line
+from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably
 
 if TYPE_CHECKING:
     from gaga.base.journal import Journal
+    from gaga.base.molecules import PackedMolecules
     from gaga.evaluation import Evaluation
-    from gaga.evaluation.distances import Distances
-    from gaga.evaluation.rates import Rate, Rates
-    from gaga.evaluation.reference import ReferenceRow
+    from gaga.store import Store
 
 app = new_app()
 
 PROTOCOLS = ("edm", "strict")
-NO_REFERENCE = "none"
+STRICT_TIME_LIMIT = 60.0
 
 
 @app.command(
@@ -36,7 +49,9 @@ NO_REFERENCE = "none"
     epilog=examples(
         "gaga evaluate mols.sdf",
         "gaga evaluate mols.xyz --protocol strict",
-        "gaga evaluate druglike.sdf.gz --reference none --json",
+        "gaga evaluate mols.sdf --dataset mine.h5 --protocol strict",
+        "gaga evaluate druglike.sdf.gz --dataset none --json",
+        "gaga evaluate mols.sdf --posebusters --relax --sample-size 500",
         "gaga evaluate mols.sdf --resume                  go on where it was interrupted",
     ),
 )
@@ -51,21 +66,60 @@ def evaluate(
             help="edm, as papers count; strict, bonds and formal charges perceived, sanitised, in one piece.",
         ),
     ] = "edm",
-    reference: Annotated[
+    dataset: Annotated[
         str,
         typer.Option(
+            "--dataset",
             "--reference",
-            metavar="qm9|none",
+            "-d",
+            metavar="qm9|PATH|none",
             show_default=True,
-            help="The data set that novelty, bond lengths, angles and sizes are held against.",
+            help="The data set that novelty, bond lengths, angles and sizes are held against; your own is judged once.",
         ),
     ] = "qm9",
+    reference_size: Annotated[
+        int,
+        typer.Option(
+            "--reference-size",
+            metavar="N",
+            min=1,
+            show_default=True,
+            help="At most N training molecules of your own data set are judged, and N / 10 of its test split.",
+        ),
+    ] = 100_000,
+    posebusters: Annotated[
+        bool,
+        typer.Option("--posebusters", help="PoseBusters' checks of a sample; pip install 'gaga-mol[posebusters]'."),
+    ] = False,
+    relax: Annotated[
+        bool, typer.Option("--relax", help="Relaxation energy of a sample at GFN2-xTB; needs the program xtb.")
+    ] = False,
+    sample_size: Annotated[
+        int,
+        typer.Option(
+            "--sample-size",
+            metavar="N",
+            min=1,
+            show_default=True,
+            help="Molecules that --posebusters and --relax draw by the seed.",
+        ),
+    ] = 200,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit",
+            metavar="SECONDS",
+            callback=options.positive,
+            help="For one molecule, which then fails; 60 by strict, 300 by PoseBusters, 600 by xtb, none by edm.",
+        ),
+    ] = None,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
     resume: options.Resume = False,
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
     """Stability, validity, uniqueness, novelty, connectivity and geometry, beside the real data's own row.
@@ -73,47 +127,94 @@ def evaluate(
     Bonds in the file are not trusted. Intervals are 95 % bootstrap intervals over molecules.
     """
     chosen = _check_protocol(protocol)
-    held_against = None if reference.lower() == NO_REFERENCE else reference.lower()
     digest = _digest(file)
     options.use_threads(1)  # of each of the processes, which are as many as --threads says
+    output = Output(json=json)
+    extras = tuple(kind for kind, asked in ((POSEBUSTERS, posebusters), (RELAXATION, relax)) if asked)
+    require(extras)
+    results = open_store(store)
+    limit = STRICT_TIME_LIMIT if time_limit is None and chosen == "strict" else time_limit
+    against = Against(
+        typed=dataset, protocol=chosen, size=reference_size, time_limit=limit, threads=threads, cache=cache
+    )
+    held = hold(against, results, output)
+    job = Job(file=file, digest=digest, name=name, resume=resume, replace=replace, seed=seed, threads=threads)
+    outcome = _judged(job, against, held, results, output)
+    sampling = Sampling(
+        sample_size=sample_size, time_limit=time_limit, seed=seed, threads=threads, resume=resume, replace=replace
+    )
+    looks = look_at(extras, _subject(job), subject_of_data(held, cache, output), sampling, results, output)
+    output.show(
+        {
+            "stored": stored(outcome.entry, store, found=outcome.found),
+            **report.payload(outcome.result),
+            **dict.fromkeys(KINDS),
+            **{look.kind: extra_payload(look, store) for look in looks},
+        },
+        *report.tables(outcome.result, file.name),
+        stored_line(outcome.entry, store, found=outcome.found),
+        *(part for look in looks for part in extra_tables(look, file.name, store)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The molecules' file and its hash, the name of their results, and how the run goes."""
+
+    file: Path
+    digest: str
+    name: str | None
+    resume: bool
+    replace: bool
+    seed: int
+    threads: int | None
+
+
+def _judged(job: Job, against: Against, held: Held, store: "Store", output: Output) -> "Outcome[Evaluation]":
+    """The evaluation, from the store where it is there."""
     from gaga.evaluation import Evaluation
     from gaga.evaluation import evaluate as run
 
-    output = Output(json=json)
+    config = {"file": job.file.name, "protocol": against.protocol, "reference": held.name}
     key = Key(
         kind="evaluation",
-        name=name or _default_name(file, chosen, held_against, digest),
-        config={"file": file.name, "protocol": chosen, "reference": held_against},
-        inputs={file.name: digest},
-        seed=seed,
+        name=job.name or _default_name(job.file, against.protocol, held.name, job.digest),
+        config={**config, "time_limit": against.time_limit, **held.config},
+        inputs={job.file.name: job.digest, **held.inputs},
+        seed=job.seed,
     )
     with output.progress("evaluating") as progress:
 
         def work(pieces: "Journal") -> Evaluation:
             return run(
-                file,
-                protocol=chosen,
-                workers=threads,
-                seed=seed,
-                reference=held_against,
+                job.file,
+                protocol=against.protocol,
+                workers=job.threads,
+                time_limit=against.time_limit,
+                seed=job.seed,
+                reference=held.reference,
                 progress=progress,
                 pieces=pieces,
             )
 
-        how = Resumption(resume=resume, replace=replace, engine=_rdkit, note=output.note)
-        outcome = compute_resumably(open_store(store), key, Evaluation, work, how)
-    result = outcome.result
-    output.show(
-        {"stored": stored(outcome.entry, store, found=outcome.found), **_payload(result)},
-        *_tables(result, file),
-        stored_line(outcome.entry, store, found=outcome.found),
+        how = Resumption(resume=job.resume, replace=job.replace, engine=rdkit_version, note=output.note)
+        return compute_resumably(store, key, Evaluation, work, how)
+
+
+def _subject(job: Job) -> Subject:
+    """The user's molecules for what looks at a sample of them."""
+
+    def molecules() -> "PackedMolecules":
+        from gaga.evaluation.evaluation import packed
+
+        return packed(job.file)
+
+    return Subject(
+        label=job.file.name,
+        name=job.name or f"{_stem(job.file)}_{job.digest[:8]}",
+        inputs={job.file.name: job.digest},
+        molecules=molecules,
     )
-
-
-def _rdkit() -> str:
-    from rdkit import rdBase
-
-    return f"rdkit {rdBase.rdkitVersion}"
 
 
 def _check_protocol(typed: str) -> str:
@@ -135,86 +236,9 @@ def _digest(file: Path) -> str:
 
 def _default_name(file: Path, protocol: str, reference: str | None, digest: str) -> str:
     """The file's name, the protocol and its content: a file that was written anew is another result."""
-    against = f"_vs_{reference}" if reference else ""
-    return f"{slug(file.name.partition('.')[0])}_{protocol}{against}_{digest[:8]}"
+    against = f"_vs_{slug(reference)}" if reference else ""
+    return f"{_stem(file)}_{protocol}{against}_{digest[:8]}"
 
 
-def _payload(result: "Evaluation") -> dict[str, Any]:
-    data = result.real_data
-    return {
-        "protocol": result.protocol,
-        "molecules": result.n_molecules,
-        "unreadable": result.n_unreadable,
-        "rates": _rates(result.rates),
-        "bond_lengths": _distances(result.bond_lengths),
-        "bond_angles": _distances(result.bond_angles),
-        "sizes": result.sizes,
-        "real_data": data and _real_data(result.reference, data),
-        "rdkit": result.rdkit,
-    }
-
-
-def _rates(rates: "Rates") -> dict[str, Any]:
-    names = ("numerator", "denominator", "of", "low", "high", "level")
-    return {
-        name: {"value": rate.value, **{field: getattr(rate, field) for field in names}} for name, rate in rates.items()
-    }
-
-
-def _distances(distances: "Distances") -> dict[str, Any]:
-    columns = (distances.kinds, distances.distances, distances.counts, distances.shares)
-    kinds = [
-        {"kind": kind, "distance": distance, "count": count, "share": share}
-        for kind, distance, count, share in zip(*columns, strict=True)
-    ]
-    return {"mean": distances.mean, "kinds": kinds}
-
-
-def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
-    return {
-        "name": name,
-        "description": row.description,
-        "molecules": row.n_molecules,
-        "rates": _rates(row.rates),
-        "bond_lengths": row.bond_lengths,
-        "bond_angles": row.bond_angles,
-        "sizes": row.sizes,
-    }
-
-
-def _tables(result: "Evaluation", file: Path) -> Iterator[Table | str]:
-    data = result.real_data
-    real = dict(data.rates.items()) if data else {}
-    rows = [
-        (name.replace("_", " "), _percent(rate), _interval(rate), _fraction(rate), _percent(real.get(name)))
-        for name, rate in result.rates.items()
-    ]
-    yield Table(
-        columns=("%", file.name, "95 % interval", "counted", f"{result.reference or 'real data'} itself"),
-        rows=rows,
-        title=f"{counted(result.n_molecules, 'molecule')} by protocol {result.protocol}",
-    )
-    if data:
-        yield Table(
-            columns=(f"distance to {result.reference}'s", file.name, f"{result.reference} itself"),
-            rows=[
-                ("bond lengths, Å", result.bond_lengths.mean, data.bond_lengths),
-                ("bond angles, degrees", result.bond_angles.mean, data.bond_angles),
-                ("numbers of atoms", result.sizes, data.sizes),
-            ],
-        )
-        yield f"{result.reference} itself: {data.description}. Distances are Wasserstein-1 of frequent kinds."
-    if result.n_unreadable:
-        yield f"Not readable, counted as failures: {counted(result.n_unreadable, 'record')}."
-
-
-def _percent(rate: "Rate | None") -> str:
-    return f"{100 * rate.value:.2f}" if rate is not None and rate.denominator else MISSING
-
-
-def _interval(rate: "Rate") -> str:
-    return f"{100 * rate.low:.2f} – {100 * rate.high:.2f}" if rate.denominator else MISSING
-
-
-def _fraction(rate: "Rate") -> str:
-    return f"{rate.numerator:,} of {rate.denominator:,} {rate.of}" if rate.denominator else MISSING
+def _stem(file: Path) -> str:
+    return slug(file.name.partition(".")[0])

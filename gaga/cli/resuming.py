@@ -140,19 +140,20 @@ def _identity(key: Key, how: Resumption) -> dict[str, Any]:
 @contextmanager
 def _resumable(journal: "Journal", how: Resumption) -> Iterator[None]:
     """Whoever ends the run is told that what is kept is not lost."""
-    with _told(lambda: how.kept if len(journal) else _NOTHING_KEPT):
+    with told(lambda: how.kept if len(journal) else _NOTHING_KEPT):
         yield
 
 
 @contextmanager
 def starts_over() -> Iterator[None]:
     """Whoever ends work that is quickly done again is told that it left nothing behind."""
-    with _told(lambda: "nothing was written, and the same command starts over"):
+    with told(lambda: "nothing was written, and the same command starts over"):
         yield
 
 
 @contextmanager
-def _told(message: Callable[[], str]) -> Iterator[None]:
+def told(message: Callable[[], str]) -> Iterator[None]:
+    """Whoever interrupts the block is told this."""
     try:
         yield
     except Terminated as stop:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
+from gaga.data.preparation import Preparation
 
 SPLIT_NAMES = ("train", "valid", "test")
 
@@ -52,6 +53,7 @@ class Dataset:
         vocabulary: the atomic numbers that occur, ascending.
         skipped: number of molecules left out, by reason.
         origin: where the molecules came from, for provenance.
+        preparation: what was asked of a user's molecules and what became of them; None of other data sets.
         read_annotations: reads SMILES and properties when they are first asked for.
     """
 
@@ -62,6 +64,7 @@ class Dataset:
     vocabulary: tuple[int, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
     origin: str = ""
+    preparation: Preparation | None = None
     read_annotations: Callable[[], Annotations] = Annotations
 
     def __post_init__(self) -> None:
@@ -152,6 +155,7 @@ class Dataset:
             vocabulary=self.vocabulary,
             skipped=self.skipped,
             origin=self.origin,
+            preparation=self.preparation,
             read_annotations=partial(_taken, self, indices),
         )
 

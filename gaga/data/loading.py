@@ -8,10 +8,11 @@ from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.files import refuse_to_overwrite, require_writable
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.locks import locked
 from gaga.base.progress import Progress, silent
 from gaga.data.dataset import Dataset
-from gaga.data.own import PUBLISHED_NAMES, SUFFIXES, read_own
+from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, SUFFIXES, Wanted, read_own
 from gaga.data.prepared import read_prepared, write_prepared
 from gaga.data.qm9 import read_qm9
 from gaga.data.splits import content_split, edm_split
@@ -28,16 +29,20 @@ def load_dataset(
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
+    own: Wanted = AS_THEY_ARE,
+    pieces: Pieces = KEEPS_NONE,
     progress: Progress = silent,
 ) -> Dataset:
     """A named data set, a prepared file, or the user's own molecules.
 
     Args:
         name_or_path: `qm9` in any case; or a prepared `.h5`; or an `.sdf`, `.sdf.gz`, `.xyz`, `.xyz.gz`; or a
-            folder of them.
+            folder of them; or a `.csv` or `.smi` of SMILES, gzipped or not, where `own` says to embed them.
         source: a local copy of a named data set, read where the cache does not have it yet.
         cache_dir: where named data sets are kept prepared; None for the user's cache folder.
         split_seed: draw the split anew with this seed; None for the published one, or a prepared file's own.
+        own: what is asked of the user's own molecules; of others, nothing can be.
+        pieces: see `own.read_own`.
         progress: told the molecules read or the bytes downloaded.
 
     Raises:
@@ -46,9 +51,10 @@ def load_dataset(
         Unavailable: a named data set that is neither here nor to be downloaded.
     """
     if _is_named(name_or_path):
+        _ask_nothing(name_or_path, own)
         dataset = _load_named(cache_dir or default_cache_dir(), source, progress)
     else:
-        dataset = _load_path(_existing(name_or_path), progress)
+        dataset = _load_path(_existing(name_or_path), own, pieces, progress)
     return dataset if split_seed is None else _split_again(dataset, split_seed)
 
 
@@ -61,6 +67,8 @@ def prepare(
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
+    own: Wanted = AS_THEY_ARE,
+    pieces: Pieces = KEEPS_NONE,
     progress: Progress = silent,
 ) -> Path:
     """Write a data set as a prepared file, which opens in under a second, and give its path.
@@ -73,6 +81,8 @@ def prepare(
         source: see `load_dataset`.
         cache_dir: see `load_dataset`.
         split_seed: see `load_dataset`.
+        own: see `load_dataset`.
+        pieces: see `load_dataset`.
         progress: see `load_dataset`.
 
     Raises:
@@ -87,7 +97,15 @@ def prepare(
         raise InvalidInput("a prepared data set is an HDF5 file", received=out, remedy="end its name in .h5")
     refuse_to_overwrite(out, overwrite=overwrite)
     require_writable(out)
-    dataset = load_dataset(name_or_path, source=source, cache_dir=cache_dir, split_seed=split_seed, progress=progress)
+    dataset = load_dataset(
+        name_or_path,
+        source=source,
+        cache_dir=cache_dir,
+        split_seed=split_seed,
+        own=own,
+        pieces=pieces,
+        progress=progress,
+    )
     write_prepared(dataset, out, lean=lean)
     return out
 
@@ -110,6 +128,11 @@ def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
     return (cache_dir or default_cache_dir()) / f"{name.lower()}.h5"
 
 
+def is_own(name_or_path: str | Path) -> bool:
+    """Whether it is neither a named data set nor a prepared file, but the user's own molecules."""
+    return not _is_named(name_or_path) and Path(name_or_path).suffix.lower() not in PREPARED_SUFFIXES
+
+
 def _is_named(name_or_path: str | Path) -> bool:
     return isinstance(name_or_path, str) and name_or_path.lower() in NAMES
 
@@ -128,10 +151,20 @@ def _unknown(name: str) -> NotFound:
     return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}, a folder")
 
 
-def _load_path(path: Path, progress: Progress) -> Dataset:
-    if path.suffix.lower() in PREPARED_SUFFIXES:
-        return read_prepared(path)
-    return read_own(path, progress)
+def _load_path(path: Path, own: Wanted, pieces: Pieces, progress: Progress) -> Dataset:
+    if is_own(path):
+        return read_own(path, progress, wanted=own, pieces=pieces)
+    _ask_nothing(path, own)
+    return read_prepared(path)
+
+
+def _ask_nothing(name_or_path: str | Path, own: Wanted) -> None:
+    if own.said():
+        raise InvalidInput(
+            f"{name_or_path} is prepared as it is: nothing can be filtered, embedded or relaxed",
+            received=", ".join(own.said()),
+            remedy="ask that of your own .sdf, .xyz, .csv, .smi or folder",
+        )
 
 
 def _load_named(cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:

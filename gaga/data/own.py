@@ -1,44 +1,99 @@
-"""The user's own molecules -> a data set: vocabulary, split and what was skipped are derived."""
+"""The user's own molecules -> a data set: vocabulary, split and what was skipped are derived.
+
+Molecules pass as a stream: read, looked at by filters, given a geometry where that is asked for.
+"""
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
+from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import pack
 from gaga.base.progress import Progress, silent
-from gaga.chem.io import READ_SUFFIXES, Record, Skipped, read_molecules
+from gaga.chem.elements import symbol_of
+from gaga.chem.facts import smiles_of
+from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
+from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
+from gaga.data.geometries import ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
+from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
 
-SUFFIXES = READ_SUFFIXES
+SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9",)
+MAX_SMILES = 1000  # letters; each takes as much memory as the longest
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
-def read_own(path: Path, progress: Progress = silent) -> Dataset:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of a user's molecules.
+
+    Attributes:
+        filters: which of them are taken.
+        making: how geometries are made.
+        smiles_column: the heading of a CSV file's SMILES; None for one that is called so.
+        workers: processes for what takes long; all cores if None. The data set does not depend on them.
+    """
+
+    filters: Filters = EVERYTHING
+    making: Making = MAKE_NOTHING
+    smiles_column: str | None = None
+    workers: int | None = None
+
+    def said(self) -> dict[str, str]:
+        """What was asked for, by the names of the options."""
+        found = {**_values(self.filters), **_values(self.making)}
+        if self.filters.elements is not None:
+            found["elements"] = ",".join(map(symbol_of, self.filters.elements))
+        if not self.making.embed:
+            found.pop("seed")
+        limit = found.pop("time_limit_s")
+        if self.making.makes:
+            found["time_limit"] = limit
+        if self.smiles_column is not None:
+            found["smiles_column"] = self.smiles_column
+        return found
+
+
+def _values(options: Filters | Making) -> dict[str, str]:
+    named = {field.name: getattr(options, field.name) for field in fields(options)}
+    asked = {name: value for name, value in named.items() if value is not None and value is not False}
+    return {name: "yes" if value is True else str(value) for name, value in asked.items()}
+
+
+AS_THEY_ARE = Wanted()
+
+
+def read_own(
+    path: Path, progress: Progress = silent, *, wanted: Wanted = AS_THEY_ARE, pieces: Pieces = KEEPS_NONE
+) -> Dataset:
     """The molecules of a file or folder, in order; the elements that occur are the vocabulary.
 
-    Numeric properties become the data set's; molecules that cannot be used are counted by reason.
+    Numeric properties become the data set's, as do SMILES that the file has; molecules that cannot be used or are not
+    wanted are counted by reason.
+
+    Args:
+        path: of molecules with a geometry, or of SMILES to be embedded.
+        progress: told the bytes read.
+        wanted: which molecules are taken, and how geometries are made.
+        pieces: geometries that were made are kept there.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the suffix is unknown, or no molecule can be used.
-        Unavailable: a file cannot be read.
+        InvalidInput: the suffix is unknown, no molecule can be used, or SMILES are not to be embedded.
+        Unavailable: a file cannot be read, or xtb is not installed.
     """
-    records: list[Record] = []
-    skipped: Counter[str] = Counter()
-    for molecule in read_molecules(path, progress):
-        if isinstance(molecule, Skipped):
-            skipped[molecule.reason] += 1
-        else:
-            records.append(molecule)
+    account = Account()
+    records = list(own_records(path, account, progress, wanted=wanted, pieces=pieces))
     if not records:
-        raise InvalidInput(f"{path} holds no usable molecule", received=_counts(skipped))
+        raise InvalidInput(f"{path} holds no usable molecule", received=_counts(account.left_out))
     molecules = pack((record.atomic_numbers, record.positions) for record in records)
     return Dataset(
         name=dataset_name(path),
@@ -46,10 +101,81 @@ def read_own(path: Path, progress: Progress = silent) -> Dataset:
         ids=np.arange(len(records)),
         splits=content_split(molecules),
         vocabulary=vocabulary_of(molecules.atomic_numbers),
-        skipped=dict(skipped),
+        skipped=dict(account.left_out),
         origin=path.name,
-        read_annotations=already_read(Annotations(properties=_numeric_properties(records))),
+        preparation=report(account, len(records), wanted),
+        read_annotations=already_read(annotations_of(records)),
     )
+
+
+def own_records(
+    path: Path,
+    account: Account,
+    progress: Progress = silent,
+    *,
+    wanted: Wanted = AS_THEY_ARE,
+    pieces: Pieces = KEEPS_NONE,
+) -> Iterator[Record]:
+    """The molecules that become the data set, one at a time; `account` is complete when they have passed.
+
+    Arguments and errors are those of `read_own`; it is no error that there is none.
+    """
+    candidates = _candidates(path, account, progress, wanted)
+    if wanted.making.makes:
+        return made(candidates, wanted.making, account, workers=wanted.workers, pieces=pieces)
+    return (candidate.source for candidate in candidates if isinstance(candidate.source, Record))
+
+
+def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
+    if not has_smiles_only(path):
+        told = wanted.filters.perceives or wanted.making.optimise is not None
+        records = read_molecules(path, progress, bonding=told)
+        return chosen(records, wanted.filters, account, wanted.workers)
+    if not wanted.making.embed:
+        raise InvalidInput(
+            f"{path} holds SMILES, which have no geometry",
+            remedy=f"make one with gaga data prepare {path.name} --embed --out {dataset_name(path)}.h5, and use that",
+        )
+    rows = read_smiles(path, progress, column=wanted.smiles_column)
+    return chosen(rows, wanted.filters, account, wanted.workers)
+
+
+def report(account: Account, kept: int, wanted: Wanted) -> Preparation:
+    """What was asked and what became of the molecules, when all have passed."""
+    return Preparation(
+        read=account.read,
+        kept=kept,
+        asked=wanted.said(),
+        force_fields=dict(account.force_fields),
+        programs=programs(wanted),
+    )
+
+
+def programs(wanted: Wanted) -> dict[str, str]:
+    """Versions of the programs that the molecules depend on.
+
+    Raises:
+        Unavailable: xtb is asked for and not installed.
+    """
+    found = {}
+    if wanted.making.embed or wanted.filters.perceives:
+        from rdkit import rdBase
+
+        found["rdkit"] = str(rdBase.rdkitVersion)
+    if wanted.making.optimise == XTB:
+        from gaga.chem.xtb import version
+
+        found["xtb"] = version()
+    return found
+
+
+def annotations_of(records: Sequence[Record]) -> Annotations:
+    """SMILES, where any record has one, and the properties that are numbers."""
+    found = [smiles_of(record)[:MAX_SMILES] for record in records]
+    smiles = np.array(found, dtype=np.str_) if any(found) else None
+    properties = _numeric_properties(records)
+    units = {ENERGY: ENERGY_UNIT} if ENERGY in properties else {}
+    return Annotations(smiles=smiles, properties=properties, units=units)
 
 
 def dataset_name(path: Path) -> str:

@@ -3,7 +3,7 @@
 Datasets: positions [A, 3] float32 in Å, atomic_numbers [A] uint8, offsets [M + 1] int64, ids [M] int64,
 splits/{train, valid, test} int64; unless lean, smiles [M] UTF-8 bytes and properties/<name> [M] float64 with
 the attributes name and unit. Attributes of the file: format, version, name, origin, vocabulary, skipped (as
-JSON), fingerprint.
+JSON), fingerprint; of a user's molecules also preparation (as JSON).
 """
 
 import json
@@ -25,6 +25,7 @@ from gaga.base.new_hdf5 import new_hdf5
 from gaga.chem.elements import N_ELEMENTS
 from gaga.chem.records import MAX_COORDINATE
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset
+from gaga.data.preparation import from_json
 
 FORMAT = "gaga-dataset"
 VERSION = 1
@@ -75,6 +76,7 @@ def _write_attributes(file: h5py.File, dataset: Dataset) -> None:
             "vocabulary": np.array(dataset.vocabulary, dtype=np.int64),
             "skipped": json.dumps(dict(dataset.skipped)),
             "fingerprint": dataset.fingerprint,
+            **({"preparation": dataset.preparation.to_json()} if dataset.preparation else {}),
         }
     )
 
@@ -135,6 +137,7 @@ def _read(file: h5py.File, path: Path) -> Dataset:
         vocabulary=tuple(int(z) for z in file.attrs["vocabulary"]),
         skipped={str(reason): int(n) for reason, n in dict(json.loads(file.attrs["skipped"])).items()},
         origin=str(file.attrs["origin"]),
+        preparation=from_json(file.attrs["preparation"]) if "preparation" in file.attrs else None,
         read_annotations=partial(_read_annotations, path),
     )
 

@@ -64,7 +64,8 @@ def quantiles_of(sample: Measured | FiledMeasured, min_share: float) -> Quantile
     order = order[counts[order] >= min_share * counts.sum()]
     levels = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
     rows = [np.quantile(sample.of_kind(int(code)), levels) for code in codes[order]]
-    return Quantiles(codes[order], counts[order] / counts.sum(), np.array(rows, dtype=np.float32))
+    values = np.array(rows, dtype=np.float32).reshape(len(rows), N_QUANTILES)
+    return Quantiles(codes[order], counts[order] / max(counts.sum(), 1), values)
 
 
 def _wasserstein(values: Float32[np.ndarray, " n"], quantiles: Float32[np.ndarray, " k"]) -> float:

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.base.filed import file_away
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
-from gaga.chem.geometry import angle_name, bond_name
 from gaga.chem.io import READ_SUFFIXES, Skipped, read_molecules
 from gaga.data import Dataset, load_dataset
-from gaga.evaluation.distances import NO_DISTANCES, Distances, distances_to, size_distance
-from gaga.evaluation.judging import Judged, Verdicts, judge
-from gaga.evaluation.rates import Rates, bootstrap_rate, first_occurrences
-from gaga.evaluation.reference import Reference, ReferenceRow, load_reference, load_row
+from gaga.evaluation.comparing import compare
+from gaga.evaluation.distances import Distances
+from gaga.evaluation.judging import judge
+from gaga.evaluation.rates import Rates
+from gaga.evaluation.reference import DataReference, ReferenceRow, shipped
+from gaga.evaluation.verdicts import Judged, Verdicts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +37,7 @@ class Evaluation:
         sizes: Wasserstein-1 distance of the numbers of atoms to the reference's, in atoms.
         verdicts: each molecule's verdict, in their order.
         reference: name of the reference, empty for none.
+        real_data: the reference's own row under the same protocol; None without a reference.
         seed: seed of the bootstrap.
         rdkit: version of RDKit.
     """
@@ -49,13 +51,9 @@ class Evaluation:
     sizes: float
     verdicts: Verdicts
     reference: str
+    real_data: ReferenceRow | None
     seed: int
     rdkit: str
-
-    @property
-    def real_data(self) -> ReferenceRow | None:
-        """The reference's own row under the same protocol, as shipped; None without a reference."""
-        return load_row(self.reference, self.protocol) if self.reference else None
 
 
 def evaluate(
@@ -63,8 +61,9 @@ def evaluate(
     *,
     protocol: str = "edm",
     workers: int | None = None,
+    time_limit: float | None = None,
     seed: int = 0,
-    reference: str | None = "qm9",
+    reference: str | DataReference | None = "qm9",
     progress: Progress = silent,
     pieces: Pieces = KEEPS_NONE,
 ) -> Evaluation:
@@ -76,8 +75,10 @@ def evaluate(
         protocol: "edm", to compare with papers, or "strict".
         workers: processes; all cores if None, this process alone for 1 or for few molecules. With more,
             a script calls this under `if __name__ == "__main__":`.
+        time_limit: seconds for one molecule, None for as long as it takes; see `judge`.
         seed: of the bootstrap.
-        reference: what novelty and distances are held against; None for neither.
+        reference: what novelty and distances are held against: "qm9", what `reference_of` makes of another data set,
+            or None for neither.
         progress: told the molecules done.
         pieces: verdicts on these very molecules that are there are not found again; the others are put there.
 
@@ -86,74 +87,40 @@ def evaluate(
         NotFound: no such file or reference.
         Unavailable: a worker process ended early.
     """
-    packed = _packed(molecules)
-    if not packed.n_atoms.any():
+    found = packed(molecules)
+    if not found.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
-    data = load_reference(reference, protocol) if reference else None
-    judged = judge(packed, protocol, workers=workers, progress=progress, pieces=pieces)
-    return summarise(judged, protocol, data, reference=reference or "", seed=seed)
+    data = shipped(reference, protocol) if isinstance(reference, str) else reference
+    if data is not None and data.protocol != protocol:
+        raise InvalidInput("the reference was made by another protocol", received=data.protocol)
+    judged = judge(found, protocol, workers=workers, time_limit=time_limit, progress=progress, pieces=pieces)
+    return summarise(judged, protocol, data, seed=seed)
 
 
-def summarise(
-    judged: Judged, protocol: str, data: Reference | None, *, reference: str = "", seed: int = 0
-) -> Evaluation:
+def summarise(judged: Judged, protocol: str, data: DataReference | None, *, seed: int = 0) -> Evaluation:
     """Rates and distances of molecules that have been judged, held against this data."""
     from rdkit import rdBase
 
     verdicts = judged.verdicts
-    lengths, angles, sizes = _distances(judged, data)
+    found = compare(judged, data.reference if data else None, np.random.default_rng(seed))
     return Evaluation(
         protocol=protocol,
         n_molecules=len(verdicts.n_atoms),
         n_unreadable=int((verdicts.n_atoms == 0).sum()),
-        rates=rates_of(verdicts, data, np.random.default_rng(seed)),
-        bond_lengths=lengths,
-        bond_angles=angles,
-        sizes=sizes,
+        rates=found.rates,
+        bond_lengths=found.bond_lengths,
+        bond_angles=found.bond_angles,
+        sizes=found.sizes,
         verdicts=verdicts,
-        reference=reference,
+        reference=data.name if data else "",
+        real_data=data.row if data else None,
         seed=seed,
         rdkit=rdBase.rdkitVersion,
     )
 
 
-def rates_of(verdicts: Verdicts, data: Reference | None, rng: np.random.Generator) -> Rates:
-    """Every rate of these verdicts; novelty against the hashes of this data."""
-    every = np.ones(len(verdicts.n_atoms), dtype=np.int64)
-    first = first_occurrences(verdicts.smiles)
-    asked = first if data else np.zeros_like(first)
-    novel = _novel(verdicts.smiles, asked, data) if data else asked
-    return Rates(
-        atom_stable=bootstrap_rate(verdicts.n_stable_atoms, verdicts.n_atoms, "atoms", rng),
-        molecule_stable=bootstrap_rate(verdicts.stable, every, "molecules", rng),
-        valid=bootstrap_rate(verdicts.valid, every, "molecules", rng),
-        connected=bootstrap_rate(verdicts.connected, every, "molecules", rng),
-        unique=bootstrap_rate(first, verdicts.valid, "valid molecules", rng),
-        valid_and_unique=bootstrap_rate(first, every, "molecules", rng),
-        novel=bootstrap_rate(novel, asked, "distinct valid molecules", rng),
-    )
-
-
-def _novel(smiles: tuple[str, ...], first: Bool[np.ndarray, " M"], data: Reference) -> Bool[np.ndarray, " M"]:
-    flags = np.zeros(len(smiles), dtype=bool)
-    flags[first] = ~data.contains([smiles[i] for i in np.flatnonzero(first)])
-    return flags
-
-
-def _distances(judged: Judged, data: Reference | None) -> tuple[Distances, Distances, float]:
-    if data is None:
-        return NO_DISTANCES, NO_DISTANCES, float("nan")
-    bonds = tuple(bond_name(int(code)) for code in data.lengths.codes)
-    angles = tuple(angle_name(int(code)) for code in data.angles.codes)
-    n_atoms = judged.verdicts.n_atoms
-    return (
-        distances_to(data.lengths, judged.lengths, bonds),
-        distances_to(data.angles, judged.angles, angles),
-        size_distance(n_atoms[n_atoms > 0], data.sizes),
-    )
-
-
-def _packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecules:
+def packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecules:
+    """The molecules that `evaluate` looks at; a record of a file that cannot be read is one without atoms."""
     if isinstance(molecules, PackedMolecules):
         return molecules
     if isinstance(molecules, Dataset):

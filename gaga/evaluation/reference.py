@@ -29,6 +29,8 @@ class ReferenceRow:
     Attributes:
         description: which molecules these are.
         n_molecules: how many.
+        n_train: molecules of the training split that novelty and distances are held against.
+        n_train_in_all: how many it has; where more, novelty is an upper bound.
         rates: their rates.
         bond_lengths: mean distance of bond lengths to the training split's, in Å: the floor of this number.
         bond_angles: the same of bond angles, in degrees.
@@ -39,6 +41,8 @@ class ReferenceRow:
 
     description: str
     n_molecules: int
+    n_train: int
+    n_train_in_all: int
     rates: Rates
     bond_lengths: float
     bond_angles: float
@@ -81,6 +85,34 @@ class Reference:
     def contains(self, smiles: list[str]) -> Bool[np.ndarray, " n"]:
         """Which of these SMILES, made by the same protocol, the training split has."""
         return np.isin(hash_smiles(smiles), self.hashes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DataReference:
+    """All that an evaluation is held against.
+
+    Attributes:
+        name: of the data set.
+        protocol: by which its molecules were judged.
+        reference: its training split.
+        row: its own row.
+    """
+
+    name: str
+    protocol: str
+    reference: Reference
+    row: ReferenceRow
+
+
+def shipped(name: str, protocol: str) -> DataReference:
+    """What ships with the package of a data set.
+
+    Raises:
+        NotFound: no reference of that name ships with the package.
+        InvalidInput: unknown protocol.
+    """
+    reference, row = load_reference(name, protocol), load_row(name, protocol)
+    return DataReference(name=name, protocol=protocol, reference=reference, row=row)
 
 
 @cache
@@ -157,5 +189,7 @@ def _check(name: str, protocol: str) -> None:
     check_protocol(protocol)
     if name not in REFERENCES:
         raise NotFound(
-            "no reference of that name ships with gaga", received=name, remedy=f"use {REFERENCES[0]}, or None"
+            "no reference of that name ships with gaga",
+            received=name,
+            remedy=f"use {REFERENCES[0]}, None, or what reference_of makes of a data set",
         )

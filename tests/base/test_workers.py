@@ -2,6 +2,8 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
@@ -9,7 +11,7 @@ import pytest
 
 from gaga.base.errors import InvalidInput, Unavailable
 from gaga.base.names import checked_kind
-from gaga.base.workers import _AHEAD, Workers
+from gaga.base.workers import _AHEAD, Limit, Workers
 
 
 def test_results_are_in_the_order_of_the_items_and_processes_serve_again():
@@ -49,3 +51,78 @@ def test_a_process_that_is_killed_is_noticed_at_once():
         with pytest.raises(Unavailable, match=r"ended early\. Do so\."):
             list(results)
     assert time.monotonic() - began < 60
+
+
+@dataclass(frozen=True)
+class Naps:
+    """Sleeps of so many seconds, some of which are given up."""
+
+    seconds: tuple[float, ...]
+    given_up: frozenset[int] = frozenset()
+
+    def without(self, part: int) -> "Naps":
+        return Naps(self.seconds, self.given_up | {part})
+
+
+def nap(naps, begin):
+    slept = []
+    for part, seconds in enumerate(naps.seconds):
+        if part not in naps.given_up:
+            begin(part)
+            time.sleep(seconds)
+            slept.append(part)
+    return slept
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_parts_that_take_too_long_are_given_up_and_the_rest_is_done(processes):
+    items = [Naps((0.0, 0.01)), Naps((0.0, 600.0, 0.0, 600.0)), Naps(()), Naps((0.2,) * 8)]
+    began = time.monotonic()
+    with Workers(nap, processes, remedy="", limit=Limit(1.0, Naps.without)) as workers:
+        assert list(workers.map(items)) == [[0, 1], [0, 2], [], list(range(8))]
+        assert len(workers.pids) == processes
+        assert list(workers.map([Naps((0.0,))])) == [[0]]
+    assert time.monotonic() - began < 60
+
+
+def test_time_is_not_up_for_what_was_done_while_nobody_looked():
+    with Workers(nap, 2, remedy="", limit=Limit(0.5, Naps.without)) as workers:
+        results = workers.map([Naps((0.01,) * 3)] * 6)
+        assert next(results) == [0, 1, 2]
+        time.sleep(1.5)
+        assert list(results) == [[0, 1, 2]] * 5
+
+
+def test_time_is_up_while_others_are_busy():
+    began = time.monotonic()
+    with Workers(nap, 2, remedy="", limit=Limit(1.0, Naps.without)) as workers:
+        results = list(workers.map([Naps((600.0,)), *[Naps((0.001,) * 100)] * 60]))
+    assert results == [[], *[list(range(100))] * 60]
+    assert time.monotonic() - began < 60
+
+
+def _slow(seconds: float) -> int:
+    with suppress(OSError):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+def _give_up(pids: list[int]) -> None:
+    """Begin work of minutes, note who does it, and be interrupted."""
+    with Workers(_slow, 2, remedy="") as workers:
+        pids.append(next(workers.map([0.01, 300.0, 300.0])))
+        pids[:] = workers.pids
+        raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+def test_whoever_gives_up_does_not_wait_for_work_that_nobody_takes():
+    began = time.monotonic()
+    pids = []
+    with pytest.raises(KeyboardInterrupt):
+        _give_up(pids)
+    assert len(pids) == 2
+    assert time.monotonic() - began < 100
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -107,3 +107,11 @@ def _seconds(molecules):
     for numbers, positions in molecules:
         edm_stability(numbers, positions)
     return time.perf_counter() - start
+
+
+def test_elements_that_rdkit_stumbles_over_are_not_valid():
+    # RDKit raises a RuntimeError, not its sanitisation's ValueError, on some of these.
+    rng = np.random.default_rng(0)
+    for spread in (0.5, 1.0, 2.0):
+        numbers = rng.choice([1, 5, 13, 14, 15, 33, 53, 80, 83], 60).astype(np.uint8)
+        assert edm_smiles(numbers, spread * rng.normal(size=(60, 3))) is None

@@ -5,6 +5,7 @@ from gaga.chem import perceive
 from gaga.chem.edm import edm_bond_orders
 from gaga.chem.geometry import (
     AROMATIC,
+    aligned_rmsd,
     angle_name,
     bond_angles,
     bond_lengths,
@@ -60,3 +61,16 @@ def test_no_bonds_no_values():
     bonds = bonds_of_orders(edm_bond_orders(numbers, positions))
     assert len(bond_lengths(numbers, positions, bonds).values) == 0
     assert len(bond_angles(numbers, positions, bonds).values) == 0
+
+
+def test_superimposed_distance_knows_rotations_and_not_mirrors():
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(12, 3))
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    assert aligned_rmsd(positions, positions @ rotation + 3.0) == pytest.approx(0, abs=1e-12)
+    assert aligned_rmsd(positions, positions * np.array([1, 1, -1])) > 0.1
+    # Along one axis nothing but translation matters: each of two atoms is off by half of the difference.
+    assert aligned_rmsd(np.array([[0.0, 0, 0], [0, 0, 1.0]]), np.array([[0.0, 0, 0], [1.4, 0, 0]])) == pytest.approx(
+        0.2
+    )

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,15 +8,19 @@ from rdkit.Chem import AllChem
 
 from gaga.chem import perceive, strict_verdict
 from gaga.chem.bonds import count_fragments
-from gaga.chem.strict import allowed_valences, atom_valences
+from gaga.chem.valences import allowed_valences, atom_valences
 from gaga.data import load_dataset
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def embedded(smiles, seed=7):
     """Atomic numbers and positions of a molecule by distance geometry and a force field."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     assert AllChem.EmbedMolecule(molecule, randomSeed=seed) == 0
-    AllChem.MMFFOptimizeMolecule(molecule)
+    (AllChem.MMFFOptimizeMolecule if AllChem.MMFFHasAllMoleculeParams(molecule) else AllChem.UFFOptimizeMolecule)(
+        molecule
+    )
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], np.uint8)
     return numbers, molecule.GetConformer().GetPositions()
 
@@ -42,7 +47,11 @@ def test_real_molecules_pass(qm9):
 @pytest.mark.parametrize(
     "smiles",
     ["c1ccccc1", "c1ccc2[nH]ccc2c1", "O=C1C=CC(=O)O1", "C#CC#N", "CC(=O)Nc1ccc(O)cc1",
-     "O=S(=O)(c1ccccc1)N1CCCC1", "FC(F)(F)c1ncccc1Cl", "CP(C)(C)=O", "C[Si](C)(C)C", "CSc1nccs1"],
+     "O=S(=O)(c1ccccc1)N1CCCC1", "FC(F)(F)c1ncccc1Cl", "CP(C)(C)=O", "C[Si](C)(C)C", "CSc1nccs1",
+     "O=[N+]([O-])c1cc([N+](=O)[O-])cc([N+](=O)[O-])c1O", "CN=[N+]=[N-]", "[O-][n+]1ccccc1",
+     "O=[N+]([O-])OCC(CO[N+](=O)[O-])O[N+](=O)[O-]", "C[N+](C)(C)[O-]", "OB(O)c1ccccc1", "COP(=O)(O)O",
+     "Nc1ncnc2c1ncn2C1OC(COP(=O)(O)OP(=O)(O)OP(=O)(O)O)C(O)C1O", "Ic1ccccc1", "O=I(=O)c1ccccc1", "ClI(Cl)c1ccccc1",
+     "C[As](C)C", "C[Hg]Cl", "C[Al](C)C", "C[Bi](C)C", "c1cc[se]c1", "CN=S(C)(=O)c1ccccc1", "NS(=O)(=O)c1ccccc1Br"],
 )  # fmt: skip
 def test_smiles_of_known_molecules(smiles):
     verdict = strict_verdict(*embedded(smiles))
@@ -165,6 +174,25 @@ def test_table_has_common_valences_and_no_radicals():
     table = allowed_valences()
     assert {(1, 0, 0, 1), (6, 0, 0, 4), (6, 0, 3, 0), (7, 1, 0, 4), (8, -1, 0, 1), (16, 0, 0, 6)} <= table
     assert not {(6, 0, 0, 3), (6, 1, 0, 3), (1, 1, 0, 0), (8, 0, 0, 1), (6, 0, 0, 5)} & table
+
+
+@pytest.mark.parametrize("name", ["mosesaq_xtb_1000", "gdb17_xtb_1000"])
+def test_true_drug_like_molecules_pass(name):
+    molecules = load_dataset(EXAMPLES / f"{name}.sdf.gz").molecules
+    verdicts = [strict_verdict(*molecule) for molecule in molecules]
+    # Of the latter, two came apart when they were relaxed.
+    assert sum(verdict.valid for verdict in verdicts) >= 998
+    assert all(verdict.stable for verdict in verdicts)
+
+
+def test_thermal_noise_does_not_change_the_molecule():
+    rng = np.random.default_rng(0)
+    molecules = load_dataset(EXAMPLES / "mosesaq_xtb_1000.sdf.gz").molecules.take(np.arange(60))
+    same = [
+        strict_verdict(z, x).smiles == strict_verdict(z, x + 0.05 * rng.normal(size=x.shape)).smiles
+        for z, x in molecules
+    ]
+    assert np.mean(same) > 0.93
 
 
 def test_valences_count_aromatic_bonds_apart():

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from gaga.cli.main import main
+from tests.standins import posebusters as posebusters
+from tests.standins import xtb as xtb
 
 
 @dataclass(frozen=True)

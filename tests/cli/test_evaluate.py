@@ -1,8 +1,11 @@
 """gaga evaluate on small files."""
 
 import os
+from itertools import islice
 
 import pytest
+
+from gaga.chem.elements import symbol_of
 
 
 def test_rates_beside_the_real_data(gaga, xyz):
@@ -76,3 +79,84 @@ def test_a_pipe_is_not_waited_for(gaga, tmp_path):
     os.mkfifo(tmp_path / "m.sdf")
     for words in (["evaluate", "m.sdf"], ["data", "info", "m.sdf"], ["sample", "--checkpoint", "m.sdf"]):
         assert gaga(*words).code == 1
+
+
+@pytest.fixture
+def drugs(tmp_path, pytestconfig):
+    """Sixty molecules of the examples as a file of the user's."""
+    from gaga.chem.io import read_molecules
+
+    lines = []
+    for record in islice(read_molecules(pytestconfig.rootpath / "examples" / "mosesaq_xtb_1000.sdf.gz"), 60):
+        lines += [str(len(record.atomic_numbers)), ""]
+        lines += [
+            f"{symbol_of(int(z))} {x:.6f} {y:.6f} {w:.6f}"
+            for z, (x, y, w) in zip(record.atomic_numbers, record.positions, strict=True)
+        ]
+    (tmp_path / "mine.xyz").write_text("\n".join(lines) + "\n")
+    return tmp_path / "mine.xyz"
+
+
+def test_the_users_own_data_set_is_judged_once_and_shown_beside(gaga, xyz, drugs):
+    words = ("evaluate", xyz, "--protocol", "strict", "--dataset", drugs.name, "--threads", 1)
+    payload = gaga(*words, "--json").json
+    assert payload["real_data"]["name"] == "mine"
+    assert payload["real_data"]["rates"]["valid"]["value"] == 1.0
+    assert payload["real_data"]["train"] == payload["real_data"]["train_in_all"] < 60
+    assert payload["rates"]["novel"]["value"] == 1.0
+    assert payload["stored"]["name"].startswith("tiny_strict_vs_mine_")
+    kinds = [row["kind"] for row in gaga("store", "list", "--json").json["results"] if not row["shipped"]]
+    assert sorted(kinds) == ["evaluation", "reference"]
+    shown = gaga(*words).out
+    assert "mine itself: mine, test split, " in shown
+    assert "Found evaluation/" in shown
+    small = gaga(*words, "--reference-size", 20, "--replace").out
+    assert "of the training split, so that novel is an upper bound" in small
+    itself = gaga("evaluate", drugs, "--protocol", "strict", "--dataset", drugs.name, "--threads", 1, "--json").json
+    assert itself["rates"]["novel"]["value"] < 1.0
+
+
+def test_failures_are_counted_by_reason(gaga, xyz):
+    xyz.write_text(xyz.read_text() + "2\nalone\nC 0 0 0\nH 0 0 1.1\n" * 3)
+    payload = gaga("evaluate", xyz, "--protocol", "strict", "--threads", 1, "--json").json
+    assert payload["failures"] == [{"reason": "no bond orders fit", "molecules": 3}]
+    shown = gaga("evaluate", xyz, "--protocol", "strict", "--threads", 1).out
+    assert "no bond orders fit" in shown
+
+
+def test_what_took_too_long_is_a_failure(gaga, tmp_path):
+    chain = "".join(f"S {1.74 * i:.3f} {1.09 * (i % 2):.3f} 0\n" for i in range(4000))
+    water = "3\n\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
+    (tmp_path / "long.xyz").write_text(f"{water}4000\n\n{chain}")
+    words = ("evaluate", "long.xyz", "--protocol", "strict", "--time-limit", 5, "--threads", 1, "--json")
+    payload = gaga(*words).json
+    assert payload["failures"] == [{"reason": "time", "molecules": 1}]
+    assert (payload["rates"]["valid"]["numerator"], payload["rates"]["valid"]["denominator"]) == (1, 2)
+    assert payload["stored"]["config"]["time_limit"] == 5.0
+
+
+def test_what_is_not_installed_is_a_line_before_the_work(gaga, xyz, monkeypatch):
+    monkeypatch.setattr("gaga.chem.poses.PACKAGE", "no_such_package")
+    monkeypatch.setenv("PATH", "")
+    for option, word in (("--posebusters", "posebusters"), ("--relax", "xtb")):
+        ran = gaga("evaluate", xyz, option)
+        assert (ran.code, ran.out) == (1, "")
+        assert f"{word} is not installed" in ran.err
+    assert not xyz.with_name("gaga.h5").exists()
+
+
+def test_posebusters_and_relaxation_of_a_sample_beside_the_datas(gaga, xyz, drugs, xtb, posebusters):
+    words = ("evaluate", xyz, "--dataset", drugs.name, "--posebusters", "--relax", "--sample-size", 3, "--threads", 1)
+    ran = gaga(*words)
+    assert ran.code == 0, ran.err
+    assert "PoseBusters 9.9 on 3 of 60 molecules, drawn with seed 0" in ran.out
+    assert "3 of 3 molecules drawn" in ran.out
+    assert "GFN2-xTB relaxation of 3 of 60 molecules" in ran.out
+    payload = gaga(*words, "--json").json
+    assert payload["posebusters"]["stored"]["found"]
+    assert payload["posebusters"]["drawn"] == 3
+    assert payload["relaxation"]["relaxed"]["denominator"] == 3
+    of_data = payload["relaxation"]["real_data"]["median_energy"]["estimate"]
+    assert of_data == pytest.approx(0.0375 * 627.5, rel=0.2)  # of the stand-in: -5 and -5.037 Hartree for 37 atoms
+    kinds = [row["kind"] for row in gaga("store", "list", "--json").json["results"] if not row["shipped"]]
+    assert sorted(kinds) == sorted(["evaluation", "reference", *["posebusters", "relaxation"] * 2])

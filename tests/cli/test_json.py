@@ -141,6 +141,14 @@ def test_keys_of_evaluate_without_a_reference(gaga, xyz):
     check("gaga evaluate", payload)
 
 
+def test_keys_of_evaluate_with_everything(gaga, xyz, xtb, posebusters):
+    words = ("--dataset", xyz, "--posebusters", "--relax", "--sample-size", "2", "--threads", "1")
+    payload = gaga("evaluate", xyz, *words, "--json").json
+    assert payload["posebusters"]["real_data"]["version"] == "9.9"
+    assert payload["relaxation"]["real_data"]["drawn"] == 2
+    check("gaga evaluate", payload)
+
+
 def test_keys_of_info_with_skipped_molecules(gaga, xyz):
     xyz.write_text(xyz.read_text() + "1\nbroken\nH nowhere 0 0\n")
     ran = gaga("data", "info", xyz, "--json")

@@ -9,7 +9,10 @@ import pytest
 
 from gaga.base.errors import InvalidInput
 from gaga.data import own
-from gaga.data.own import dataset_name, read_own
+from gaga.data.filters import Account, Filters
+from gaga.data.geometries import Making
+from gaga.data.own import AS_THEY_ARE, Wanted, dataset_name, own_records, read_own
+from gaga.data.preparation import from_json
 
 GDB17, MOSES = Path("examples/gdb17_xtb_1000.sdf.gz"), Path("examples/mosesaq_xtb_1000.sdf.gz")
 WATER = "3\nE=-76.4 tag=w\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"
@@ -116,3 +119,46 @@ def test_ten_thousand_atoms_and_properties_without_end(tmp_path, monkeypatch):
     assert len(data) == 20
     assert len(data.properties) <= 5
     assert data.properties["same"].tolist() == [2.0] * 20
+
+
+def test_smiles_of_a_file_are_kept(tmp_path):
+    file = tmp_path / "mine.xyz"
+    file.write_text(WATER.replace("tag=w", "SMILES=O") + WATER)
+    assert read_own(file).smiles.tolist() == ["O", ""]
+    file.write_text(WATER)
+    assert read_own(file).smiles is None
+
+
+def test_the_report_says_what_was_asked_and_what_became_of_it(tmp_path):
+    (tmp_path / "mine.smi").write_text("C methane\nCC\nxx\nCCO\n")
+    wanted = Wanted(filters=Filters(max_atoms=8, elements=(1, 6)), making=Making(embed=True, seed=5), workers=1)
+    data = read_own(tmp_path / "mine.smi", wanted=wanted)
+    assert (data.name, data.smiles.tolist(), data.n_atoms.tolist()) == ("mine", ["C", "CC"], [5, 8])
+    assert dict(data.skipped) == {"cannot parse SMILES": 1, "elements other than H, C": 1}
+    report = data.preparation
+    assert (report.read, report.kept, report.force_fields) == (4, 2, {"MMFF94": 2})
+    assert report.asked == {"elements": "H,C", "max_atoms": "8", "embed": "yes", "seed": "5", "time_limit": "60.0"}
+    assert list(report.programs) == ["rdkit"]
+    assert data.subset("train").preparation == report
+    assert from_json(report.to_json()) == report
+
+
+def test_nothing_asked_is_nothing_said():
+    assert AS_THEY_ARE.said() == {}
+
+
+def test_a_stream_of_records():
+    account = Account()
+    stream = own_records(GDB17, account, wanted=Wanted(filters=Filters(max_atoms=30)))
+    assert len(next(stream).atomic_numbers) <= 30
+    assert account.read < 100
+    assert sum(1 for _ in stream) + 1 + account.left_out["more than 30 atoms"] == account.read == 1000
+
+
+def test_copies_and_conformers_are_duplicates(hundred, tmp_path):
+    twice = tmp_path / "twice.sdf"
+    twice.write_bytes(hundred[1].read_bytes() * 2)
+    data = read_own(twice, wanted=Wanted(filters=Filters(no_duplicates=True), workers=1))
+    assert len(data) == 100
+    assert data.skipped == {"duplicate": 100}
+    assert data.fingerprint == read_own(hundred[1]).fingerprint

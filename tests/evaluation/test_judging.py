@@ -120,8 +120,52 @@ def assert_same(found, expected):
     for field in ("n_atoms", "n_stable_atoms", "stable", "valid", "connected"):
         np.testing.assert_array_equal(getattr(found.verdicts, field), getattr(expected.verdicts, field))
     assert found.verdicts.smiles == expected.verdicts.smiles
+    assert found.verdicts.reasons == expected.verdicts.reasons
     for part in ("lengths", "angles"):
         for field in ("codes", "values"):
             ours, theirs = (getattr(getattr(judged, part), field) for judged in (found, expected))
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
+
+
+def sulfur_chain(n):
+    """A zigzag of sulfur: what RDKit tries on one of a few thousand atoms takes minutes."""
+    positions = np.stack([1.74 * np.arange(n), 1.09 * (np.arange(n) % 2), np.zeros(n)], axis=1)
+    return np.full(n, 16, np.uint8), positions
+
+
+def test_a_molecule_that_takes_too_long_fails_by_itself(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "_CHUNK", 3)
+    molecules = pack([sample[0], sulfur_chain(4000), sample[1], sample[2], sample[3]])
+    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+        judged = judge(molecules, "strict", workers=1, time_limit=5.0, pieces=journal)
+        assert len(journal) == 2
+        assert multiprocessing.active_children() == []
+        assert_same(judge(molecules, "strict", time_limit=5.0, pieces=journal), judged)
+    verdicts = judged.verdicts
+    assert verdicts.reasons == ("", "time", "", "", "")
+    assert verdicts.valid.tolist() == [True, False, True, True, True]
+    assert (verdicts.n_atoms[1], verdicts.n_stable_atoms[1], verdicts.smiles[1]) == (4000, 0, "")
+    assert_same(
+        judge(molecules.take([0, 2, 3, 4]), "strict"), judge(molecules.take([0, 2, 3, 4]), "strict", time_limit=60.0)
+    )
+
+
+def test_reasons(sample):
+    numbers, positions = sample[0]
+    carbon_pair = (np.array([6, 1]), np.array([[0, 0, 0], [0, 0, 1.1]]))
+    molecules = pack(
+        [sample[0], (np.zeros(0), np.zeros((0, 3))), (numbers, np.full_like(positions, np.nan)), carbon_pair]
+    )
+    assert judge(molecules, "strict").verdicts.reasons == (
+        "", "no atoms", "positions are not finite", "no bond orders fit",
+    )  # fmt: skip
+    assert judge(molecules, "edm").verdicts.reasons[1:] == (
+        "no atoms", "positions are not finite", "an atom with a wrong number of bonds",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_no_time_is_refused(sample, seconds):
+    with pytest.raises(InvalidInput, match="more than nothing"):
+        judge(sample, "edm", time_limit=seconds)

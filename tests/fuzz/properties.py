@@ -15,7 +15,16 @@ from hypothesis.strategies import SearchStrategy
 from tests.fuzz.bases import bases, forged, header_keys
 from tests.fuzz.options import OPTION_CASES, check_options
 from tests.fuzz.running import Answer, finite_json, gaga, limited, write
-from tests.fuzz.strategies import DAMAGES, JSON_VALUES, MOLECULE_FILES, NAMES, Damage, MoleculeFile, damaged
+from tests.fuzz.strategies import (
+    DAMAGES,
+    JSON_VALUES,
+    MOLECULE_FILES,
+    NAMES,
+    SMILES_TABLES,
+    Damage,
+    MoleculeFile,
+    damaged,
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,21 @@ def damaged_molecules_are_answered(case: tuple[str, str, list[Damage]], folder: 
         path = write(folder / (f"{name}.gz" if zipping else name), damaged(content, damages))
     gaga(folder, "data", "info", path, "--json")
     gaga(folder, "evaluate", path, "--threads", "1", "--json")
+
+
+def tables_of_smiles_are_accounted_for(case: tuple[str, bytes, list[Damage], list[str]], folder: Path) -> None:
+    """CSV and .smi of any rows and after damages: what is read is kept or counted under a reason."""
+    name, content, damages, options = case
+    path = write(folder / name, damaged(content, damages))
+    answer = gaga(folder, "data", "prepare", path, "--embed", *options, "--threads", "1", "--time-limit", "2",
+                  "--out", "d.h5", "--json")  # fmt: skip
+    assert (answer.code == 0) == (folder / "d.h5").exists()
+    assert not list(folder.glob(".*.unfinished*"))
+    if answer.code == 0:
+        told = json.loads(answer.out)
+        left_out = sum(row["molecules"] for row in told["skipped"])
+        assert told["preparation"]["read"] == told["molecules"] + left_out
+        assert sum(told["preparation"]["force_fields"].values()) == told["molecules"]
 
 
 def damaged_prepared_files_are_answered(damages: list[Damage], folder: Path) -> None:
@@ -244,7 +268,9 @@ def no_file_is_answered(case: tuple[list[str], str], folder: Path) -> None:
 
 _FILE_ARGUMENTS = [
     ["data", "info", ".sdf"], ["data", "info", ".xyz.gz"], ["data", "info", ".h5"], ["evaluate", ".sdf"],
-    ["variance", "--dataset", ".xyz"], ["store", "list", "--store", ".h5"], ["tstar", "g", "--store", ".h5"],
+    ["variance", "--dataset", ".xyz"], ["data", "info", ".smi"],
+    ["data", "prepare", "--out", "d.h5", "--embed", ".csv"],
+    ["store", "list", "--store", ".h5"], ["tstar", "g", "--store", ".h5"],
     ["import-edm", ""], ["sample", "--n", "1", "--checkpoint", ".safetensors"],
     ["train", "--dry-run", "--max-t", "550", "--dataset", "y.xyz", "--config", ".toml"],
     ["data", "prepare", "qm9", "--out", "q.h5", "--cache", "c", "--from", ".tar.bz2"],
@@ -272,6 +298,7 @@ PROPERTIES = (
         damaged_molecules_are_answered,
         2,
     ),
+    Property("tables of SMILES", lambda: SMILES_TABLES, tables_of_smiles_are_accounted_for, 0.5),
     Property("damaged prepared data", lambda: DAMAGES, damaged_prepared_files_are_answered),
     Property("damaged stores", lambda: DAMAGES, damaged_stores_are_answered),
     Property("damaged checkpoints", lambda: DAMAGES, damaged_checkpoints_are_refused),

@@ -1,5 +1,6 @@
 """What strangers and accidents send: molecules as nobody expects them, damaged bytes, options out of range."""
 
+import gzip
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -187,3 +188,27 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+
+_ROWS = st.sampled_from(
+    ["C", "CCO", "OCC", "c1ccccc1", "[NH4+]", "CC(=O)[O-].[Na+]", "OB(O)C", "[Pt](Cl)N", "xx", "C1CC", "*C", "",
+     "C\0C", "C" * 10_000, "(" * 3_000, "C,C", '"C', '"CC"', "C;1", "C\t1", "säure", "\x1b[31m", "[" * 99, "C/C=C/C",
+     "[2H]C", "#"]
+)  # fmt: skip
+
+
+@st.composite
+def _smiles_tables(draw: st.DrawFn) -> tuple[str, bytes, list[Damage], list[str]]:
+    """A file's name and content, damages, and options that choose among its molecules."""
+    suffix = draw(st.sampled_from([".csv", ".smi", ".csv.gz", ".smi.gz"]))
+    heading = draw(st.sampled_from(["smiles", "id,SMILES", "canonical_smiles;x", "x", ""]))
+    rows = draw(st.lists(st.tuples(st.sampled_from(["", "a,", "1;"]), _ROWS), max_size=6))
+    text = "\n".join([heading, *(before + smiles for before, smiles in rows)])
+    content = text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "latin-1"])), "replace")
+    if suffix.endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    options = ["--largest-fragment", "--neutral", "--no-duplicates"]
+    chosen = draw(st.lists(st.sampled_from(options), max_size=2, unique=True))
+    return f"m{suffix}", content, draw(st.one_of(st.just([]), DAMAGES)), chosen
+
+
+SMILES_TABLES = _smiles_tables()

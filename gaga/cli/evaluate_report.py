@@ -1,0 +1,130 @@
+"""What `gaga evaluate` shows: tables for people, and the JSON object."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gaga.cli.render import MISSING, Table, counted
+
+if TYPE_CHECKING:
+    from gaga.evaluation import Evaluation
+    from gaga.evaluation.distances import Distances
+    from gaga.evaluation.rates import Rate, Rates
+    from gaga.evaluation.reference import ReferenceRow
+
+SHOWN_REASONS = 5
+
+
+def payload(result: "Evaluation") -> dict[str, Any]:
+    """The result as JSON has it."""
+    data = result.real_data
+    return {
+        "protocol": result.protocol,
+        "molecules": result.n_molecules,
+        "unreadable": result.n_unreadable,
+        "rates": _rates(result.rates),
+        "failures": [{"reason": reason, "molecules": n} for reason, n in _failures(result)],
+        "bond_lengths": _distances(result.bond_lengths),
+        "bond_angles": _distances(result.bond_angles),
+        "sizes": result.sizes,
+        "real_data": data and _real_data(result.reference, data),
+        "rdkit": result.rdkit,
+    }
+
+
+def _rates(rates: "Rates") -> dict[str, Any]:
+    return {name: rate_object(rate) for name, rate in rates.items()}
+
+
+def rate_object(rate: "Rate") -> dict[str, Any]:
+    """A rate as JSON has it."""
+    names = ("numerator", "denominator", "of", "low", "high", "level")
+    return {"value": rate.value, **{name: getattr(rate, name) for name in names}}
+
+
+def _failures(result: "Evaluation") -> list[tuple[str, int]]:
+    """Why molecules are not valid or not stable, most frequent first."""
+    found = Counter(reason for reason in result.verdicts.reasons if reason)
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _distances(distances: "Distances") -> dict[str, Any]:
+    columns = (distances.kinds, distances.distances, distances.counts, distances.shares)
+    kinds = [
+        {"kind": kind, "distance": distance, "count": count, "share": share}
+        for kind, distance, count, share in zip(*columns, strict=True)
+    ]
+    return {"mean": distances.mean, "kinds": kinds}
+
+
+def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": row.description,
+        "molecules": row.n_molecules,
+        "train": row.n_train,
+        "train_in_all": row.n_train_in_all,
+        "rates": _rates(row.rates),
+        "bond_lengths": row.bond_lengths,
+        "bond_angles": row.bond_angles,
+        "sizes": row.sizes,
+    }
+
+
+def tables(result: "Evaluation", file: str) -> Iterator[Table | str]:
+    """The result as tables and sentences."""
+    data = result.real_data
+    real = dict(data.rates.items()) if data else {}
+    rows = [
+        (name.replace("_", " "), percent(rate), interval(rate), fraction(rate), percent(real.get(name)))
+        for name, rate in result.rates.items()
+    ]
+    yield Table(
+        columns=("%", file, "95 % interval", "counted", f"{result.reference or 'real data'} itself"),
+        rows=rows,
+        title=f"{counted(result.n_molecules, 'molecule')} by protocol {result.protocol}",
+    )
+    failures = _failures(result)
+    if failures:
+        yield Table(
+            columns=("not valid or not stable", "molecules"),
+            rows=[*failures[:SHOWN_REASONS], *_others(failures[SHOWN_REASONS:])],
+        )
+    if data:
+        yield Table(
+            columns=(f"distance to {result.reference}'s", file, f"{result.reference} itself"),
+            rows=[
+                ("bond lengths, Å", result.bond_lengths.mean, data.bond_lengths),
+                ("bond angles, degrees", result.bond_angles.mean, data.bond_angles),
+                ("numbers of atoms", result.sizes, data.sizes),
+            ],
+        )
+        n = counted(data.n_molecules, "molecule")
+        yield f"{result.reference} itself: {data.description}, {n}. Distances are Wasserstein-1 of frequent kinds."
+        if data.n_train < data.n_train_in_all:
+            yield (
+                f"Known molecules are {data.n_train:,} of the {data.n_train_in_all:,} of the training split, so that "
+                "novel is an upper bound."
+            )
+    if result.n_unreadable:
+        yield f"Not readable, counted as failures: {counted(result.n_unreadable, 'record')}."
+
+
+def _others(failures: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """All other reasons in one row, if there are any."""
+    return [(counted(len(failures), "other reason"), sum(n for _, n in failures))] if failures else []
+
+
+def percent(rate: "Rate | None") -> str:
+    """A rate in percent."""
+    return f"{100 * rate.value:.2f}" if rate is not None and rate.denominator else MISSING
+
+
+def interval(rate: "Rate") -> str:
+    """Its interval in percent."""
+    return f"{100 * rate.low:.2f} – {100 * rate.high:.2f}" if rate.denominator else MISSING
+
+
+def fraction(rate: "Rate") -> str:
+    """What was counted, of what."""
+    return f"{rate.numerator:,} of {rate.denominator:,} {rate.of}" if rate.denominator else MISSING

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from gaga.base.errors import InvalidInput, Unavailable
+from gaga.base.journal import Journal
+from gaga.base.molecules import pack
+from gaga.chem import xtb as chem_xtb
+from gaga.evaluation.drawn import draw
+from gaga.evaluation.relaxation import Relaxation, relax_molecules
+from gaga.store import Store
+
+WATER = (np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]))
+METHANE = (
+    np.array([6, 1, 1, 1, 1]),
+    0.629 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=float),
+)
+APART = (np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 5.0]]))
+needs_program = pytest.mark.skipif(chem_xtb.available() is None, reason="the program xtb is not installed")
+
+
+def test_where_it_is_not_installed_is_a_line(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Unavailable, match="xtb is not installed"):
+        relax_molecules(pack([WATER]))
+
+
+def test_energies_and_what_was_not_relaxed(xtb, tmp_path):
+    molecules = pack([WATER, METHANE, APART, WATER])
+    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+        found = relax_molecules(molecules, workers=1, pieces=journal)
+        assert len(journal) == 2
+        again = relax_molecules(molecules, workers=1, pieces=journal)
+    gained = chem_xtb.HARTREE * np.array([0.03, 0.05, np.nan, 0.03])  # the stand-in's -5.03 and -5.05 Hartree
+    np.testing.assert_allclose(found.energies, gained, rtol=1e-9)
+    np.testing.assert_array_equal(found.energies, again.energies)
+    assert found.reasons == again.reasons == ("", "", "not valid", "")
+    assert found.valid.tolist() == [True, True, False, True]
+    np.testing.assert_allclose(found.rmsds[[0, 1, 3]], 0, atol=1e-7)
+    assert (found.relaxed.numerator, found.relaxed.denominator) == (3, 4)
+    assert found.median_energy.estimate == pytest.approx(gained[0])
+    assert found.mean_energy.estimate == pytest.approx(np.nanmean(gained))
+    assert found.mean_energy.low <= found.mean_energy.estimate <= found.mean_energy.high
+    store = Store(tmp_path / "results.h5", shipped=False)
+    store.put("relaxation", "four", found, config={}, seed=0)
+    back = store.get("relaxation", "four", Relaxation)
+    np.testing.assert_array_equal(back.energies, found.energies)
+    assert back.median_rmsd == found.median_rmsd
+
+
+def test_none_relaxed_is_no_number(xtb):
+    found = relax_molecules(pack([APART]), workers=1)
+    assert (found.relaxed.numerator, found.relaxed.denominator) == (0, 1)
+    assert np.isnan([found.median_energy.estimate, found.mean_rmsd.low]).all()
+
+
+def test_wrong_arguments(xtb):
+    with pytest.raises(InvalidInput, match="a sample has molecules"):
+        relax_molecules(pack([WATER]), sample_size=0)
+    with pytest.raises(InvalidInput, match="no molecules"):
+        relax_molecules(pack([]))
+    with pytest.raises(InvalidInput, match="more than nothing"):
+        relax_molecules(pack([WATER]), time_limit=0.0)
+
+
+def test_a_larger_sample_holds_the_smaller_ones():
+    molecules = pack([WATER] * 20)
+    samples = [set(draw(molecules, n, 3).indices.tolist()) for n in (3, 7, 20, 500)]
+    assert [len(sample) for sample in samples] == [3, 7, 20, 20]
+    assert samples[0] < samples[1] < samples[2]
+    assert samples[1] != set(draw(molecules, 7, 4).indices.tolist())
+
+
+@needs_program
+def test_the_program_itself_relaxes_a_stretched_molecule_to_where_the_relaxed_one_stays():
+    numbers, positions = WATER
+    found = relax_molecules(pack([WATER, (numbers, 1.08 * positions)]), workers=1)
+    assert 0 <= found.energies[0] < 1.0 < found.energies[1] < 40
+    assert found.rmsds[0] < 0.03 < found.rmsds[1] < 0.1
