@@ -28,7 +28,7 @@ from gaga.base.locks import locked
 from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.new_hdf5 import new_hdf5
 from gaga.base.progress import Progress, silent
-from gaga.data.dataset import fingerprint_of
+from gaga.data.dataset import element_counts, fingerprint_of
 from gaga.data.prepared import write_attributes, write_members, write_smiles
 from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
 
@@ -65,11 +65,12 @@ class Block:
     notes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
     """What was written: how many conformers, molecules and atoms, and how many conformers were left out, by reason.
 
-    `notes` are the reader's own counts; `splits` counts the conformers of each split; `fingerprint` is the data set's.
+    `notes` are the reader's own counts; `splits` counts the conformers of each split, `elements` the atoms of each
+    atomic number, `sizes` the conformers of each number of atoms; `fingerprint` is the data set's.
     """
 
     path: Path
@@ -80,6 +81,8 @@ class Prepared:
     skipped: Mapping[str, int]
     notes: Mapping[str, int]
     fingerprint: str
+    elements: Int64[np.ndarray, "256"]
+    sizes: Int64[np.ndarray, " N_max_plus_1"]
 
 
 class PreparedWriter:
@@ -123,9 +126,15 @@ class PreparedWriter:
         return self._state.place
 
     @property
-    def conformers(self) -> int:
-        """How many are written."""
-        return self._state.conformers
+    def molecules(self) -> int:
+        """How many molecules are written, whatever the number of their conformers."""
+        return self._state.molecules
+
+    def smiles(self) -> list[str] | None:
+        """The SMILES of each of them, or None where the source has none."""
+        if not self._state.has_smiles:
+            return None
+        return [line for part in self._parts("smiles") for line in part.tobytes().decode().splitlines()]
 
     def append(self, block: Block) -> None:
         """Finish a block; it survives the end of this process.
@@ -153,7 +162,7 @@ class PreparedWriter:
                 "ids": block.ids,
                 "sizes": block.sizes,
                 "keys": smallest_keys(keys, block.sizes),
-                "smiles": _bytes("\n".join(_line(text) for text in block.smiles or ()).encode()),
+                "smiles": _bytes("".join(f"{_line(text)}\n" for text in block.smiles or ()).encode()),
                 "state": _bytes(state.as_json()),
             },
         )
@@ -164,14 +173,14 @@ class PreparedWriter:
         *,
         name: str,
         origin: str,
-        vocabulary: tuple[int, ...],
+        vocabulary: tuple[int, ...] | None,
         splits: Splits | None = None,
         progress: Progress = silent,
     ) -> Prepared:
         """Write the file from the finished blocks, and forget them.
 
         Args:
-            name, origin, vocabulary: see `Dataset`.
+            name, origin, vocabulary: see `Dataset`; None for the elements that occur, ascending.
             splits: the molecules (not conformers) of train, valid and test; None for 80 / 10 / 10 by content.
             progress: told the blocks copied.
 
@@ -184,7 +193,8 @@ class PreparedWriter:
         with atomic_write(self.path) as partial, new_hdf5(partial) as (file, proceed):
             written = self._write(file, splits, progress)
             write_attributes(
-                file, name=name, origin=origin, vocabulary=vocabulary, skipped=self._state.skipped,
+                file, name=name, origin=origin, vocabulary=vocabulary or _occurring(written.elements),
+                skipped=self._state.skipped,
                 fingerprint=written.fingerprint, version=1 if self._has_no_groups else 2,
             )  # fmt: skip
             proceed()
@@ -197,16 +207,17 @@ class PreparedWriter:
         members = members_of(self._split() if splits is None else splits, sizes)
         offsets = offsets_of(self._column("n_atoms", np.int32, self._state.conformers))
         write_members(file, offsets, self._column("ids", np.int64, self._state.conformers), members, groups, _PACKED)
-        if self._state.has_smiles:
-            lines = [line for part in self._parts("smiles") for line in part.tobytes().split(b"\n")]
-            write_smiles(file, np.array(lines))
+        smiles = self.smiles()
+        if smiles is not None:
+            write_smiles(file, np.array([text.encode() for text in smiles]))
+        elements = np.zeros(256, dtype=np.int64)
         fingerprint = fingerprint_of(
-            self._written_positions(file, progress), self._written_numbers(file), offsets, members, groups
+            self._written_positions(file, progress), self._written_numbers(file, elements), offsets, members, groups
         )
         return Prepared(
             path=self.path, conformers=self._state.conformers, molecules=len(sizes), atoms=int(offsets[-1]),
             splits={name: len(some) for name, some in members.items()}, skipped=self._state.skipped,
-            notes=self._state.notes, fingerprint=fingerprint,
+            notes=self._state.notes, fingerprint=fingerprint, elements=elements, sizes=np.bincount(np.diff(offsets)),
         )  # fmt: skip
 
     def _split(self) -> Splits:
@@ -224,7 +235,8 @@ class PreparedWriter:
             yield rows
             left -= len(rows)
 
-    def _written_numbers(self, file: h5py.File) -> Iterator[NDArray[np.uint8]]:
+    def _written_numbers(self, file: h5py.File, elements: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Write the atomic numbers, give them, and count the atoms of each element."""
         n_atoms, first = self._state.atoms, 0
         item = file.create_dataset(
             "atomic_numbers", shape=(n_atoms,), dtype=np.uint8, chunks=(min(n_atoms, _ATOMS),), **_PACKED
@@ -232,6 +244,7 @@ class PreparedWriter:
         for part in self._parts("numbers"):
             item[first : first + len(part)] = part
             first += len(part)
+            elements += element_counts(part)
             yield part
 
     def _chunks(self, progress: Progress) -> Iterator[bytes]:
@@ -311,6 +324,10 @@ class _State:
     @classmethod
     def of(cls, piece: Piece) -> "_State":
         return cls(**json.loads(piece["state"].tobytes()))
+
+
+def _occurring(elements: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(z) for z in np.flatnonzero(elements))
 
 
 def _bytes(content: bytes) -> NDArray[np.uint8]:

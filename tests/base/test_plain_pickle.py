@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from gaga.base.errors import InvalidInput
-from gaga.models.plain_pickle import Built, Global, read_plain
+from gaga.base.plain_pickle import Built, Global, read_plain
 from tests.models.hostile import hostile_pickles
 
 NAMESPACE = Global("argparse", "Namespace")
