@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli import options
+from gaga.cli import data_geom, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes
 from gaga.cli.resuming import starts_over
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gaga.data import Dataset
 
 app = new_app(group=True)
@@ -22,10 +24,44 @@ app = new_app(group=True)
 HYDROGEN = 1
 
 Wanted = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
+    str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
 ]
 SplitSeed = Annotated[
     int | None, typer.Option("--split-seed", min=0, help="Draw the split anew; by default the published one.")
+]
+
+
+_GEOM = "GEOM-Drugs"
+Conformers = Annotated[
+    int | None,
+    typer.Option(
+        "--conformers",
+        metavar="N",
+        min=1,
+        rich_help_panel=_GEOM,
+        help="Of each molecule, lowest in energy; 30 by default.",
+    ),
+]
+Vocabulary = Annotated[
+    str | None,
+    typer.Option(
+        "--vocabulary",
+        metavar="geom|data",
+        help="Type columns: EDM's 16 elements of GEOM-Drugs (its default), or those that occur.",
+    ),
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file",
+        metavar="FILE",
+        rich_help_panel=_GEOM,
+        help='Who is trained on: JSON {"train": [...], "valid": [...], "test": [...]} or CSV molecule,split, by '
+        "number or SMILES; 80/10/10 by content by default.",
+    ),
+]
+ResumeReading = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=_GEOM, help="Go on with a reading that was interrupted.")
 ]
 
 
@@ -56,6 +92,13 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
     prepared = prepared_path(name, cache)
     if prepared.is_file():
         return {"name": name, "state": "prepared", "path": str(prepared), "size": prepared.stat().st_size}
+    if name == "geom":
+        return {
+            "name": name,
+            "state": "to be prepared from your copy: gaga data prepare geom --from PATH",
+            "path": None,
+            "size": None,
+        }
     source = installed_qm9pack()
     if source is not None:
         return {"name": name, "state": "installed, prepared at first use", "path": str(source), "size": None}
@@ -70,6 +113,9 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
         "gaga data prepare qm9 --from dsgdb9nsd.xyz.tar.bz2",
         "gaga data prepare qm9 --lean --out qm9_lean.h5",
         "gaga data prepare mine.sdf.gz --out mine.h5",
+        "gaga data prepare mine.sdf.gz --vocabulary geom --out mine.h5",
+        "gaga data prepare geom --from geom_drugs_30.npy",
+        "gaga data prepare geom --from rdkit_folder.tar.gz --conformers 5 --out geom5.h5 --resume",
     ),
 )
 def prepare_dataset(
@@ -81,27 +127,40 @@ def prepare_dataset(
     lean: Annotated[
         bool, typer.Option("--lean", help="Positions, elements and split alone, compressed; needs --out.")
     ] = False,
+    vocabulary: Vocabulary = None,
+    conformers: Conformers = None,
+    split_file: SplitFile = None,
+    resume: ResumeReading = False,
     source: options.Source = None,
     split_seed: SplitSeed = None,
     cache: options.Cache = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Read a data set once and keep it packed, so that it opens in under a second."""
-    from gaga.cli.commands import usage_error
+    """Read a data set once and keep it packed, so that it opens in under a second.
+
+    GEOM-Drugs is read as a stream, from any form in which people have it; what was read of it survives an interruption.
+    """
     from gaga.data import load_dataset, prepare
 
-    if out is None and (lean or split_seed is not None):
-        raise usage_error(
-            "--lean and --split-seed need --out FILE.h5: the cache keeps whole data sets, split as published"
-        )
-    output = Output(json=json)
+    output, is_geom = Output(json=json), name.lower() == "geom"
+    _check_prepare(
+        needs_out=lean or vocabulary is not None or split_seed is not None, out=out, vocabulary=vocabulary, lean=lean,
+        streams=conformers is not None or split_file is not None or resume, is_streamed=is_geom and source is not None,
+    )  # fmt: skip
+    if is_geom and source is not None:
+        data_geom.prepare(
+            source, out, output, cache=cache, conformers=conformers, vocabulary=vocabulary or "geom",
+            split_file=split_file, split_seed=split_seed, resume=resume, overwrite=overwrite,
+        )  # fmt: skip
+        return
     with starts_over(), output.progress(f"preparing {name}") as progress:
         path = prepare(
             name,
             out=out,
             lean=lean,
             overwrite=overwrite,
+            vocabulary=vocabulary or "data",
             source=source,
             cache_dir=cache,
             split_seed=split_seed,
@@ -123,8 +182,36 @@ def info(name: Wanted, source: options.Source = None, cache: options.Cache = Non
     dataset = read_dataset(name, output, cache=cache, source=source)
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
-    payload = {**summary(dataset), "has_smiles": dataset.smiles is not None, "properties": properties}
+    payload = {**summary(dataset), "has_smiles": dataset.annotations.smiles is not None, "properties": properties}
     output.show(payload, *_tables(payload))
+
+
+def _check_prepare(
+    *,
+    needs_out: bool,
+    out: Path | None,
+    vocabulary: str | None,
+    lean: bool,
+    streams: bool,
+    is_streamed: bool,
+) -> None:
+    """Stop at options of `prepare` that do not go together.
+
+    Raises:
+        UsageError: so they do.
+    """
+    from gaga.cli.commands import usage_error
+
+    if vocabulary not in (None, "geom", "data"):
+        raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
+    if is_streamed and lean:
+        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
+    if streams and not is_streamed:
+        raise usage_error("--conformers, --split-file and --resume need gaga data prepare geom --from PATH")
+    if needs_out and out is None and not is_streamed:
+        raise usage_error(
+            "--lean, --vocabulary and --split-seed need --out FILE.h5: the cache keeps whole data sets, as published"
+        )
 
 
 def read_dataset(name: str, output: Output, *, cache: Path | None = None, source: Path | None = None) -> "Dataset":
@@ -144,20 +231,47 @@ def summary(dataset: "Dataset") -> dict[str, Any]:
     """What a data set holds, as JSON has it."""
     import numpy as np
 
+    from gaga.data.dataset import element_counts
+
+    return described(
+        name=dataset.name,
+        molecules=len(dataset),
+        distinct=len(dataset) if dataset.groups is None else int(dataset.groups.max()) + 1,
+        elements=element_counts(dataset.atomic_numbers),
+        sizes=np.bincount(dataset.n_atoms),
+        splits={name: len(members) for name, members in dataset.splits.items()},
+        skipped=dataset.skipped,
+        origin=dataset.origin,
+        fingerprint=dataset.fingerprint,
+    )
+
+
+def described(
+    *,
+    name: str,
+    molecules: int,
+    distinct: int,
+    elements: "Iterable[Any]",
+    sizes: "Iterable[Any]",
+    splits: "Mapping[str, int]",
+    skipped: "Mapping[str, int]",
+    origin: str,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """The same of a data set that is not at hand: numbers of atoms by element and of molecules by size."""
     from gaga.chem.elements import symbol_of
 
-    numbers, atoms = np.unique(dataset.atomic_numbers, return_counts=True)
-    sizes, counts = np.unique(dataset.n_atoms, return_counts=True)
     return {
-        "name": dataset.name,
-        "molecules": len(dataset),
-        "atoms": len(dataset.atomic_numbers),
-        "elements": [{"symbol": symbol_of(int(z)), "atoms": int(n)} for z, n in zip(numbers, atoms, strict=True)],
-        "sizes": [{"n_atoms": int(n), "molecules": int(c)} for n, c in zip(sizes, counts, strict=True)],
-        "splits": {name: len(members) for name, members in dataset.splits.items()},
-        "skipped": [{"reason": reason, "molecules": n} for reason, n in dataset.skipped.items()],
-        "origin": dataset.origin,
-        "fingerprint": dataset.fingerprint,
+        "name": name,
+        "molecules": molecules,
+        "distinct_molecules": distinct,
+        "atoms": sum(int(n) for n in elements),
+        "elements": [{"symbol": symbol_of(z), "atoms": int(n)} for z, n in enumerate(elements) if n],
+        "sizes": [{"n_atoms": n, "molecules": int(count)} for n, count in enumerate(sizes) if count],
+        "splits": dict(splits),
+        "skipped": [{"reason": reason, "molecules": n} for reason, n in skipped.items()],
+        "origin": origin,
+        "fingerprint": fingerprint,
     }
 
 
@@ -171,7 +285,7 @@ def _skipped_lines(dataset: "Dataset") -> list[str]:
 def _tables(payload: dict[str, Any]) -> list[Table | str]:
     sizes = [row["n_atoms"] for row in payload["sizes"]]
     rows: list[tuple[str, object]] = [
-        ("molecules", f"{payload['molecules']:,}"),
+        ("molecules", _molecules_line(payload)),
         ("atoms", f"{payload['atoms']:,}"),
         ("elements", ", ".join(f"{e['symbol']} {e['atoms']:,}" for e in payload["elements"])),
         ("atoms a molecule", f"{sizes[0]} to {sizes[-1]}"),
@@ -182,3 +296,8 @@ def _tables(payload: dict[str, Any]) -> list[Table | str]:
         ("fingerprint", payload["fingerprint"][:16]),
     ]
     return [Table(columns=("data set", payload["name"]), rows=rows)]
+
+
+def _molecules_line(payload: dict[str, Any]) -> str:
+    entries, distinct = payload["molecules"], payload["distinct_molecules"]
+    return f"{entries:,}" if entries == distinct else f"{entries:,} conformers of {distinct:,}"

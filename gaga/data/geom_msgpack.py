@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gaga.base.errors import InvalidInput
+from gaga.chem.records import UNREADABLE
 from gaga.data.geom_records import (
     NO_ENERGY,
-    UNREADABLE,
     Checker,
     Counted,
     Family,

@@ -16,7 +16,7 @@ from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES
-PUBLISHED_NAMES = ("qm9",)
+PUBLISHED_NAMES = ("qm9", "geom")
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
