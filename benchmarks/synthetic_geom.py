@@ -77,9 +77,7 @@ def blocks(n: int, each: int, seed: int) -> Iterator[Block]:
             numbers.append(np.tile(z, count))
             counts.append(count)
             atoms.append(np.full(count, size))
-        packed = PackedMolecules(
-            np.concatenate(positions), np.concatenate(numbers), offsets_of(np.concatenate(atoms))
-        )
+        packed = PackedMolecules(np.concatenate(positions), np.concatenate(numbers), offsets_of(np.concatenate(atoms)))
         yield Block(molecules=packed, ids=np.arange(made, made + len(packed)), sizes=np.array(counts, dtype=np.int64))
         made += len(packed)
 

@@ -61,7 +61,7 @@ def new_array(group: h5py.Group, name: str, n_rows: int) -> Callable[[bytes], No
     plan.set_chunk((CHUNK, 3))
     plan.set_shuffle()
     plan.set_deflate(_LEVEL)
-    space = h5py.h5s.create_simple((n_rows, 3))
+    space = h5py.h5s.create_simple((n_rows, 3), (max(n_rows, CHUNK), 3))  # no less than a chunk
     item = h5py.h5d.create(group.id, name.encode(), h5py.h5t.IEEE_F32LE, space, plan)
     places = count(0, CHUNK)
     return lambda content: item.write_direct_chunk((next(places), 0), content, 0)

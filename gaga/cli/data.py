@@ -175,11 +175,27 @@ def prepare_dataset(
     )
 
 
-@app.command("info", cls=Command, epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json"))
-def info(name: Wanted, source: options.Source = None, cache: options.Cache = None, json: options.Json = False) -> None:
+@app.command(
+    "info",
+    cls=Command,
+    epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json", "gaga data info geom --verify"),
+)
+def info(
+    name: Wanted,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hold every position of a large prepared file against its fingerprint.")
+    ] = False,
+    source: options.Source = None,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
+    from gaga.data.loading import verify as hold_against_fingerprint
+
     output = Output(json=json)
     dataset = read_dataset(name, output, cache=cache, source=source)
+    if verify:
+        hold_against_fingerprint(dataset)
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
     payload = {**summary(dataset), "has_smiles": dataset.annotations.smiles is not None, "properties": properties}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class Wanted:
     vocabulary: tuple[int, ...] | None
 
 
+@runtime_checkable
 class Source(Protocol):
     """A form of GEOM-Drugs on the disk."""
 
@@ -200,12 +201,12 @@ class Counted:
     """A file whose bytes are counted, so that no object of it fills the memory.
 
     Args:
-        file: what is read.
+        file: what is read, a binary file or like one.
         most: bytes that may be read between two calls of `restart`.
         what: what holds so many, for complaints.
     """
 
-    def __init__(self, file: BinaryIO, most: int, what: str) -> None:
+    def __init__(self, file: Any, most: int, what: str) -> None:
         self._file, self._most, self._what = file, most, what
         self._since = 0
 
@@ -215,7 +216,7 @@ class Counted:
         Raises:
             ValueError: they are too many.
         """
-        content = self._file.read(size)
+        content: bytes = self._file.read(size)
         self._since += len(content)
         if self._since > self._most:
             raise ValueError(f"{self._what} has over {self._most:,} bytes")

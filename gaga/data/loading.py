@@ -97,6 +97,16 @@ def prepare(
     return out
 
 
+def verify(dataset: Dataset) -> None:
+    """Read all of a data set and hold it against its fingerprint, which a large file's is believed without.
+
+    Raises:
+        InvalidInput: it is another one.
+    """
+    if dataclasses.replace(dataset).fingerprint != dataset.fingerprint:
+        raise InvalidInput(f"{dataset.name} differs from its fingerprint", remedy="prepare it again")
+
+
 def with_vocabulary(dataset: Dataset, name: str) -> Dataset:
     """The data set with the type columns of a vocabulary: `data` for its own, `geom` for EDM's 16 of GEOM-Drugs.
 

@@ -136,14 +136,11 @@ def write_smiles(file: h5py.File, smiles: Shaped[np.ndarray, " G"]) -> None:
     write_array(file, "smiles", smiles, SHRUNK)
 
 
-def read_prepared(path: Path, *, verify: bool = False) -> Dataset:
+def read_prepared(path: Path) -> Dataset:
     """The data set of a prepared file; SMILES and properties are read when they are asked for.
 
-    Positions of more than CHECKED_AT_OPENING bytes, in chunks, are held against their checksums as they are read.
-
-    Args:
-        path: the file.
-        verify: read all positions and hold them against the fingerprint, however many there are.
+    Of more than CHECKED_AT_OPENING bytes of positions in chunks, each chunk is held against its checksum when it is
+    read, and the fingerprint is believed; gaga.data.loading.verify reads everything.
 
     Raises:
         NotFound: there is no such file.
@@ -157,7 +154,7 @@ def read_prepared(path: Path, *, verify: bool = False) -> Dataset:
             refuse_lies(file)
             dataset = _read(file, path)
             expected = str(file.attrs["fingerprint"])
-        everything = verify or not _is_large(dataset.molecules)
+        everything = not _is_large(dataset.molecules)
         _check_content(dataset, positions=everything)
     except _DAMAGE as error:
         raise _unreadable(path, _first_line(error)) from error
