@@ -39,7 +39,8 @@ def test_numbers_and_smiles(name, content, tmp_path):
         ("s.json", {"trian": []}, "no split 'trian'"),
         ("s.json", {"train": [1.5]}, "a number or a SMILES"),
         ("s.json", {"train": [True]}, "a number or a SMILES"),
-        ("s.json", {"train": 3}, "no split file"), ("s.json", "[" * 100_000, "no split file"),
+        ("s.json", {"train": 3}, "no split file"),
+        ("s.json", "[" * 100_000, "no split file"),
         ("s.csv", "C\n", "two columns"), ("s.csv", "C,train,x\n", "two columns"), ("s.csv", "C,who\n", "no split 'who'"),
     ],
 )  # fmt: skip
