@@ -169,7 +169,7 @@ def prepare_dataset(
     dataset = load_dataset(path)
     size = path.stat().st_size
     output.show(
-        {"path": str(path), "size": size, **summary(dataset)},
+        {"path": str(path), "size": size, **summary(dataset), "rule": None},
         f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
         *_skipped_lines(dataset),
     )

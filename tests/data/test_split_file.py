@@ -41,7 +41,8 @@ def test_numbers_and_smiles(name, content, tmp_path):
         ("s.json", {"train": [True]}, "a number or a SMILES"),
         ("s.json", {"train": 3}, "no split file"),
         ("s.json", "[" * 100_000, "no split file"),
-        ("s.csv", "C\n", "two columns"), ("s.csv", "C,train,x\n", "two columns"), ("s.csv", "C,who\n", "no split 'who'"),
+        ("s.csv", "C\n", "two columns"), ("s.csv", "C,train,x\n", "two columns"),
+        ("s.csv", "C,who\n", "no split 'who'"),
     ],
 )  # fmt: skip
 def test_what_is_no_split_file_is_refused_in_a_line(name, content, match, tmp_path):
