@@ -171,7 +171,9 @@ class Run:
 
 
 def _unfinished(case: Case) -> set[str]:
-    """Files of a training run, whole at every moment (files_of reads them) but those of an earlier step."""
+    """Files of a training run, whole at every moment (files_of reads them) but those of an earlier step; a run that
+    starts over has no former states at first."""
     name = case.words[case.words.index("--name") + 1] if case.words[0] == "train" else ""
-    files = ("model.safetensors", "best.safetensors", "state.safetensors", "metrics.jsonl")
+    states = ("state.safetensors", "state.1.safetensors", "state.2.safetensors")
+    files = ("model.safetensors", "best.safetensors", *states, "metrics.jsonl")
     return {f"runs/{name}/{file}" for file in files}

@@ -2,8 +2,9 @@
 
 import errno
 import os
-import sys
 from contextlib import suppress
+
+from filelock import lock_descriptor
 
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -15,35 +16,18 @@ class NoLocks(OSError):
 def take_if_free(descriptor: int) -> bool:
     """Whether the lock of this open file is now ours; it is freed when the descriptor is closed.
 
-    A second descriptor of the same file, in this process or another, has to wait.
+    A second descriptor of the same file, in this process or another, has to wait. On Windows the file's first byte is
+    nobody else's to read meanwhile.
 
     Raises:
         NoLocks: the file system has none.
     """
     try:
-        _take(descriptor)
-    except (BlockingIOError, PermissionError):
-        return False
+        return lock_descriptor(descriptor, blocking=False)
     except OSError as error:
         if error.errno in _NO_LOCKS_HERE:
             raise NoLocks(error.errno, "the file system has no locks") from error
         raise
-    return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _BEHIND = 1 << 30  # a byte that nobody reads or writes: Windows keeps others from what is locked
-
-    def _take(descriptor: int) -> None:
-        os.lseek(descriptor, _BEHIND, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _take(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_at(descriptor: int, path: str) -> bool:

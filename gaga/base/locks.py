@@ -19,6 +19,7 @@ from gaga.base.flock import NoLocks, is_at, take_if_free
 _LOOK_EVERY = 0.02  # seconds
 _TELL_AFTER = 1.0  # seconds
 _LONGEST = 120  # characters of a command
+_UNREAD = b"\n"  # what a lock on Windows keeps others from reading: the file's first byte
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +101,7 @@ def _sign(descriptor: int) -> None:
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, json.dumps(who).encode())
+        os.write(descriptor, _UNREAD + json.dumps(who).encode())
 
 
 def _command() -> str:
@@ -114,7 +115,9 @@ def _command() -> str:
 def _holder(name: str) -> str:
     """Who wrote down that they hold the lock."""
     try:
-        who = json.loads(Path(name).read_bytes())
+        with Path(name).open("rb") as file:
+            file.seek(len(_UNREAD))
+            who = json.loads(file.read())
         return f"{who['command']} (process {who['process']} on {who['host']}, since {who['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "one that has not said who it is"

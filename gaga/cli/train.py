@@ -80,7 +80,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option("--init-from", metavar="FILE", help="Start from the weights of this checkpoint.")
+        Path | None,
+        typer.Option(
+            "--init-from", metavar="FILE|shipped", help="Start from a checkpoint's weights, or those of gaga."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print parameters, steps, memory and time, and train nothing.")
@@ -141,10 +144,11 @@ def train(
     options.use_threads(threads)
     keep_freed_memory()
     from gaga.cli.devices import ranks_from_environment, torch_device
-    from gaga.models.api import model_file
+    from gaga.models.api import SHIPPED_CHECKPOINT, model_file
 
     budget_s = hyper.parse_duration(budget)
-    init_from = model_file(init_from) if init_from is not None else None
+    if init_from is not None:
+        init_from = SHIPPED_CHECKPOINT if str(init_from) == "shipped" else model_file(init_from)
     given["factors"] = hyper.parse_factors(factors)
     recipe = hyper.recipe_of(preset, config, given)
     check_max_t(max_t, tstar)

@@ -1,29 +1,46 @@
-"""The network that a training run starts with."""
+"""The network that a training run starts with: drawn by a seed, or with the weights of a checkpoint.
 
+The checkpoint may be of molecules with other elements. The network knows an element by a column of its first matrix and
+a row of its last; those of shared elements are kept, and a new element starts with the mean of the old ones'.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gaga.base.errors import InvalidInput
+from gaga.chem.elements import symbol_of
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import load_checkpoint
+from gaga.models.checkpoint import Checkpoint, load_checkpoint
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.precondition import Precondition
 from gaga.models.recipes import Recipe
 from gaga.noise import Moments
 
+log = logging.getLogger(__name__)
 _LEAST = 0.01  # scale of a block that is the same in all molecules, such as the types of a single element
 
 
-def precondition_of(recipe: Recipe, moments: Moments, init_from: Path | None = None) -> Precondition:
-    """What a recipe's network predicts, for data of these moments; that of the checkpoint it starts from, if any.
+def precondition_of(
+    recipe: Recipe, space: FeatureSpace, moments: Moments, init_from: Path | None = None
+) -> Precondition:
+    """What a recipe's network predicts, for data of these columns and moments; that of the checkpoint it starts from,
+    if any.
 
     The weights of a checkpoint mean what they did under its own scales, whatever the data now.
     """
     if recipe.prediction != "x0":
         return Precondition(recipe.prediction)
     if init_from is not None:
-        return load_checkpoint(init_from).precondition
+        start = load_checkpoint(init_from)
+        return Precondition(
+            "x0",
+            tuple(_of_elements(torch.tensor(start.precondition.sd, dtype=torch.float64), start, space, 3).tolist()),
+        )
     squares = moments.block.repeat(moments.starts[1:] - moments.starts[:-1])
     for columns in moments.slices().values():
         squares[columns] += (moments.mean[columns] ** 2).mean()
@@ -44,16 +61,49 @@ def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str,
         network = EGNN(config, kernel, recipe.precision)
     if init_from is not None:
         start = load_checkpoint(init_from)
-        if start.network != config or start.space != space:
-            raise InvalidInput(
-                f"{init_from} holds another network or other columns than this recipe",
-                received=f"{start.network} {start.space}",
-                remedy=f"train with {config} {space}",
-            )
-        if start.precondition.prediction != recipe.prediction:
-            raise InvalidInput(
-                f"{init_from} predicts {start.precondition.prediction}, and this recipe {recipe.prediction}",
-                remedy=f"train with --prediction {start.precondition.prediction}, or without --init-from",
-            )
-        network.load_state_dict(dict(start.weights))
+        _check(init_from, start, config, space, recipe)
+        _tell(init_from, start, space)
+        network.load_state_dict(_carried_over(start, space))
     return network
+
+
+def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: FeatureSpace, recipe: Recipe) -> None:
+    """Refuse weights that mean something else than this recipe's would."""
+    same_but_for_elements = (
+        replace(start.network, features=config.features) == config
+        and replace(start.space, vocabulary=space.vocabulary) == space
+    )
+    if not same_but_for_elements or not set(start.space.vocabulary) & set(space.vocabulary):
+        raise InvalidInput(
+            f"{init_from} holds another network or other columns than this recipe",
+            received=f"{start.network} {start.space}",
+            remedy=f"train with {config} {space}",
+        )
+    if start.precondition.prediction != recipe.prediction:
+        raise InvalidInput(
+            f"{init_from} predicts {start.precondition.prediction}, and this recipe {recipe.prediction}",
+            remedy=f"train with --prediction {start.precondition.prediction}, or without --init-from",
+        )
+
+
+def _tell(init_from: Path, start: Checkpoint, space: FeatureSpace) -> None:
+    new = [symbol_of(z) for z in space.vocabulary if z not in start.space.vocabulary]
+    if new:
+        log.warning("%s does not know %s: they start with the mean of its elements.", init_from.name, ", ".join(new))
+
+
+def _carried_over(start: Checkpoint, space: FeatureSpace) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint for molecules of this vocabulary."""
+    weights = {name: value.float() for name, value in start.weights.items()}
+    weights["embedding.weight"] = _of_elements(weights["embedding.weight"].T, start, space, 0).T
+    for name in ("embedding_out.weight", "embedding_out.bias"):
+        weights[name] = _of_elements(weights[name], start, space, 0)
+    return weights
+
+
+def _of_elements(rows: Tensor, start: Checkpoint, space: FeatureSpace, first: int) -> Tensor:
+    """Rows whose types begin at `first`, one for each element of the checkpoint, for those of this vocabulary."""
+    known = {z: rows[first + i] for i, z in enumerate(start.space.vocabulary)}
+    mean = rows[first : first + len(known)].mean(dim=0)
+    types = torch.stack([known.get(z, mean) for z in space.vocabulary])
+    return torch.cat([rows[:first], types, rows[first + len(known) :]])

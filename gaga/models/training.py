@@ -99,7 +99,7 @@ class Trainer:
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
         self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
         self.network.require_kernel()
-        self.precondition = precondition_of(recipe, moments, init_from)
+        self.precondition = precondition_of(recipe, self.space, moments, init_from)
         self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)
         self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
         self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)

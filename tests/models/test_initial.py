@@ -1,0 +1,94 @@
+"""Weights of one vocabulary go on as those of another."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gaga.base.errors import InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.checkpoint import load_checkpoint
+from gaga.models.egnn import EGNN
+from gaga.models.initial import initial_network, precondition_of
+from gaga.models.layout import Layout
+from gaga.models.recipes import make_recipe
+from gaga.noise import Moments
+
+RECIPE = make_recipe("small")
+MORE = FeatureSpace(vocabulary=(1, 5, 6, 7, 8, 9, 16))
+KEPT = [0, 1, 2, 3, 5, 6, 7, 8]  # columns of H C N O F among those of MORE, behind the positions
+NEW = [4, 9]  # of B and S
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_checkpoint(SHIPPED_CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return initial_network(RECIPE, MORE, 0, "auto", SHIPPED_CHECKPOINT)
+
+
+def test_molecules_of_known_elements_are_seen_as_before(shipped, network):
+    before = EGNN(shipped.network)
+    before.load_state_dict(dict(shipped.weights))
+    layout, t = Layout.of(np.array([3, 9])), torch.tensor([0.2, 0.7])
+    columns = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    more = torch.zeros(12, 10)
+    more[:, KEPT] = columns
+    with torch.no_grad():
+        expected, found = before(columns, t, layout), network(more, t, layout)
+    torch.testing.assert_close(found[:, KEPT], expected, rtol=1e-5, atol=1e-5)
+    assert expected.abs().max() > 0.1
+
+
+def test_a_new_element_is_the_mean_of_the_old_ones(network):
+    into, out = network.embedding.weight, network.embedding_out.weight
+    old = [c - 3 for c in KEPT if c >= 3]
+    for column in (c - 3 for c in NEW):
+        torch.testing.assert_close(into[:, column], into[:, old].mean(dim=1))
+        torch.testing.assert_close(out[column], out[old].mean(dim=0))
+
+
+def test_the_scales_stay(shipped):
+    sd = precondition_of(RECIPE, MORE, _moments(), SHIPPED_CHECKPOINT).sd
+    assert [sd[c] for c in KEPT] == list(shipped.precondition.sd)
+    assert [sd[c] for c in NEW] == pytest.approx([np.mean(shipped.precondition.sd[3:])] * 2)
+
+
+def test_the_same_elements_are_the_same_weights_and_nothing_is_said(shipped, caplog):
+    with caplog.at_level(logging.WARNING):
+        again = initial_network(RECIPE, shipped.space, 0, "auto", SHIPPED_CHECKPOINT)
+    for name, value in again.state_dict().items():
+        torch.testing.assert_close(value, shipped.weights[name].float(), rtol=0, atol=0)
+    assert caplog.messages == []
+
+
+def test_new_elements_are_named(caplog):
+    with caplog.at_level(logging.WARNING):
+        initial_network(RECIPE, MORE, 0, "auto", SHIPPED_CHECKPOINT)
+    assert caplog.messages == ["qm9_small.safetensors does not know B, S: they start with the mean of its elements."]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        FeatureSpace(vocabulary=(16, 17)),
+        replace(MORE, include_charges=True),
+        replace(MORE, centred_features=False),
+        replace(MORE, factors=(1.0, 1.0, 10.0)),
+    ],
+)
+def test_other_columns_are_refused(space):
+    with pytest.raises(InvalidInput, match="other columns"):
+        initial_network(RECIPE, space, 0, "auto", SHIPPED_CHECKPOINT)
+
+
+def _moments() -> Moments:
+    moments = load_checkpoint(SHIPPED_CHECKPOINT).moments
+    assert moments is not None
+    return moments
