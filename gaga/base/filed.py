@@ -87,14 +87,14 @@ class FiledMolecules(PackedMolecules):
 
     def _rows(self, start: int, stop: int) -> Float32[np.ndarray, "a 3"]:
         wanted, at = _ROW * (stop - start), vars(self)["_start"] + _ROW * start
-        content = _read_at(vars(self)["_descriptor"], wanted, at)
+        content = read_at(vars(self)["_descriptor"], wanted, at)
         return np.frombuffer(content, dtype="<f4").reshape(-1, 3).astype(np.float32, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedMolecules, (self.positions, self.atomic_numbers, self.offsets)
 
 
-def _read_at(descriptor: int, size: int, at: int) -> bytearray:
+def read_at(descriptor: int, size: int, at: int) -> bytearray:
     """So many bytes at a place; from any thread.
 
     Raises:

@@ -96,6 +96,10 @@ class Journal(Pieces):
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
+    def names(self) -> list[str]:
+        """The names of the pieces."""
+        return list(self._places)
+
     def get(self, name: str) -> Piece | None:
         """The piece of that name, None where it is not there."""
         if name not in self._places:

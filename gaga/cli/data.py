@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli import data_own, options
+from gaga.cli import data_geom, data_own, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gaga.data import Dataset
+    from gaga.data.own import Wanted as WantedOfOwn
+    from gaga.data.preparation import Preparation
 
 app = new_app(group=True)
 
 HYDROGEN = 1
 
 Wanted = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
+    str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
 ]
 WantedOrSmiles = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="qm9, or .sdf, .xyz, a folder of them; .csv or .smi with --embed.")
+    str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, .sdf, .xyz, a folder of them; .csv or .smi with --embed.")
 ]
 SplitSeed = Annotated[
     int | None, typer.Option("--split-seed", min=0, help="Draw the split anew; by default the published one.")
@@ -59,6 +63,13 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
     prepared = prepared_path(name, cache)
     if prepared.is_file():
         return {"name": name, "state": "prepared", "path": str(prepared), "size": prepared.stat().st_size}
+    if name == "geom":
+        return {
+            "name": name,
+            "state": "to be prepared from your copy: gaga data prepare geom --from PATH",
+            "path": None,
+            "size": None,
+        }
     source = installed_qm9pack()
     if source is not None:
         return {"name": name, "state": "installed, prepared at first use", "path": str(source), "size": None}
@@ -76,6 +87,9 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
         "gaga data prepare mine.csv --embed --out mine.h5",
         "gaga data prepare salts.smi --embed --largest-fragment --neutral --no-duplicates --out parents.h5",
         "gaga data prepare mine.sdf --optimise xtb --max-atoms 60 --elements H,C,N,O,F --out small.h5",
+        "gaga data prepare mine.sdf.gz --vocabulary geom --out mine.h5",
+        "gaga data prepare geom --from geom_drugs_30.npy",
+        "gaga data prepare geom --from rdkit_folder.tar.gz --conformers 5 --out geom5.h5 --resume",
     ),
 )
 def prepare_dataset(
@@ -87,6 +101,9 @@ def prepare_dataset(
     lean: Annotated[
         bool, typer.Option("--lean", help="Positions, elements and split alone, compressed; needs --out.")
     ] = False,
+    vocabulary: data_geom.Vocabulary = None,
+    conformers: data_geom.Conformers = None,
+    split_file: data_geom.SplitFile = None,
     source: options.Source = None,
     split_seed: SplitSeed = None,
     embed: data_own.Embed = False,
@@ -108,17 +125,13 @@ def prepare_dataset(
 ) -> None:
     """Read a data set once and keep it packed, so that it opens in under a second.
 
-    Of your own molecules only those that you ask for are taken; SMILES become molecules in 3D.
+    Of your own molecules only those that you ask for are taken; SMILES become molecules in 3D. GEOM-Drugs is read as a
+    stream, from any form in which people have it. What was made or read of either survives an interruption.
     """
-    from gaga.cli.commands import usage_error
     from gaga.data import load_dataset, prepare
 
-    if out is None and (lean or split_seed is not None):
-        raise usage_error(
-            "--lean and --split-seed need --out FILE.h5: the cache keeps whole data sets, split as published"
-        )
     options.use_threads(1)  # of each of the processes, which are as many as --threads says
-    output = Output(json=json)
+    output, is_geom = Output(json=json), name.lower() == "geom"
     own = data_own.wanted_of(
         embed=embed,
         optimise=optimise,
@@ -133,6 +146,16 @@ def prepare_dataset(
         seed=seed,
         threads=threads,
     )
+    _check_prepare(
+        needs_out=lean or vocabulary is not None or split_seed is not None, out=out, vocabulary=vocabulary, lean=lean,
+        streams=conformers is not None or split_file is not None, is_streamed=is_geom and source is not None, own=own,
+    )  # fmt: skip
+    if is_geom and source is not None:
+        data_geom.prepare(
+            source, out, output, cache=cache, conformers=conformers, vocabulary=vocabulary or "geom",
+            split_file=split_file, split_seed=split_seed, resume=resume, overwrite=overwrite,
+        )  # fmt: skip
+        return
     kept = data_own.kept_geometries(name, out, own, output, resume=resume, overwrite=overwrite)
     with kept as pieces, output.progress(f"preparing {name}") as progress:
         path = prepare(
@@ -140,6 +163,7 @@ def prepare_dataset(
             out=out,
             lean=lean,
             overwrite=overwrite,
+            vocabulary=vocabulary or "data",
             source=source,
             cache_dir=cache,
             split_seed=split_seed,
@@ -150,21 +174,68 @@ def prepare_dataset(
     dataset = load_dataset(path)
     size = path.stat().st_size
     output.show(
-        {"path": str(path), "size": size, **summary(dataset)},
+        {"path": str(path), "size": size, **summary(dataset), "rule": None},
         f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
         *(data_own.account(dataset) or _skipped_lines(dataset)),
     )
 
 
-@app.command("info", cls=Command, epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json"))
-def info(name: Wanted, source: options.Source = None, cache: options.Cache = None, json: options.Json = False) -> None:
+@app.command(
+    "info",
+    cls=Command,
+    epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json", "gaga data info geom --verify"),
+)
+def info(
+    name: Wanted,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hold every position of a large prepared file against its fingerprint.")
+    ] = False,
+    source: options.Source = None,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
+    from gaga.data.loading import verify as hold_against_fingerprint
+
     output = Output(json=json)
     dataset = read_dataset(name, output, cache=cache, source=source)
+    if verify:
+        hold_against_fingerprint(dataset)
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
-    payload = {**summary(dataset), "has_smiles": dataset.smiles is not None, "properties": properties}
+    payload = {**summary(dataset), "has_smiles": dataset.annotations.smiles is not None, "properties": properties}
     output.show(payload, *_tables(payload), *data_own.account(dataset))
+
+
+def _check_prepare(
+    *,
+    needs_out: bool,
+    out: Path | None,
+    vocabulary: str | None,
+    lean: bool,
+    streams: bool,
+    is_streamed: bool,
+    own: "WantedOfOwn",
+) -> None:
+    """Stop at options of `prepare` that do not go together.
+
+    Raises:
+        UsageError: so they do.
+    """
+    from gaga.cli.commands import usage_error
+
+    if vocabulary not in (None, "geom", "data"):
+        raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
+    if is_streamed and lean:
+        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
+    if is_streamed and own.said():
+        raise usage_error(f"{', '.join(own.said())}: for your own molecules, and not for GEOM-Drugs")
+    if streams and not is_streamed:
+        raise usage_error("--conformers and --split-file need gaga data prepare geom --from PATH")
+    if needs_out and out is None and not is_streamed:
+        raise usage_error(
+            "--lean, --vocabulary and --split-seed need --out FILE.h5: the cache keeps whole data sets, as published"
+        )
 
 
 def read_dataset(name: str, output: Output, *, cache: Path | None = None, source: Path | None = None) -> "Dataset":
@@ -184,21 +255,50 @@ def summary(dataset: "Dataset") -> dict[str, Any]:
     """What a data set holds, as JSON has it."""
     import numpy as np
 
+    from gaga.data.dataset import element_counts
+
+    return described(
+        name=dataset.name,
+        molecules=len(dataset),
+        distinct=len(dataset) if dataset.groups is None else int(dataset.groups.max()) + 1,
+        elements=element_counts(dataset.atomic_numbers),
+        sizes=np.bincount(dataset.n_atoms),
+        splits={name: len(members) for name, members in dataset.splits.items()},
+        skipped=dataset.skipped,
+        origin=dataset.origin,
+        fingerprint=dataset.fingerprint,
+        preparation=dataset.preparation,
+    )
+
+
+def described(
+    *,
+    name: str,
+    molecules: int,
+    distinct: int,
+    elements: "Iterable[Any]",
+    sizes: "Iterable[Any]",
+    splits: "Mapping[str, int]",
+    skipped: "Mapping[str, int]",
+    origin: str,
+    fingerprint: str,
+    preparation: "Preparation | None" = None,
+) -> dict[str, Any]:
+    """The same of a data set that is not at hand: numbers of atoms by element and of molecules by size."""
     from gaga.chem.elements import symbol_of
 
-    numbers, atoms = np.unique(dataset.atomic_numbers, return_counts=True)
-    sizes, counts = np.unique(dataset.n_atoms, return_counts=True)
     return {
-        "name": dataset.name,
-        "molecules": len(dataset),
-        "atoms": len(dataset.atomic_numbers),
-        "elements": [{"symbol": symbol_of(int(z)), "atoms": int(n)} for z, n in zip(numbers, atoms, strict=True)],
-        "sizes": [{"n_atoms": int(n), "molecules": int(c)} for n, c in zip(sizes, counts, strict=True)],
-        "splits": {name: len(members) for name, members in dataset.splits.items()},
-        "skipped": [{"reason": reason, "molecules": n} for reason, n in dataset.skipped.items()],
-        "preparation": dataset.preparation,
-        "origin": dataset.origin,
-        "fingerprint": dataset.fingerprint,
+        "name": name,
+        "molecules": molecules,
+        "distinct_molecules": distinct,
+        "atoms": sum(int(n) for n in elements),
+        "elements": [{"symbol": symbol_of(z), "atoms": int(n)} for z, n in enumerate(elements) if n],
+        "sizes": [{"n_atoms": n, "molecules": int(count)} for n, count in enumerate(sizes) if count],
+        "splits": dict(splits),
+        "skipped": [{"reason": reason, "molecules": n} for reason, n in skipped.items()],
+        "preparation": preparation,
+        "origin": origin,
+        "fingerprint": fingerprint,
     }
 
 
@@ -212,7 +312,7 @@ def _skipped_lines(dataset: "Dataset") -> list[str]:
 def _tables(payload: dict[str, Any]) -> list[Table | str]:
     sizes = [row["n_atoms"] for row in payload["sizes"]]
     rows: list[tuple[str, object]] = [
-        ("molecules", f"{payload['molecules']:,}"),
+        ("molecules", _molecules_line(payload)),
         ("atoms", f"{payload['atoms']:,}"),
         ("elements", ", ".join(f"{e['symbol']} {e['atoms']:,}" for e in payload["elements"])),
         ("atoms a molecule", f"{sizes[0]} to {sizes[-1]}"),
@@ -223,3 +323,8 @@ def _tables(payload: dict[str, Any]) -> list[Table | str]:
         ("fingerprint", payload["fingerprint"][:16]),
     ]
     return [Table(columns=("data set", payload["name"]), rows=rows)]
+
+
+def _molecules_line(payload: dict[str, Any]) -> str:
+    entries, distinct = payload["molecules"], payload["distinct_molecules"]
+    return f"{entries:,}" if entries == distinct else f"{entries:,} conformers of {distinct:,}"

@@ -167,7 +167,9 @@ def check_data(cache: Path | None) -> Iterator[Check]:
     yield _check_cache(folder)
     for name in NAMES:
         state = describe_named(name, cache)
-        if state["path"] is None:
+        if state["path"] is None and name == "geom":  # which nobody needs who has no copy of it
+            yield Check(name=name, state="ok", found=state["state"])
+        elif state["path"] is None:
             yield Check(
                 name=name,
                 state="missing",

@@ -40,7 +40,7 @@ Dataset = Annotated[
         "-d",
         metavar="NAME|PATH",
         show_default=True,
-        help="qm9, or your own molecules: .sdf, .sdf.gz, .xyz, a folder of them, or a prepared .h5.",
+        help="qm9, geom, or your own molecules: .sdf, .sdf.gz, .xyz, a folder of them, or a prepared .h5.",
     ),
 ]
 Split = Annotated[
@@ -137,7 +137,8 @@ Source = Annotated[
     typer.Option(
         "--from",
         metavar="PATH",
-        help="A local copy of QM9: dsgdb9nsd.xyz.tar.bz2, or the CSV folder of qm9pack.",
+        help="A local copy of QM9 (dsgdb9nsd.xyz.tar.bz2, qm9pack's CSV folder) or of GEOM-Drugs (geom_drugs_30.npy, "
+        "drugs_crude.msgpack, rdkit_folder.tar.gz or its folder).",
     ),
 ]
 Checkpoint = Annotated[

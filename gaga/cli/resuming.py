@@ -152,6 +152,14 @@ def starts_over() -> Iterator[None]:
 
 
 @contextmanager
+def goes_on(kept: Callable[[], bool]) -> Iterator[None]:
+    """Whoever ends work whose finished part lies beside its output is told that --resume goes on with it."""
+    words = "what was read is kept, and the same command with --resume goes on"
+    with told(lambda: words if kept() else "nothing was finished yet, and the same command starts over"):
+        yield
+
+
+@contextmanager
 def told(message: Callable[[], str]) -> Iterator[None]:
     """Whoever interrupts the block is told this."""
     try:

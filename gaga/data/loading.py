@@ -11,7 +11,10 @@ from gaga.base.files import refuse_to_overwrite, require_writable
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.locks import locked
 from gaga.base.progress import Progress, silent
-from gaga.data.dataset import Dataset
+from gaga.chem.elements import symbol_of
+from gaga.data import geom
+from gaga.data.dataset import Dataset, vocabulary_of
+from gaga.data.geom import VOCABULARIES
 from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, SUFFIXES, Wanted, read_own
 from gaga.data.prepared import read_prepared, write_prepared
 from gaga.data.qm9 import read_qm9
@@ -36,7 +39,7 @@ def load_dataset(
     """A named data set, a prepared file, or the user's own molecules.
 
     Args:
-        name_or_path: `qm9` in any case; or a prepared `.h5`; or an `.sdf`, `.sdf.gz`, `.xyz`, `.xyz.gz`; or a
+        name_or_path: `qm9` or `geom` in any case; or a prepared `.h5`; or an `.sdf`, `.sdf.gz`, `.xyz`, `.xyz.gz`; or a
             folder of them; or a `.csv` or `.smi` of SMILES, gzipped or not, where `own` says to embed them.
         source: a local copy of a named data set, read where the cache does not have it yet.
         cache_dir: where named data sets are kept prepared; None for the user's cache folder.
@@ -52,7 +55,7 @@ def load_dataset(
     """
     if _is_named(name_or_path):
         _ask_nothing(name_or_path, own)
-        dataset = _load_named(cache_dir or default_cache_dir(), source, progress)
+        dataset = _load_named(str(name_or_path), cache_dir or default_cache_dir(), source, progress)
     else:
         dataset = _load_path(_existing(name_or_path), own, pieces, progress)
     return dataset if split_seed is None else _split_again(dataset, split_seed)
@@ -64,6 +67,7 @@ def prepare(
     out: Path | None = None,
     lean: bool = False,
     overwrite: bool = False,
+    vocabulary: str = "data",
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
@@ -78,6 +82,7 @@ def prepare(
         out: where to, ending in .h5; None for the place in the cache that named data sets have.
         lean: positions, elements and split alone, compressed.
         overwrite: replace `out` where it is there.
+        vocabulary: `data` for the elements that the data set has itself, `geom` for EDM's 16 of GEOM-Drugs.
         source: see `load_dataset`.
         cache_dir: see `load_dataset`.
         split_seed: see `load_dataset`.
@@ -106,8 +111,36 @@ def prepare(
         pieces=pieces,
         progress=progress,
     )
-    write_prepared(dataset, out, lean=lean)
+    write_prepared(with_vocabulary(dataset, vocabulary), out, lean=lean)
     return out
+
+
+def verify(dataset: Dataset) -> None:
+    """Read all of a data set and hold it against its fingerprint, which a large file's is believed without.
+
+    Raises:
+        InvalidInput: it is another one.
+    """
+    if dataclasses.replace(dataset).fingerprint != dataset.fingerprint:
+        raise InvalidInput(f"{dataset.name} differs from its fingerprint", remedy="prepare it again")
+
+
+def with_vocabulary(dataset: Dataset, name: str) -> Dataset:
+    """The data set with the type columns of a vocabulary: `data` for its own, `geom` for EDM's 16 of GEOM-Drugs.
+
+    Raises:
+        InvalidInput: it has an element that the vocabulary has not.
+    """
+    vocabulary = VOCABULARIES[name]
+    if vocabulary is None:
+        return dataset
+    others = [symbol_of(z) for z in vocabulary_of(dataset.atomic_numbers) if z not in vocabulary]
+    if others:
+        raise InvalidInput(
+            f"the vocabulary {name} lacks elements of {dataset.name}", received=", ".join(others),
+            remedy="use --vocabulary data, or leave those molecules out",
+        )  # fmt: skip
+    return dataclasses.replace(dataset, vocabulary=vocabulary)
 
 
 def default_cache_dir() -> Path:
@@ -167,7 +200,23 @@ def _ask_nothing(name_or_path: str | Path, own: Wanted) -> None:
         )
 
 
-def _load_named(cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
+def _load_named(name: str, cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
+    return _load_geom(cache_dir) if name.lower() == geom.NAME else _load_qm9(cache_dir, source, progress)
+
+
+def _load_geom(cache_dir: Path) -> Dataset:
+    """GEOM-Drugs from the cache, where whoever has a copy has prepared it.
+
+    Raises:
+        Unavailable: it is not there.
+    """
+    cached = prepared_path(geom.NAME, cache_dir)
+    if not cached.exists():
+        raise Unavailable("GEOM-Drugs is not prepared on this machine, and cannot be downloaded", remedy=geom.HOW)
+    return read_prepared(cached)
+
+
+def _load_qm9(cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
     """QM9 from the cache, which is made or mended where it must be; in memory where it cannot be."""
     if source is not None and not source.exists():
         raise NotFound("no such file or folder", received=source)
@@ -214,7 +263,7 @@ def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Datase
 def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, progress: Progress) -> Path:
     if not _is_named(name):
         raise InvalidInput("where to write the prepared file is not given", remedy="name it with --out data.h5")
-    _load_named(cache_dir, source, progress)
+    _load_named(str(name), cache_dir, source, progress)
     path = prepared_path(str(name), cache_dir)
     if not path.exists():
         raise Unavailable(f"cannot write {path}", remedy="name another place with --out data.h5")
@@ -222,6 +271,6 @@ def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, pr
 
 
 def _split_again(dataset: Dataset, seed: int) -> Dataset:
-    published = dataset.name in NAMES
-    splits = edm_split(len(dataset), seed) if published else content_split(dataset.molecules, seed)
+    published = dataset.name == "qm9"
+    splits = edm_split(len(dataset), seed) if published else content_split(dataset.molecules, seed, dataset.groups)
     return dataclasses.replace(dataset, splits=splits)

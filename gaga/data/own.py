@@ -26,7 +26,7 @@ from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
-PUBLISHED_NAMES = ("qm9",)
+PUBLISHED_NAMES = ("qm9", "geom")
 MAX_SMILES = 1000  # letters; each takes as much memory as the longest
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 

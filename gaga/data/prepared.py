@@ -1,21 +1,18 @@
-"""Prepared data sets: one HDF5 file of packed arrays, written and read with numpy and h5py alone.
-
-Datasets: positions [A, 3] float32 in Å, atomic_numbers [A] uint8, offsets [M + 1] int64, ids [M] int64,
-splits/{train, valid, test} int64; unless lean, smiles [M] UTF-8 bytes and properties/<name> [M] float64 with
-the attributes name and unit. Attributes of the file: format, version, name, origin, vocabulary, skipped (as
-JSON), fingerprint; of a user's molecules also preparation (as JSON).
-"""
+"""Prepared data sets: one HDF5 file of packed arrays (docs/FORMAT.md), written and read with numpy and h5py alone."""
 
 import json
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
+from numpy.typing import NDArray
 
+from gaga.base.chunked import ChunkedMolecules, Chunks, encoded, new_array, places_of
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.filed import FiledMolecules
 from gaga.base.files import atomic_write
@@ -24,13 +21,14 @@ from gaga.base.molecules import PackedMolecules
 from gaga.base.new_hdf5 import new_hdf5
 from gaga.chem.elements import N_ELEMENTS
 from gaga.chem.records import MAX_COORDINATE
-from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset
-from gaga.data.preparation import from_json
+from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset, vocabulary_of
+from gaga.data.preparation import Preparation, from_json
 
 FORMAT = "gaga-dataset"
-VERSION = 1
+VERSION = 2  # which groups need; without them version 1 is written
+CHECKED_AT_OPENING = 1 << 28  # bytes of positions; of more, each chunk is checked when it is read
 _DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError)
-_SHRUNK = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+SHRUNK = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
 def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:
@@ -46,44 +44,89 @@ def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:
         Unavailable: the file cannot be written.
     """
     with atomic_write(path) as partial_path, new_hdf5(partial_path) as (file, proceed):
-        _write_geometry(file, dataset, _SHRUNK if lean else {})
+        _write_geometry(file, dataset, SHRUNK if lean else {})
         proceed()
-        _write_attributes(file, dataset)
+        write_attributes(
+            file,
+            name=dataset.name,
+            origin=dataset.origin,
+            vocabulary=dataset.vocabulary,
+            skipped=dataset.skipped,
+            fingerprint=dataset.fingerprint,
+            version=1 if dataset.groups is None else 2,
+            preparation=dataset.preparation,
+        )
         if not lean:
-            _write_annotations(file, dataset.annotations)
+            _write_annotations(file, dataset)
 
 
 def _write_geometry(file: h5py.File, dataset: Dataset, options: dict[str, Any]) -> None:
-    arrays = {
-        "positions": dataset.positions,
-        "atomic_numbers": dataset.atomic_numbers,
-        "offsets": dataset.offsets,
-        "ids": dataset.ids,
-        **{f"splits/{name}": dataset.splits[name] for name in SPLIT_NAMES},
-    }
-    for name, values in arrays.items():
-        file.create_dataset(name, data=values, **(options if len(values) else {}))
+    if isinstance(dataset.molecules, ChunkedMolecules):
+        write = new_array(file, "positions", len(dataset.atomic_numbers))
+        for chunk in encoded(dataset.molecules.position_pieces()):
+            write(chunk)
+    else:
+        write_array(file, "positions", dataset.positions, options)
     file["positions"].attrs["unit"] = "Å"
+    write_array(file, "atomic_numbers", dataset.atomic_numbers, options)
+    write_members(file, dataset.offsets, dataset.ids, dataset.splits, dataset.groups, options)
 
 
-def _write_attributes(file: h5py.File, dataset: Dataset) -> None:
+def write_members(
+    file: h5py.File,
+    offsets: Int64[np.ndarray, " M_plus_1"],
+    ids: Int64[np.ndarray, " M"],
+    splits: Mapping[str, NDArray[np.int64]],
+    groups: Int64[np.ndarray, " M"] | None,
+    options: dict[str, Any],
+) -> None:
+    """Write the arrays of whole numbers that say which molecules there are and who is trained on."""
+    write_array(file, "offsets", offsets, options)
+    write_array(file, "ids", ids, options)
+    for name in SPLIT_NAMES:
+        write_array(file, f"splits/{name}", splits[name], options)
+    if groups is not None:
+        write_array(file, "groups", groups, options)
+
+
+def write_array(file: h5py.File, name: str, values: NDArray[Any], options: dict[str, Any]) -> None:
+    """An array, compressed where `options` say so; there is nothing to compress of an empty one."""
+    file.create_dataset(name, data=values, **(options if len(values) else {}))
+
+
+def write_attributes(
+    file: h5py.File,
+    *,
+    name: str,
+    origin: str,
+    vocabulary: tuple[int, ...],
+    skipped: Mapping[str, int],
+    fingerprint: str,
+    version: int,
+    preparation: Preparation | None = None,
+) -> None:
+    """Write what the file says of itself."""
     file.attrs.update(
         {
             "format": FORMAT,
-            "version": VERSION,
-            "name": dataset.name,
-            "origin": dataset.origin,
-            "vocabulary": np.array(dataset.vocabulary, dtype=np.int64),
-            "skipped": json.dumps(dict(dataset.skipped)),
-            "fingerprint": dataset.fingerprint,
-            **({"preparation": dataset.preparation.to_json()} if dataset.preparation else {}),
+            "version": version,
+            "name": name,
+            "origin": origin,
+            "vocabulary": np.array(vocabulary, dtype=np.int64),
+            "skipped": json.dumps(dict(skipped)),
+            "fingerprint": fingerprint,
+            **({"preparation": preparation.to_json()} if preparation else {}),
         }
     )
 
 
-def _write_annotations(file: h5py.File, annotations: Annotations) -> None:
-    if annotations.smiles is not None:
-        file.create_dataset("smiles", data=np.char.encode(annotations.smiles, "utf-8"), **_SHRUNK)
+def _write_annotations(file: h5py.File, dataset: Dataset) -> None:
+    annotations = dataset.annotations
+    # The first entry of each group, whose SMILES is all of theirs.
+    first = np.arange(len(dataset)) if dataset.groups is None else np.unique(dataset.groups, return_index=True)[1]
+    smiles = annotations.smiles_of(first)
+    if smiles is not None:
+        write_smiles(file, np.char.encode(smiles, "utf-8"))
     group = file.create_group("properties", track_order=True)
     for name, values in annotations.properties.items():
         # A property's name may hold a slash, which HDF5 takes for a group.
@@ -92,8 +135,16 @@ def _write_annotations(file: h5py.File, annotations: Annotations) -> None:
         column.attrs["unit"] = annotations.units.get(name, "")
 
 
+def write_smiles(file: h5py.File, smiles: Shaped[np.ndarray, " G"]) -> None:
+    """Write SMILES in UTF-8, one for each molecule or, where there are groups, for each group."""
+    write_array(file, "smiles", smiles, SHRUNK)
+
+
 def read_prepared(path: Path) -> Dataset:
     """The data set of a prepared file; SMILES and properties are read when they are asked for.
+
+    Of more than CHECKED_AT_OPENING bytes of positions in chunks, each chunk is held against its checksum when it is
+    read, and the fingerprint is believed; gaga.data.loading.verify reads everything.
 
     Raises:
         NotFound: there is no such file.
@@ -106,13 +157,21 @@ def read_prepared(path: Path) -> Dataset:
             _check_format(file, path)
             refuse_lies(file)
             dataset = _read(file, path)
-            expected = file.attrs["fingerprint"]
-        _check_content(dataset)
+            expected = str(file.attrs["fingerprint"])
+        everything = not _is_large(dataset.molecules)
+        _check_content(dataset, positions=everything)
     except _DAMAGE as error:
         raise _unreadable(path, _first_line(error)) from error
-    if dataset.fingerprint != expected:
+    if not everything:
+        vars(dataset)["fingerprint"] = expected
+    elif dataset.fingerprint != expected:
         raise _unreadable(path, "its molecules differ from its fingerprint")
     return dataset
+
+
+def _is_large(molecules: PackedMolecules) -> bool:
+    """Whether reading all positions takes more than a moment, and their chunks have checksums."""
+    return isinstance(molecules, ChunkedMolecules) and 12 * len(molecules.atomic_numbers) > CHECKED_AT_OPENING
 
 
 def _check_format(file: h5py.File, path: Path) -> None:
@@ -139,6 +198,7 @@ def _read(file: h5py.File, path: Path) -> Dataset:
         origin=str(file.attrs["origin"]),
         preparation=from_json(file.attrs["preparation"]) if "preparation" in file.attrs else None,
         read_annotations=partial(_read_annotations, path),
+        groups=_array(file, "groups", np.int64)[()] if "groups" in file else None,
     )
 
 
@@ -150,30 +210,57 @@ def _array(file: h5py.File, name: str, dtype: type[np.generic], ndim: int = 1) -
 
 
 def _molecules(file: h5py.File, path: Path) -> PackedMolecules:
-    """Positions stay in the file where they lie there in one piece, as they do unless the file is lean.
+    """Positions stay in the file where they lie there in one piece or in chunks as gaga writes them.
 
-    Windows would not let anybody replace a file that is open.
+    Windows would not let anybody replace a file that is open, so that there a small one is read into memory.
     """
     positions = _array(file, "positions", np.float32, 2)
     numbers, offsets = _array(file, "atomic_numbers", np.uint8)[()], _array(file, "offsets", np.int64)[()]
-    place = positions.id.get_offset()
-    if place is None or os.name == "nt" or positions.dtype != "<f4" or positions.shape != (len(numbers), 3):
+    in_memory = os.name == "nt" and positions.nbytes < CHECKED_AT_OPENING
+    if in_memory or positions.shape != (len(numbers), 3) or positions.dtype != "<f4":
         return PackedMolecules(positions[()], numbers, offsets)
-    return FiledMolecules(os.open(path, os.O_RDONLY), place, numbers, offsets)
+    places, start = places_of(positions), positions.id.get_offset()
+    if places is not None:
+        chunks = Chunks(os.open(path, os.O_RDONLY), places, len(numbers), largest=MAX_COORDINATE, name=str(path))
+        return ChunkedMolecules(chunks, numbers, offsets)
+    if start is None:
+        return PackedMolecules(positions[()], numbers, offsets)
+    return FiledMolecules(os.open(path, os.O_RDONLY), start, numbers, offsets)
 
 
-def _check_content(dataset: Dataset) -> None:
-    """Stop at molecules that cannot be."""
-    molecules, numbers = dataset.molecules, dataset.atomic_numbers
+def _check_content(dataset: Dataset, *, positions: bool) -> None:
+    """Stop at molecules that cannot be; `positions` asks whether to look at those too."""
+    molecules, vocabulary = dataset.molecules, dataset.vocabulary
     if not len(molecules) or molecules.n_atoms.min() < 1:
         raise ValueError("a molecule has no atoms, or there is none")
-    if not all((np.abs(piece) <= MAX_COORDINATE).all() for piece in molecules.position_pieces()):
+    if positions and not all((np.abs(piece) <= MAX_COORDINATE).all() for piece in molecules.position_pieces()):
         raise ValueError("a coordinate is not finite, or too far away")
-    if not {int(z) for z in np.unique(numbers)} <= set(dataset.vocabulary) <= set(range(1, N_ELEMENTS + 1)):
+    if not {*vocabulary_of(dataset.atomic_numbers)} <= {*vocabulary} <= set(range(1, N_ELEMENTS + 1)):
         raise ValueError("its elements are not those of its vocabulary")
-    members = np.concatenate(list(dataset.splits.values()))
-    if len(members) and (members.min() < 0 or members.max() >= len(dataset) or len(np.unique(members)) < len(members)):
-        raise ValueError("its split names molecules that it has not, or one twice")
+    if len(set(vocabulary)) < len(vocabulary):
+        raise ValueError("its vocabulary names an element twice")
+    _check_members(dataset)
+
+
+def _check_members(dataset: Dataset) -> None:
+    """Stop at a split or at groups that cannot be."""
+    split = np.full(len(dataset), -1, dtype=np.int8)
+    for k, name in enumerate(SPLIT_NAMES):
+        members = dataset.splits[name]
+        if len(members) and (members.min() < 0 or members.max() >= len(dataset)):
+            raise ValueError("its split names molecules that it has not")
+        split[members] = k
+    if np.count_nonzero(split >= 0) < sum(map(len, dataset.splits.values())):
+        raise ValueError("its split names a molecule twice")
+    if dataset.groups is None:
+        return
+    newest = np.maximum.accumulate(dataset.groups)
+    if dataset.groups.min() < 0 or np.any(np.diff(newest, prepend=-1) > 1):
+        raise ValueError("its groups are not numbered 0, 1, 2, ... as they appear")
+    of_group = np.empty(newest[-1] + 1, dtype=np.int8)
+    of_group[dataset.groups] = split
+    if np.any(of_group[dataset.groups] != split):
+        raise ValueError("its split cuts a group")
 
 
 def _read_annotations(path: Path) -> Annotations:
@@ -185,10 +272,13 @@ def _read_annotations(path: Path) -> Annotations:
             names = [str(column.attrs["name"]) for column in columns]
             if any(column.shape != (n,) or column.dtype != np.float64 for column in columns):
                 raise ValueError("a property is not a number for each molecule")
+            groups = file["groups"][()] if "groups" in file else None
+            n_smiles = n if groups is None else int(groups.max()) + 1
             return Annotations(
-                smiles=_decoded(file["smiles"], n) if "smiles" in file else None,
+                smiles=_decoded(file["smiles"], n_smiles) if "smiles" in file else None,
                 properties={name: column[:] for name, column in zip(names, columns, strict=True)},
                 units={name: str(column.attrs["unit"]) for name, column in zip(names, columns, strict=True)},
+                of=groups if "smiles" in file else None,
             )
     except _DAMAGE as error:
         raise _unreadable(path, _first_line(error)) from error

@@ -2,7 +2,10 @@
 
 import pytest
 
+from gaga.base.molecules import pack
+from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.data import load_dataset
+from tests.data import geom_fixtures as made
 
 DUMMY = "1\nno element\nXx 0.0 0.0 0.0\n"
 
@@ -16,7 +19,10 @@ def with_skipped(xyz):
 
 def test_list_says_where_qm9_comes_from(gaga, tmp_path, monkeypatch):
     ran = gaga("data", "list", "--cache", tmp_path / "cache", "--json")
-    assert [(d["name"], d["state"]) for d in ran.json["datasets"]] == [("qm9", "installed, prepared at first use")]
+    assert [(d["name"], d["state"]) for d in ran.json["datasets"]] == [
+        ("qm9", "installed, prepared at first use"),
+        ("geom", "to be prepared from your copy: gaga data prepare geom --from PATH"),
+    ]
     monkeypatch.setattr("gaga.data.qm9.installed_qm9pack", lambda: None)
     ran = gaga("data", "list", "--cache", tmp_path / "cache", "--json")
     assert ran.json["datasets"][0] == {"name": "qm9", "state": "downloaded at first use", "path": None, "size": None}
@@ -50,12 +56,81 @@ def test_prepare_and_use(gaga, with_skipped, tmp_path):
     assert gaga("data", "prepare", with_skipped, "--out", "mine.h5", "--overwrite", "--lean").code == 0
 
 
+def test_geom_in_the_cache_is_a_named_data_set(gaga, tmp_path):
+    path = made.write_msgpack(tmp_path / "drugs_crude.msgpack", made.with_conformers(made.drugs(12), 4))
+    ran = gaga("data", "prepare", "geom", "--from", path, "--conformers", "2", "--cache", "cache")
+    assert ran.out.startswith("Prepared 24 conformers of 12 molecules (")
+    assert "the conformers of a SMILES are one molecule." in ran.out
+    info = gaga("data", "info", "GEOM", "--cache", "cache", "--verify", "--json").json
+    assert (info["name"], info["molecules"], info["distinct_molecules"], info["has_smiles"]) == ("geom", 24, 12, True)
+    assert "24 conformers of 12" in gaga("data", "info", "geom", "--cache", "cache").out
+    named = gaga("variance", "--dataset", "geom", "--cache", "cache", "--json").json
+    assert named["stored"]["config"]["vocabulary"] == list(GEOM_VOCABULARY)
+    assert gaga("data", "prepare", "geom", "--from", path, "--cache", "cache").code == 1
+    again = gaga("data", "prepare", "geom", "--from", path, "--cache", "cache", "--overwrite", "--json").json
+    assert (again["molecules"], again["distinct_molecules"]) == (48, 12)
+    assert again["rule"].startswith("Grouped as the file has them")
+    assert gaga("data", "list", "--cache", "cache", "--json").json["datasets"][1]["state"] == "prepared"
+
+
+def test_a_split_file_and_a_reading_that_was_interrupted(gaga, tmp_path, monkeypatch):
+    path = made.write_npy(tmp_path / "drugs.npy", made.drugs(9))
+    (tmp_path / "split.json").write_text('{"train": [0, 1, 2], "valid": [3], "test": [8]}')
+    words = ("data", "prepare", "geom", "--from", path, "--out", "x.h5", "--split-file", "split.json")
+    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 4)
+    monkeypatch.setattr("gaga.data.geom_records.pack", Interrupted(2))
+    ran = gaga(*words)
+    assert (ran.code, ran.out) == (130, "")
+    assert "what was read is kept, and the same command with --resume goes on" in ran.err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert "--resume" in gaga(*words).err
+    assert gaga(*words, "--resume").code == 0
+    data = load_dataset(tmp_path / "x.h5")
+    assert {name: members.tolist() for name, members in data.splits.items()} == {
+        "train": [0, 1, 2], "valid": [3], "test": [8],
+    }  # fmt: skip
+
+
+class Interrupted:
+    """`pack`, until SIGINT arrives in its n-th call."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, pairs):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return pack(pairs)
+
+
+def test_own_molecules_with_the_vocabulary_of_geom(gaga, with_skipped, tmp_path):
+    assert gaga("data", "prepare", with_skipped, "--vocabulary", "geom", "--out", "mine.h5").code == 0
+    assert load_dataset(tmp_path / "mine.h5").vocabulary == GEOM_VOCABULARY
+    (tmp_path / "iron.xyz").write_text("2\n\nFe 0 0 0\nH 0 0 1\n")
+    refused = gaga("data", "prepare", "iron.xyz", "--vocabulary", "geom", "--out", "iron.h5")
+    assert refused.code == 1
+    assert "received Fe" in refused.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
         (("prepare", "qm9", "--lean"), 2, "--out"),
         (("prepare", "qm9", "--split-seed", "3"), 2, "--out"),
         (("prepare", "tiny.xyz"), 1, "--out"),
+        (("prepare", "tiny.xyz", "--vocabulary", "geom"), 2, "--out"),
+        (("prepare", "tiny.xyz", "--out", "x.h5", "--vocabulary", "qm9"), 2, "--vocabulary"),
+        (("prepare", "tiny.xyz", "--out", "x.h5", "--conformers", "3"), 2, "--from"),
+        (("prepare", "geom", "--resume", "--cache", "c"), 2, "--from"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--lean", "--out", "x.h5"), 2, "--lean"),
+        (("prepare", "geom", "--cache", "c"), 1, "geom --from PATH"),
+        (("prepare", "geom", "--from", "none.npy", "--out", "x.h5"), 1, "no such file"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--out", "x.h5"), 1, "drugs_crude.msgpack"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--out", "x.h5", "--conformers", "0"), 2, "--conformers"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--out", "no/x.h5"), 1, "folder"),
+        (("info", "geom", "--cache", "c"), 1, "geom --from PATH"),
         (("prepare", "tiny.xyz", "--out", "x.zip"), 1, ".h5"),
         (("prepare", "tiny.xyz", "--out", "no/x.h5"), 1, "folder"),
         (("info", "none.sdf"), 1, "no such file"),

@@ -280,7 +280,7 @@ sys.exit(main(words))
         ("gaga.data.own", "pack"),
         ("gaga.data.own", "content_split"),
         ("gaga.data.prepared", "_write_geometry"),
-        ("gaga.data.prepared", "_write_attributes"),
+        ("gaga.data.prepared", "write_attributes"),
         ("gaga.data.prepared", "_write_annotations"),
         ("os", "fsync"),
     ],

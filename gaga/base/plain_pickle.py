@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 from gaga.base.errors import InvalidInput
 
 MAX_DEPTH = 16
+MAX_STEPS = 1 << 22  # opcodes, each of which may take some hundred bytes of memory
 _MARK = object()
+
+
+class Refused(InvalidInput):
+    """A pickle that asks for what it has no need of."""
 
 
 class Global(NamedTuple):
@@ -46,15 +51,26 @@ class Built:
     state: Any = None
 
 
-def read_plain(data: bytes, allowed: frozenset[Global]) -> Any:
+def read_plain(
+    data: bytes, allowed: frozenset[Global], *, shared: frozenset[Global] = frozenset(), whose: str = "EDM model"
+) -> Any:
     """The value of a pickle, of plain values and requests for `allowed` globals.
 
+    Args:
+        data: the pickle.
+        allowed: what it may ask for.
+        shared: those of them whose requests may be in several places; they hold nothing but scalars.
+        whose: what asks for no other global, for complaints.
+
     Raises:
-        InvalidInput: it asks for anything else, is nested deeper than MAX_DEPTH, or is no pickle.
+        Refused: it asks for anything else.
+        InvalidInput: it is nested deeper than MAX_DEPTH, or is no pickle of plain values.
     """
-    machine = _Machine(allowed)
+    machine = _Machine(allowed, shared, whose)
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if step >= MAX_STEPS:
+                raise ValueError(f"it has over {MAX_STEPS:,} steps")
             machine.step(opcode.name, argument)
         value = machine.pop()
         if machine.stack:
@@ -72,10 +88,10 @@ def _reason(error: Exception) -> str:
 class _Machine:
     """The stack, the memo, and what each opcode does to them."""
 
-    def __init__(self, allowed: frozenset[Global]) -> None:
+    def __init__(self, allowed: frozenset[Global], shared: frozenset[Global], whose: str) -> None:
         self.stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self._allowed = allowed
+        self._allowed, self._shared, self._whose = allowed, shared, whose
 
     def step(self, name: str, argument: Any) -> None:
         """Obey one opcode."""
@@ -115,15 +131,16 @@ class _Machine:
     def recall(self, index: int) -> None:
         """A scalar or global from the memo; a container that is in two places could grow without bounds."""
         value = self._memo[int(index)]
-        if isinstance(value, list | tuple | dict | Built) and not isinstance(value, Global) and value != ():
+        small = isinstance(value, Global) or (isinstance(value, Built) and value.of in self._shared) or value == ()
+        if isinstance(value, list | tuple | dict | Built) and not small:
             raise ValueError("it holds the same container twice")
         self.stack.append(value)
 
     def find(self, name: Global) -> None:
         """A global, if it is allowed."""
         if name not in self._allowed:
-            raise InvalidInput(
-                f"it asks for {name}, which no EDM model needs",
+            raise Refused(
+                f"it asks for {name}, which no {self._whose} needs",
                 remedy="the file may be hostile; it was not executed",
             )
         self.stack.append(name)
@@ -133,6 +150,7 @@ class _Machine:
         arguments, of = self.pop(), self.pop()
         if not isinstance(of, Global) or not isinstance(arguments, tuple):
             raise ValueError("it calls what is not callable")
+        self._check_scalars(of, arguments)
         self.stack.append(Built(of, arguments))
 
     def set_state(self) -> None:
@@ -140,7 +158,13 @@ class _Machine:
         state, built = self.pop(), self.stack[-1]
         if not isinstance(built, Built):
             raise ValueError("it sets the state of a plain value")
+        self._check_scalars(built.of, state if isinstance(state, tuple) else (state,))
         built.state = state
+
+    def _check_scalars(self, of: Global, values: tuple[Any, ...]) -> None:
+        """Stop where a request that may be in several places would hold a container, and so grow without bounds."""
+        if of in self._shared and any(isinstance(value, list | tuple | dict | Built) for value in values):
+            raise ValueError(f"{of} holds a container")
 
     def extend(self, values: list[Any]) -> None:
         """Add to the list on top of the stack."""
@@ -152,7 +176,7 @@ class _Machine:
     def update(self, values: list[Any]) -> None:
         """Set items of the dictionary on top of the stack."""
         target = self.stack[-1]
-        items = target.items if isinstance(target, Built) else target
+        items = target.items if isinstance(target, Built) and target.of not in self._shared else target
         if type(items) is not dict or len(values) % 2:
             raise ValueError("it sets items of what is no dictionary")
         items.update(_pairs(values))

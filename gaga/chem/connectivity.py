@@ -1,0 +1,59 @@
+"""Which pairs of atoms are bonded, by distance alone: cheap enough for millions of conformers."""
+
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from numpy.typing import NDArray
+
+BONDED, APART = 1.15, 1.40
+"""A pair closer than 1.15 times its summed covalent radii is bonded, one further apart than 1.40 times is not; between
+them either may be. The first is the smallest of bonds.COVALENT_FACTORS, the second is beyond their largest."""
+
+Graph = tuple[Bool[np.ndarray, "N N"], Bool[np.ndarray, "N N"]]
+"""Pairs that are surely bonded, and pairs that are surely not."""
+
+
+def bond_graph(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> Graph:
+    """The sure bonds of a conformer and the pairs that surely have none."""
+    radii = _radii()[atomic_numbers]
+    difference = positions[:, None] - positions[None]
+    ratio2 = np.einsum("ijk,ijk->ij", difference, difference) / np.square(radii[:, None] + radii[None])
+    return ratio2 < BONDED**2, ratio2 > APART**2
+
+
+def may_be_conformers(a: Graph, b: Graph) -> bool:
+    """Whether two conformers of the same elements in the same order can have the same bonds: no pair is surely bonded
+    in one and surely not in the other."""
+    return not (np.any(a[0] & b[1]) or np.any(b[0] & a[1]))
+
+
+@cache
+def _radii() -> NDArray[np.float32]:
+    """Covalent radii in Å by atomic number."""
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    return np.array([table.GetRcovalent(z) for z in range(119)], dtype=np.float32)
+
+
+def composition(atomic_numbers: Integer[np.ndarray, " N"]) -> bytes:
+    """How many atoms of each element, as a key."""
+    return np.bincount(atomic_numbers, minlength=119).astype("<u2").tobytes()
+
+
+def composition_of_smiles(smiles: str) -> bytes | None:
+    """The composition of a SMILES, hydrogens included; None where it cannot be read."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        molecule: Chem.Mol | None = Chem.MolFromSmiles(smiles, sanitize=False)
+        if molecule is None:
+            return None
+        try:
+            molecule.UpdatePropertyCache(strict=False)
+            atoms = [(atom.GetAtomicNum(), atom.GetTotalNumHs()) for atom in molecule.GetAtoms()]
+        except (ValueError, RuntimeError):  # no valences fit
+            return None
+    numbers = np.array([z for z, _ in atoms] + [1] * sum(hydrogens for _, hydrogens in atoms), dtype=np.int64)
+    return composition(numbers)

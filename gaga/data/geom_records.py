@@ -1,0 +1,236 @@
+"""Conformers as the forms of GEOM-Drugs have them, checked, and gathered into blocks."""
+
+import math
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaga.base.errors import InvalidInput
+from gaga.base.molecules import pack
+from gaga.base.progress import Progress
+from gaga.chem.elements import N_ELEMENTS
+from gaga.chem.records import MAX_COORDINATE, NO_ATOMS, NON_FINITE, TOO_FAR, UNKNOWN_ELEMENT, UNREADABLE
+from gaga.data.streamed import Block
+
+OUTSIDE = "element outside the vocabulary"
+NO_ENERGY = "no energy"
+TOO_LARGE = "over 10,000 atoms"
+MAX_ATOMS = 10_000  # of a conformer; GEOM's largest have 181
+_CONFORMERS, _ATOMS = 20_000, 1 << 20  # of a block
+
+
+class Conformer(NamedTuple):
+    """Atomic numbers [N], positions [N, 3] in Å, and the source's own number."""
+
+    numbers: NDArray[np.uint8]
+    positions: NDArray[np.float32]
+    id: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Family:
+    """The conformers of one molecule that are kept.
+
+    Attributes:
+        conformers: in the order that they are kept in, perhaps none.
+        smiles: of the molecule; empty where it is not known.
+        skipped: conformers that cannot be used, by reason.
+        notes: what the reader counts.
+        place: where the source goes on behind it.
+        done: bytes of the source read so far.
+    """
+
+    conformers: list[Conformer]
+    smiles: str = ""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    place: Mapping[str, Any]
+    done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which conformers are kept: so many of each molecule, with these elements (None for any)."""
+
+    conformers: int
+    vocabulary: tuple[int, ...] | None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A form of GEOM-Drugs on the disk."""
+
+    path: Path
+    has_smiles: bool
+    size: int
+
+    def families(self, place: Mapping[str, Any], wanted: Wanted) -> Iterator[Family]:
+        """The molecules from a place on."""
+
+    def identity(self) -> dict[str, Any]:
+        """What else than the file itself decides what is read."""
+
+    def rule(self, notes: Mapping[str, int]) -> str:
+        """A sentence that says which conformers were taken for one molecule."""
+
+
+class Checker:
+    """Makes conformers of what a file holds, or says why not.
+
+    Args:
+        vocabulary: elements that may occur; None for all.
+    """
+
+    def __init__(self, vocabulary: tuple[int, ...] | None) -> None:
+        self._known = np.zeros(256, dtype=bool)
+        self._known[list(range(1, N_ELEMENTS + 1) if vocabulary is None else vocabulary)] = True
+
+    def check(self, numbers: NDArray[Any], positions: NDArray[Any], identity: int) -> Conformer | str:
+        """A conformer of atomic numbers [N] of any type and positions [N, 3], or the reason why it cannot be used."""
+        if not len(numbers):
+            return NO_ATOMS
+        if len(numbers) > MAX_ATOMS:
+            return TOO_LARGE
+        places = positions.astype(np.float32)
+        if not np.isfinite(positions).all():
+            return NON_FINITE
+        if np.abs(positions).max() > MAX_COORDINATE:
+            return TOO_FAR
+        if not ((numbers >= 1) & (numbers <= N_ELEMENTS) & (numbers == np.rint(numbers))).all():
+            return UNKNOWN_ELEMENT
+        whole = numbers.astype(np.uint8)
+        return Conformer(whole, places, identity) if self._known[whole].all() else OUTSIDE
+
+    def check_rows(self, rows: Any, identity: int) -> Conformer | str:
+        """The same of rows [Z, x, y, z], which may be anything."""
+        try:
+            table = np.array(rows, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return UNREADABLE
+        if table.size == 0:
+            return NO_ATOMS
+        if table.ndim != 2 or table.shape[1] != 4:
+            return UNREADABLE
+        return self.check(table[:, 0], table[:, 1:], identity)
+
+
+class Lowest:
+    """The usable conformers of lowest energy of a molecule, so many; of equal energy, the first.
+
+    A conformer that cannot be used is noticed, and counted, where its energy would let it in.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[float, Conformer]] = []
+
+    @property
+    def conformers(self) -> list[Conformer]:
+        """Lowest energy first."""
+        return [conformer for _, conformer in self._kept]
+
+    def wants(self, energy: float) -> bool:
+        """Whether a conformer of this energy would be kept."""
+        return len(self._kept) < self._most or energy < self._kept[-1][0]
+
+    def add(self, energy: float, conformer: Conformer | str, skipped: Counter[str]) -> None:
+        """Keep a conformer, or count the reason why it cannot be used."""
+        if isinstance(conformer, str):
+            skipped[conformer] += 1
+            return
+        insort(self._kept, (energy, conformer), key=lambda pair: pair[0])
+        del self._kept[self._most :]
+
+
+def energy_of(conformer: Any) -> float | None:
+    """The `totalenergy` of a conformer; None where there is none."""
+    energy = conformer.get("totalenergy") if isinstance(conformer, dict) else None
+    try:
+        return float(energy) if isinstance(energy, int | float) and math.isfinite(energy) else None
+    except OverflowError:
+        return None
+
+
+def identity_of(found: Any, number: int) -> int:
+    """The source's own number of a conformer where it has one that fits; else its number in its molecule."""
+    return found if type(found) is int and abs(found) < 1 << 63 else number
+
+
+def blocks(families: Iterable[Family], *, has_smiles: bool, total: int, progress: Progress) -> Iterator[Block]:
+    """Families gathered into blocks of about 20,000 conformers; progress is told the bytes read."""
+    some: list[Family] = []
+    conformers = atoms = molecules = 0
+    for family in families:
+        some.append(family)
+        molecules += bool(family.conformers)
+        conformers += len(family.conformers)
+        atoms += sum(len(conformer.numbers) for conformer in family.conformers)
+        if conformers >= _CONFORMERS or atoms >= _ATOMS or len(some) >= _CONFORMERS:
+            yield _block(some, has_smiles=has_smiles)
+            progress(family.done, total, f"{molecules:,} molecules")
+            some, conformers, atoms = [], 0, 0
+    if some:
+        yield _block(some, has_smiles=has_smiles)
+
+
+def _block(families: list[Family], *, has_smiles: bool) -> Block:
+    kept = [family for family in families if family.conformers]
+    conformers = [conformer for family in kept for conformer in family.conformers]
+    skipped, notes = Counter[str](), Counter[str]()
+    for family in families:
+        skipped.update(family.skipped)
+        notes.update(family.notes)
+    return Block(
+        molecules=pack((conformer.numbers, conformer.positions) for conformer in conformers),
+        ids=np.array([conformer.id for conformer in conformers], dtype=np.int64),
+        sizes=np.array([len(family.conformers) for family in kept], dtype=np.int64),
+        smiles=tuple(family.smiles for family in kept) if has_smiles else None,
+        skipped=skipped,
+        notes=notes,
+        place=families[-1].place,
+    )
+
+
+class Counted:
+    """A file whose bytes are counted, so that no object of it fills the memory.
+
+    Args:
+        file: what is read, a binary file or like one.
+        most: bytes that may be read between two calls of `restart`.
+        what: what holds so many, for complaints.
+    """
+
+    def __init__(self, file: Any, most: int, what: str) -> None:
+        self._file, self._most, self._what = file, most, what
+        self._since = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        content: bytes = self._file.read(size)
+        self._since += len(content)
+        if self._since > self._most:
+            raise ValueError(f"{self._what} has over {self._most:,} bytes")
+        return content
+
+    def restart(self) -> None:
+        """Begin to count anew."""
+        self._since = 0
+
+
+def cut_short(path: Path, conformers: str) -> InvalidInput:
+    """The error of a source that ends too early."""
+    return InvalidInput(
+        f"{path} is cut short",
+        received=conformers,
+        remedy="fetch the rest of it, then add --resume: what is read is kept",
+    )

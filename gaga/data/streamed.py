@@ -1,0 +1,344 @@
+"""Writing a prepared file as a stream: what is done is kept beside it, memory is bounded, and the file appears whole.
+
+Blocks of molecules are finished one by one (compressed, their hashes computed) and appended to a journal,
+`.<name>.unfinished`, together with how far the source was read. A killed run goes on behind the last of them. At the
+end the chunks are copied into the file, and what is known of all molecules together is added: the split, the
+fingerprint.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int64
+from numpy.typing import NDArray
+
+from gaga.base.chunked import Encoder, decode, new_array
+from gaga.base.errors import InvalidInput
+from gaga.base.files import atomic_write, target
+from gaga.base.journal import Journal, Piece
+from gaga.base.locks import locked
+from gaga.base.molecules import PackedMolecules, offsets_of
+from gaga.base.new_hdf5 import new_hdf5
+from gaga.base.progress import Progress, silent
+from gaga.data.dataset import element_counts, fingerprint_of
+from gaga.data.prepared import write_attributes, write_members, write_smiles
+from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
+
+START_OVER = "start over with --overwrite"
+_PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+_LONGEST_SMILES = 512  # letters; an array of text is as wide as its longest
+_ATOMS = 1 << 16  # of a compressed piece of atomic numbers
+
+_CHUNKS, _REST = "chunks ", "rest "  # the pieces of a block
+
+Splits = Mapping[str, Int64[np.ndarray, " _"]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Block:
+    """Some molecules of a source, with all their conformers.
+
+    Attributes:
+        molecules: M conformers, those of a molecule one after the other.
+        ids: the source's own index of each conformer, [M].
+        sizes: number of conformers of each of G molecules, [G], none 0.
+        smiles: of each molecule, [G]; empty where it is not known. None where the source has none.
+        skipped: conformers left out, by reason.
+        place: how far the source is read, to go on from there; what it means is the reader's own.
+        notes: what the reader counts for its report, summed over blocks.
+    """
+
+    molecules: PackedMolecules
+    ids: Int64[np.ndarray, " M"]
+    sizes: Int64[np.ndarray, " G"]
+    smiles: tuple[str, ...] | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """What was written: how many conformers, molecules and atoms, and how many conformers were left out, by reason.
+
+    `notes` are the reader's own counts; `splits` counts the conformers of each split, `elements` the atoms of each
+    atomic number, `sizes` the conformers of each number of atoms; `fingerprint` is the data set's.
+    """
+
+    path: Path
+    conformers: int
+    molecules: int
+    atoms: int
+    splits: Mapping[str, int]
+    skipped: Mapping[str, int]
+    notes: Mapping[str, int]
+    fingerprint: str
+    elements: Int64[np.ndarray, "256"]
+    sizes: Int64[np.ndarray, " N_max_plus_1"]
+
+
+class PreparedWriter:
+    """A prepared file that is written block by block; a context manager.
+
+    Args:
+        path: the file.
+        run: what identifies the run, as JSON: source, settings. An unfinished run of the same goes on.
+        split_seed: of the split by content.
+
+    Raises:
+        NotFound: there is no such folder.
+        Conflict: the unfinished run in the way has other settings, or another process is at it.
+        Unavailable: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any], *, split_seed: int = 0) -> None:
+        self.path, self._seed = target(path), split_seed
+        self._unfinished = unfinished(self.path)
+        self._held = ExitStack()
+        self._held.enter_context(locked(self._unfinished, timeout=5))
+        try:
+            run = {**run, "split_seed": split_seed}
+            self._journal = self._held.enter_context(Journal(self._unfinished, run, remedy=START_OVER))
+            self._state, tail = self._last()
+        except BaseException:
+            self._held.close()
+            raise
+        self._encoder = Encoder(tail)
+
+    def _last(self) -> tuple["_State", NDArray[np.float32] | None]:
+        last = sum(name.startswith(_REST) for name in self._journal.names())
+        if not last:
+            return _State(), None
+        rest = self._piece(_REST, last - 1)
+        return _State.of(rest), rest["tail"]
+
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Where the source is to be read on: the place of the last block, empty at the beginning."""
+        return self._state.place
+
+    @property
+    def molecules(self) -> int:
+        """How many molecules are written, whatever the number of their conformers."""
+        return self._state.molecules
+
+    def smiles(self) -> list[str] | None:
+        """The SMILES of each of them, or None where the source has none."""
+        if not self._state.has_smiles:
+            return None
+        return [line for part in self._parts("smiles") for line in part.tobytes().decode().splitlines()]
+
+    def append(self, block: Block) -> None:
+        """Finish a block; it survives the end of this process.
+
+        Raises:
+            InvalidInput: it is inconsistent.
+            Unavailable: the disk is full.
+        """
+        if len(block.ids) != len(block.molecules) or block.sizes.sum() != len(block.ids) or not np.all(block.sizes > 0):
+            raise InvalidInput("conformers of a block are not those of its molecules")
+        keys = content_keys(block.molecules, self._seed)
+        chunks = self._encoder.add(block.molecules.positions)
+        state, number = self._state.after(block), self._state.blocks
+        # The chunks apart, as all of the rest is read more than once; it comes last, and makes the block whole.
+        self._journal.put(
+            f"{_CHUNKS}{number}",
+            {"content": _bytes(b"".join(chunks)), "sizes": np.array([len(chunk) for chunk in chunks], dtype=np.int64)},
+        )
+        self._journal.put(
+            f"{_REST}{number}",
+            {
+                "tail": self._encoder.tail,
+                "numbers": block.molecules.atomic_numbers,
+                "n_atoms": block.molecules.n_atoms.astype(np.int32),
+                "ids": block.ids,
+                "sizes": block.sizes,
+                "keys": smallest_keys(keys, block.sizes),
+                "smiles": _bytes("".join(f"{_line(text)}\n" for text in block.smiles or ()).encode()),
+                "state": _bytes(state.as_json()),
+            },
+        )
+        self._state = state
+
+    def publish(
+        self,
+        *,
+        name: str,
+        origin: str,
+        vocabulary: tuple[int, ...] | None,
+        splits: Splits | None = None,
+        progress: Progress = silent,
+    ) -> Prepared:
+        """Write the file from the finished blocks, and forget them.
+
+        Args:
+            name, origin, vocabulary: see `Dataset`; None for the elements that occur, ascending.
+            splits: the molecules (not conformers) of train, valid and test; None for 80 / 10 / 10 by content.
+            progress: told the blocks copied.
+
+        Raises:
+            InvalidInput: there is no molecule.
+            Unavailable: the file cannot be written.
+        """
+        if not self._state.conformers:
+            raise InvalidInput("the source holds no usable molecule", received=_counts(self._state.skipped))
+        with atomic_write(self.path) as partial, new_hdf5(partial) as (file, proceed):
+            written = self._write(file, splits, progress)
+            write_attributes(
+                file, name=name, origin=origin, vocabulary=vocabulary or _occurring(written.elements),
+                skipped=self._state.skipped,
+                fingerprint=written.fingerprint, version=1 if self._has_no_groups else 2,
+            )  # fmt: skip
+            proceed()
+        self._unfinished.unlink(missing_ok=True)
+        return written
+
+    def _write(self, file: h5py.File, splits: Splits | None, progress: Progress) -> Prepared:
+        sizes = self._column("sizes", np.int64, self._state.molecules)
+        groups = None if self._has_no_groups else np.repeat(np.arange(len(sizes)), sizes)
+        members = members_of(self._split() if splits is None else splits, sizes)
+        offsets = offsets_of(self._column("n_atoms", np.int32, self._state.conformers))
+        write_members(file, offsets, self._column("ids", np.int64, self._state.conformers), members, groups, _PACKED)
+        smiles = self.smiles()
+        if smiles is not None:
+            write_smiles(file, np.array([text.encode() for text in smiles]))
+        elements = np.zeros(256, dtype=np.int64)
+        fingerprint = fingerprint_of(
+            self._written_positions(file, progress), self._written_numbers(file, elements), offsets, members, groups
+        )
+        return Prepared(
+            path=self.path, conformers=self._state.conformers, molecules=len(sizes), atoms=int(offsets[-1]),
+            splits={name: len(some) for name, some in members.items()}, skipped=self._state.skipped,
+            notes=self._state.notes, fingerprint=fingerprint, elements=elements, sizes=np.bincount(np.diff(offsets)),
+        )  # fmt: skip
+
+    def _split(self) -> Splits:
+        keys = np.concatenate(list(self._parts("keys")))
+        return rank_split(keys)
+
+    def _written_positions(self, file: h5py.File, progress: Progress) -> Iterator[NDArray[np.float32]]:
+        """Copy the chunks, and give what is read back of them: what is damaged is not published."""
+        left = self._state.atoms
+        write = new_array(file, "positions", left)
+        file["positions"].attrs["unit"] = "Å"
+        for chunk in self._chunks(progress):
+            write(chunk)
+            rows = decode(chunk)[:left]
+            yield rows
+            left -= len(rows)
+
+    def _written_numbers(self, file: h5py.File, elements: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Write the atomic numbers, give them, and count the atoms of each element."""
+        n_atoms, first = self._state.atoms, 0
+        item = file.create_dataset(
+            "atomic_numbers", shape=(n_atoms,), dtype=np.uint8, chunks=(min(n_atoms, _ATOMS),), **_PACKED
+        )
+        for part in self._parts("numbers"):
+            item[first : first + len(part)] = part
+            first += len(part)
+            elements += element_counts(part)
+            yield part
+
+    def _chunks(self, progress: Progress) -> Iterator[bytes]:
+        for done in range(self._state.blocks):
+            piece = self._piece(_CHUNKS, done)
+            content, first = piece["content"].tobytes(), 0
+            for size in piece["sizes"]:
+                yield content[first : first + size]
+                first += int(size)
+            progress(done + 1, self._state.blocks, "writing")
+        yield from self._encoder.last()
+
+    def _parts(self, name: str) -> Iterator[NDArray[Any]]:
+        """An array, block by block."""
+        return (self._piece(_REST, k)[name] for k in range(self._state.blocks))
+
+    def _column(self, name: str, dtype: Any, length: int) -> NDArray[Any]:
+        """An array of all blocks, in memory once."""
+        whole, first = np.empty(length, dtype=dtype), 0
+        for part in self._parts(name):
+            whole[first : first + len(part)] = part
+            first += len(part)
+        return whole
+
+    @property
+    def _has_no_groups(self) -> bool:
+        return self._state.conformers == self._state.molecules
+
+    def _piece(self, kind: str, k: int) -> Piece:
+        piece = self._journal.get(f"{kind}{k}")
+        if piece is None:
+            raise InvalidInput(f"{self._unfinished} lacks a piece", remedy=START_OVER)
+        return piece
+
+    def __enter__(self) -> "PreparedWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+
+def unfinished(path: Path) -> Path:
+    """Where the finished blocks of an unfinished file are: beside it."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What is written so far, and how far the source is read."""
+
+    conformers: int = 0
+    molecules: int = 0
+    blocks: int = 0
+    atoms: int = 0
+    has_smiles: bool = True
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
+
+    def after(self, block: Block) -> "_State":
+        return _State(
+            conformers=self.conformers + len(block.ids),
+            molecules=self.molecules + len(block.sizes),
+            blocks=self.blocks + 1,
+            atoms=self.atoms + len(block.molecules.atomic_numbers),
+            has_smiles=self.has_smiles and block.smiles is not None,
+            skipped=dict(Counter(self.skipped) + Counter(block.skipped)),
+            notes=dict(Counter(self.notes) + Counter(block.notes)),
+            place=dict(block.place),
+        )
+
+    def as_json(self) -> bytes:
+        return json.dumps(vars(self)).encode()
+
+    @classmethod
+    def of(cls, piece: Piece) -> "_State":
+        return cls(**json.loads(piece["state"].tobytes()))
+
+
+def _occurring(elements: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(z) for z in np.flatnonzero(elements))
+
+
+def _bytes(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(content, dtype=np.uint8)
+
+
+def _line(text: str) -> str:
+    """A SMILES as one line of text; empty where no molecule's is so long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_SMILES else ""
+
+
+def _counts(skipped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in skipped.items()) or "no molecule at all"
