@@ -47,6 +47,11 @@ def memory_bytes(trainer: Trainer) -> int:
     Activations are counted as eight [F] rows for each edge of each edge network, kept for the backward pass.
     """
     recipe = trainer.recipe
-    edges = float((trainer.train_set.n_atoms**2).mean()) * recipe.batch_size / trainer.ranks.size
+    edges = _edges_of_batch(trainer) / trainer.ranks.size
     networks = recipe.n_layers * (recipe.inv_sublayers + 1)
     return int(4 * (6 * trainer.network.n_parameters + 8 * edges * recipe.hidden * networks))
+
+
+def _edges_of_batch(trainer: Trainer) -> float:
+    recipe = trainer.recipe
+    return recipe.batch_edges or float((trainer.train_set.n_atoms**2).mean()) * recipe.batch_size

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Columns
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.kernels.flat import run_flat
