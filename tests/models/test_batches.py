@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.batches import Batch, Epochs
 from gaga.models.columns import Columns
@@ -35,6 +36,46 @@ def test_a_stream_goes_on_from_any_step():
         number, members = next(stream)
         assert number == step
         np.testing.assert_array_equal(members, expected)
+
+
+DRUGS = np.random.default_rng(1).integers(10, 60, 3000)
+DRUGS[::500] = 181
+ROOM = 60_000
+
+
+def test_batches_filled_by_edges_have_every_molecule_once_and_keep_to_their_room():
+    epochs = Epochs(DRUGS, 64, seed=1, edges=ROOM)
+    for epoch in range(3):
+        batches = list(epochs.batches(epoch))
+        assert len(batches) == epochs.length == -(-int((DRUGS**2).sum()) // ROOM)
+        assert sorted(np.concatenate(batches)) == list(range(3000))
+        taken = np.array([(DRUGS[batch] ** 2).sum() for batch in batches])
+        assert taken.max() < ROOM + 181**2
+        assert taken[:-1].mean() == pytest.approx(ROOM, rel=0.01)
+        totals = np.cumsum(taken)
+        assert (totals <= ROOM * np.arange(1, len(batches) + 1)).all(), "room is never taken in advance"
+        assert all((np.diff(DRUGS[batch]) >= 0).all() for batch in batches)
+
+
+@pytest.mark.parametrize("sizes", [DRUGS, np.full(7, 10), np.array([181]), np.array([10, 181, 181, 10, 10])])
+def test_no_batch_is_empty_however_little_room_there_is(sizes):
+    epochs = Epochs(sizes, 64, seed=0, edges=int(sizes.max()) ** 2)
+    for epoch in range(5):
+        assert all(len(batch) for batch in epochs.batches(epoch))
+
+
+def test_batches_filled_by_edges_go_on_from_any_step():
+    epochs = Epochs(DRUGS, 64, seed=1, edges=ROOM)
+    step = 2 * epochs.length + 5
+    expected = [*list(epochs.batches(2))[5:], *epochs.batches(3)]
+    for number, (found, members) in enumerate(zip(epochs.from_step(step), expected, strict=False)):
+        assert found[0] == step + number
+        np.testing.assert_array_equal(found[1], members)
+
+
+def test_room_that_the_largest_molecule_does_not_fit_is_refused():
+    with pytest.raises(InvalidInput, match="largest molecule, whose 181 atoms take 32761 edges"):
+        Epochs(DRUGS, 64, seed=1, edges=181**2 - 1)
 
 
 @pytest.fixture(params=["held", "streamed"])
