@@ -62,6 +62,15 @@ class PackedMolecules:
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][indices] - offsets[:-1], sizes)
         return PackedMolecules(self.positions[atoms], self.atomic_numbers[atoms], offsets)
 
+    def select(self, indices: Int64[np.ndarray, " n"]) -> "PackedMolecules":
+        """The molecules at these indices, in that order, which may stay in their file."""
+        return self.take(indices)
+
+    def pieces(self, molecules: int = 4096) -> "Iterator[PackedMolecules]":
+        """All of them in memory, so many at a time."""
+        for first in range(0, len(self), molecules):
+            yield self.take(np.arange(first, min(first + molecules, len(self))))
+
     def position_pieces(self) -> Iterator[Float32[np.ndarray, "a 3"]]:
         """All positions, in pieces."""
         yield self.positions

@@ -297,7 +297,6 @@ def _trainer(
 ) -> "Trainer":
     import numpy as np
 
-    from gaga.base.selected import SelectedMolecules
     from gaga.data.features import FeatureSpace
     from gaga.models.training import Trainer
     from gaga.noise import PUBLISHED_VARIANCE
@@ -308,7 +307,7 @@ def _trainer(
         centred_features=recipe.centred_features,
     )  # fmt: skip
     published = PUBLISHED_VARIANCE.get(data.name)
-    train = SelectedMolecules(data.molecules, np.sort(data.splits["train"]))  # in their order in the file
+    train = data.molecules.select(np.sort(data.splits["train"]))  # in their order in the file
     moments = estimate_moments(train, space, published)
     return Trainer(
         data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=device, kernel=kernel,
