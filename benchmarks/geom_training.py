@@ -62,6 +62,7 @@ def measure(path: Path, recipe: Recipe, device: str) -> dict[str, float]:
     return clock.seconds | {
         "step": window.seconds / trainer.counters.step,
         "waits": window.waited / window.seconds,
+        "molecules": len(dataset),
         "streamed": float(trainer.train_set.readers > 1),
         "before_steps_mb": at_steps,
         "peak_mb": peak_mb(),
@@ -99,10 +100,9 @@ def apart(path: Path, words: list[str]) -> dict[str, float]:
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """The preset, so many steps of it, with nothing measured on the way."""
     changes = {"hidden": options.hidden, "batch_size": options.batch_size, "batch_edges": options.batch_edges}
-    steps = options.steps + 1
-    return make_recipe(
-        options.preset, steps=steps, validate_every=steps + 1, sample_every=0, save_every_s=1e6, **changes
-    )
+    never = options.steps + 2
+    changes |= {"steps": options.steps + 1, "validate_every": never, "sample_every": 0, "save_every_s": 1e6}
+    return make_recipe(options.preset, **changes)
 
 
 def main() -> None:
@@ -123,14 +123,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         n = first_of(options.path, Path(folder) / "few.h5")
         few, whole = (apart(path, sys.argv[2:]) for path in (Path(folder) / "few.h5", options.path))
-    print(
-        f"{n:,} molecules, {'streamed' if whole['streamed'] else 'in memory'}; {options.steps} steps of {options.preset}"
-    )
+    how = "streamed" if whole["streamed"] else "in memory"
+    print(f"{n:,} molecules, {how}; {options.steps} steps of {options.preset}, {options.hidden} features")
     print(f"start: read {whole['read']:.1f} s, moments {whole['moments']:.1f} s, trainer {whole['trainer']:.1f} s")
     print(f"step {1e3 * whole['step']:.0f} ms, of which {whole['waits']:.2%} waiting for data")
-    print(f"peak {whole['peak_mb']:.0f} MB ({whole['before_steps_mb']:.0f} MB before the first step), of which")
+    print(f"peak {whole['peak_mb']:.0f} MB, {whole['before_steps_mb']:.0f} MB of it before the first step")
     print(
-        f"{whole['peak_mb'] - few['peak_mb']:.0f} MB are the data's: the first {_FEW:,} molecules {few['peak_mb']:.0f} MB"
+        f"the first {few['molecules']:,} alone: {few['peak_mb']:.0f} MB, {few['before_steps_mb']:.0f} MB of it before"
     )
 
 
