@@ -63,7 +63,7 @@ class Stepper:
         self, members: Int64[np.ndarray, " B"], step: int, atoms: Shaped[Tensor, "a *C"] | None = None
     ) -> Batch:
         """This process's share of a batch, on the host, of what was read. May run in another thread, in order."""
-        n_atoms = self._n_atoms(members)
+        n_atoms = self.sizes(members)
         if self._capacity is not None and not self._capacity.holds(n_atoms):
             self._capacity = self._capacity.grown(n_atoms)
         batch = self.objective.batch(
@@ -119,13 +119,14 @@ class Stepper:
     def _first_capacity(self) -> Capacity:
         """Room for the heaviest of the first batches; where their number of molecules varies, for the longest too."""
         batches = islice(self.objective.batches(self.columns, 0), _PLANNED)
-        shares = [self._n_atoms(members) for _, members in batches]
+        shares = [self.sizes(members) for _, members in batches]
         heaviest = max(shares, key=lambda n_atoms: int((n_atoms**2).sum()))
         if self.objective.recipe.batch_edges is None:
             return Capacity.around(heaviest)
         capacity = Capacity.around(heaviest, molecules=math.ceil(_SPARE * max(map(len, shares))))
         return reduce(Capacity.grown, shares, capacity)
 
-    def _n_atoms(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " share"]:
+    def sizes(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " share"]:
+        """Numbers of atoms of this process's share of a batch."""
         share: Int64[np.ndarray, " share"] = self.columns.n_atoms[members[self.ranks.share(len(members))]]
         return share

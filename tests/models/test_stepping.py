@@ -162,7 +162,7 @@ def test_the_last_steps_are_remembered():
 def test_the_first_capacity_holds_most_batches(edges):
     it = stepper(PerAtom(), recipe=replace(RECIPE, batch_size=12, batch_edges=edges))
     capacity = it._first_capacity()
-    shares = [it._n_atoms(members) for step, members in zip(range(200), epoch(it), strict=False)]
+    shares = [it.sizes(members) for step, members in zip(range(200), epoch(it), strict=False)]
     assert np.mean([capacity.holds(share) for share in shares]) > 0.9
 
 
