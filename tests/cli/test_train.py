@@ -197,7 +197,7 @@ def assert_same_weights(one, other, tolerance):
 
 def logged(run):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "seconds" and v is not None} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "data_wait") and v is not None} for row in rows]
 
 
 def test_two_processes_train_as_one_does(train, gaga, xyz, tmp_path):
