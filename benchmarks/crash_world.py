@@ -212,7 +212,7 @@ def _hash(path: Path) -> str:
         return ""  # of which steps the former states are depends on when somebody saved
     if path.name == "metrics.jsonl":
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        content = str([row | {"seconds": 0} for row in rows]).encode()
+        content = str([row | {"seconds": 0, "data_wait": 0} for row in rows]).encode()
     elif path.name == "state.safetensors":
         content = _bytes_of(load_file(path))
     elif path.suffix == ".safetensors":  # the order of its metadata is up to chance

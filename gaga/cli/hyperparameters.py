@@ -11,6 +11,7 @@ from gaga.cli.commands import usage_error
 if TYPE_CHECKING:
     from gaga.models.recipes import Recipe
 
+PRESETS = ("gaga-qm9", "edm", "edm-geom", "large", "large-geom", "small", "tiny")  # of gaga.models.recipes
 _PANEL = "Hyperparameters (the preset's where not given)"
 
 
@@ -43,6 +44,9 @@ Factors = Annotated[str | None, _option("--factors", "X,Y,Z", "What positions, t
 ScheduleName = Annotated[str | None, _option("--schedule", "polynomial_2|cosine", "Noise schedule.")]
 DiffusionSteps = Annotated[int | None, _option("--diffusion-steps", "T", "Steps of the whole schedule.")]
 BatchSize = Annotated[int | None, _option("--batch-size", "N", "Molecules in a step.")]
+BatchEdges = Annotated[
+    int | None, _option("--batch-edges", "N", "Fill steps by edges instead: a molecule of 44 atoms takes 44^2 of them.")
+]
 Epochs = Annotated[int | None, _option("--epochs", "N", "Passes over the training set.")]
 Steps = Annotated[int | None, _option("--steps", "N", "End after so many optimiser steps instead.")]
 LearningRate = Annotated[float | None, _option("--lr", "RATE", "Learning rate.")]

@@ -53,6 +53,7 @@ class _Run:
     epilog=examples(
         "gaga train --max-t 550 --budget 2h              a small model, done in two hours",
         "gaga train --max-t 550 --preset gaga-qm9        the published recipe; wants a GPU",
+        "gaga train --dataset geom.h5 --preset edm-geom  EDM's on drugs, likewise",
         "gaga train --dataset mine.sdf --max-t auto      T* of your own molecules",
         "gaga train --max-t 550 --resume                 go on where it was interrupted",
         "gaga train --max-t 550 --dry-run                parameters, steps, memory, time",
@@ -69,7 +70,7 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", metavar="gaga-qm9|edm|large|small|tiny", help="A whole recipe.  [default: small]"),
+        typer.Option("--preset", metavar="|".join(hyper.PRESETS), help="A whole recipe.  [default: small]"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE.toml", help="Hyperparameters, changed by options.")
@@ -104,6 +105,7 @@ def train(
     schedule: hyper.ScheduleName = None,
     diffusion_steps: hyper.DiffusionSteps = None,
     batch_size: hyper.BatchSize = None,
+    batch_edges: hyper.BatchEdges = None,
     epochs: hyper.Epochs = None,
     steps: hyper.Steps = None,
     learning_rate: hyper.LearningRate = None,
@@ -297,6 +299,8 @@ def _trainer(
     kernel: str,
     init_from: Path | None,
 ) -> "Trainer":
+    import numpy as np
+
     from gaga.data.features import FeatureSpace
     from gaga.models.training import Trainer
     from gaga.noise import PUBLISHED_VARIANCE
@@ -307,7 +311,8 @@ def _trainer(
         centred_features=recipe.centred_features,
     )  # fmt: skip
     published = PUBLISHED_VARIANCE.get(data.name)
-    moments = estimate_moments(data.molecules.take(data.splits["train"]), space, published)
+    train = data.molecules.select(np.sort(data.splits["train"]))  # in their order in the file
+    moments = estimate_moments(train, space, published)
     return Trainer(
         data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=device, kernel=kernel,
         init_from=init_from, provenance={"name": run.name, "inputs": run.inputs}, ranks=ranks,

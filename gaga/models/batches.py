@@ -6,41 +6,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
-from gaga.base.molecules import PackedMolecules
-from gaga.data.features import FeatureSpace
+from gaga.base.errors import InvalidInput
 from gaga.models.layout import Capacity, Layout
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """The clean columns of a data set, on the device, ready to be gathered into batches."""
-
-    values: Float[Tensor, "A C"]
-    offsets: Int64[np.ndarray, " M_plus_1"]
-
-    @classmethod
-    def of(cls, molecules: PackedMolecules, space: FeatureSpace, device: torch.device | str) -> "Columns":
-        """The columns of these molecules in float32."""
-        return cls(torch.from_numpy(space.encode(molecules)).float().to(device), molecules.offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @cached_property
-    def n_atoms(self) -> Int64[np.ndarray, " M"]:
-        """Number of atoms of each molecule."""
-        return np.diff(self.offsets)
-
-    def rows(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " A"]:
-        """Where the atoms of these molecules are, in their order."""
-        first = self.offsets[members]
-        sizes = self.offsets[members + 1] - first
-        starts = np.cumsum(sizes) - sizes
-        rows: Int64[np.ndarray, " A"] = np.arange(sizes.sum()) + np.repeat(first - starts, sizes)
-        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +18,14 @@ class Batch:
     """What a training step reads of a batch of M molecules; those that fill a capacity have weight 0.
 
     Attributes:
-        rows: row of each atom in the columns of the data set.
+        atoms: what leads to the columns of each atom, as `Columns.read` gave it: rows of a table, or the columns.
         keys: number of each molecule in the data set, which its noise is keyed by.
         t: step of the diffusion of each.
         weights: what its objective counts in the loss.
         layout: sizes of the molecules.
     """
 
-    rows: Int64[Tensor, " A"]
+    atoms: Shaped[Tensor, "A *C"]
     keys: Int64[Tensor, " M"]
     t: Int64[Tensor, " M"]
     weights: Float32[Tensor, " M"]
@@ -64,38 +34,39 @@ class Batch:
     @classmethod
     def of(
         cls,
-        columns: Columns,
-        members: Int64[np.ndarray, " B"],
+        atoms: Shaped[Tensor, "a *C"],
+        n_atoms: Int64[np.ndarray, " B"],
+        keys: Int64[np.ndarray, " B"],
         t: Int64[np.ndarray, " B"],
         weights: Float32[np.ndarray, " B"],
         capacity: Capacity | None = None,
     ) -> "Batch":
-        """These molecules of a data set, on the host, in a capacity where one is given."""
-        sizes = columns.n_atoms[members]
-        layout = Layout.of(sizes) if capacity is None else Layout.filled(sizes, capacity)
-        atoms, molecules = len(layout.molecule), len(layout)
+        """Molecules of these sizes, on the host, in a capacity where one is given."""
+        layout = Layout.of(n_atoms) if capacity is None else Layout.filled(n_atoms, capacity)
+        molecules = len(layout)
         return cls(
-            rows=_extended(columns.rows(members), atoms),
-            keys=_extended(members, molecules),
-            t=_extended(t, molecules),
-            weights=_extended(weights, molecules),
+            atoms=_extended(atoms, len(layout.molecule)),
+            keys=_extended(torch.from_numpy(keys), molecules),
+            t=_extended(torch.from_numpy(t), molecules),
+            weights=_extended(torch.from_numpy(weights), molecules),
             layout=layout,
         )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything on the device, by name."""
-        return {"rows": self.rows, "keys": self.keys, "t": self.t, "weights": self.weights, **self.layout.tensors()}
+        own = {"atoms": self.atoms, "keys": self.keys, "t": self.t, "weights": self.weights}
+        return own | self.layout.tensors()
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        if device == self.rows.device:
+        if device == self.atoms.device:
             return self
 
         def sent(value: Tensor) -> Tensor:
             return _departing(value, device).to(device, non_blocking=device.type == "cuda")
 
         layout = replace(self.layout, sizes=sent(self.layout.sizes), molecule=sent(self.layout.molecule))
-        return Batch(sent(self.rows), sent(self.keys), sent(self.t), sent(self.weights), layout)
+        return Batch(sent(self.atoms), sent(self.keys), sent(self.t), sent(self.weights), layout)
 
     def copy_(self, other: "Batch") -> None:
         """Take over another batch of the same capacity in place, without waiting for the device."""
@@ -109,33 +80,64 @@ def _departing(value: Tensor, device: torch.device) -> Tensor:
     return value.pin_memory() if device.type == "cuda" else value
 
 
-def _extended(values: np.ndarray, length: int) -> Tensor:
+def _extended(values: Shaped[Tensor, "n *rest"], length: int) -> Shaped[Tensor, "{length} *rest"]:
     """The values, and zeros behind them."""
-    filler = np.zeros(length - len(values), dtype=values.dtype)
-    return torch.from_numpy(np.concatenate([values, filler]))
+    return torch.cat([values, values.new_zeros(length - len(values), *values.shape[1:])])
 
 
-def batches_of_epoch(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, epoch: int
-) -> list[Int64[np.ndarray, " B"]]:
-    """Every molecule once: a random permutation cut into batches, each sorted by size (ties stay random).
+@dataclass(frozen=True, eq=False)
+class Epochs:
+    """How M molecules become batches: every molecule once an epoch, in a random order that (seed, epoch) decides.
 
-    A batch is a random subset, as stochastic gradients need it; the order within changes no sum, and like sizes beside
-    each other waste least.
+    A batch is a random subset, as stochastic gradients need it. It has `batch_size` molecules, or where `edges` is
+    given as many as the room for edges allows: a molecule of N atoms takes N^2 of it, and a batch the next molecules
+    while the epoch's running total stays within `edges` for each batch so far. Room that a batch leaves goes to the
+    next, so that batches take `edges` on average, none as much as `edges` plus the largest N^2, and all epochs have
+    equally many. Within a batch molecules are sorted by size (ties stay random): that changes no sum, and like sizes
+    beside each other waste least.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(n_atoms))
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    return [batch[np.argsort(n_atoms[batch], kind="stable")] for batch in batches]
 
+    n_atoms: Int64[np.ndarray, " M"]
+    batch_size: int
+    seed: int
+    edges: int | None = None
 
-def batches_from(
-    n_atoms: Int64[np.ndarray, " M"], batch_size: int, seed: int, step: int
-) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
-    """(step, batch) from this step of a run on, without end."""
-    per_epoch = -(-len(n_atoms) // batch_size)
-    epoch, skip = divmod(step, per_epoch)
-    while True:
-        for members in batches_of_epoch(n_atoms, batch_size, seed, epoch)[skip:]:
-            yield step, members
-            step += 1
-        epoch, skip = epoch + 1, 0
+    def __post_init__(self) -> None:
+        largest = int(self.n_atoms.max(initial=0))
+        if self.edges is not None and self.edges < largest**2:
+            raise InvalidInput(
+                f"a batch has no room for the largest molecule, whose {largest} atoms take {largest**2} edges",
+                received=f"batch_edges {self.edges}",
+                remedy="give batches more edges, or leave large molecules out of the data set",
+            )
+
+    @cached_property
+    def length(self) -> int:
+        """Batches of an epoch."""
+        if self.edges is None:
+            return -(-len(self.n_atoms) // self.batch_size)
+        return -(-int((self.n_atoms**2).sum()) // self.edges)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Int64[np.ndarray, " B"]]:
+        """The batches of an epoch from the one of this number on."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.n_atoms))
+        cuts = self._cuts(order)
+        for k in range(first, self.length):
+            batch = order[cuts[k] : cuts[k + 1]]
+            yield batch[np.argsort(self.n_atoms[batch], kind="stable")]
+
+    def from_step(self, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
+        """(step, batch) from this step of a run on, without end."""
+        epoch, first = divmod(step, self.length)
+        while True:
+            for members in self.batches(epoch, first):
+                yield step, members
+                step += 1
+            epoch, first = epoch + 1, 0
+
+    def _cuts(self, order: Int64[np.ndarray, " M"]) -> Int64[np.ndarray, " length_plus_1"]:
+        """Where in the order each batch begins, and where the last one ends."""
+        if self.edges is None:
+            return np.append(np.arange(self.length) * self.batch_size, len(order))
+        upto = np.cumsum(self.n_atoms[order] ** 2)
+        return np.searchsorted(upto, np.arange(self.length + 1) * self.edges, side="right")

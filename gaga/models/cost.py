@@ -1,13 +1,20 @@
 """What a training run will cost, measured on this machine without training anything."""
 
 import time
+from itertools import islice
 
 import numpy as np
 import torch
 
 from gaga.models.capture import WARMUP, Replay
+from gaga.models.columns import HeldColumns
 from gaga.models.samplers import SampleConfig, seconds_per_molecule
 from gaga.models.training import Trainer
+
+_LOOKED_AT = 32  # batches
+# Measured as growth of the process on a CPU, float32, 2 x 181 and 30 x 44 atoms, 64 and 256 features; `compile` by its
+# plain form. `triton` keeps z2 in bfloat16, and for one network at a time its gradients (docs/KERNELS.md): counted.
+_ROWS = {"naive": 9.0, "compile": 9.0, "torch": 3.6, "triton": 0.75}
 
 
 def seconds_per_step(trainer: Trainer, n_steps: int = 4) -> float:
@@ -42,11 +49,22 @@ def seconds_per_sample(trainer: Trainer) -> float:
 
 
 def memory_bytes(trainer: Trainer) -> int:
-    """An estimate of the memory of each process: weights, EMA, three optimiser moments, gradients, activations.
+    """An estimate for each process: weights, EMA, three optimiser moments, gradients, columns, activations.
 
-    Activations are counted as eight [F] rows for each edge of each edge network, kept for the backward pass.
+    Activations are what the heaviest of the first batches keeps for its backward pass, in rows of F numbers for each
+    edge of each edge network (_ROWS); `naive` has the edges of its padding too.
     """
-    recipe = trainer.recipe
-    edges = float((trainer.train_set.n_atoms**2).mean()) * recipe.batch_size / trainer.ranks.size
+    recipe, columns = trainer.recipe, trainer.train_set
+    table = columns.values.numel() if isinstance(columns, HeldColumns) else 0
     networks = recipe.n_layers * (recipe.inv_sublayers + 1)
-    return int(4 * (6 * trainer.network.n_parameters + 8 * edges * recipe.hidden * networks))
+    kept = _ROWS[trainer.network.kernel] * _edges(trainer) * recipe.hidden * networks
+    return int(4 * (6 * trainer.network.n_parameters + table + kept))
+
+
+def _edges(trainer: Trainer) -> int:
+    """Edges of the heaviest share of the first batches."""
+    batches = islice(trainer.objective.batches(trainer.train_set, 0), _LOOKED_AT)
+    shares = [trainer.stepper.sizes(members) for _, members in batches]
+    if trainer.network.kernel == "naive":
+        return max(len(sizes) * int(sizes.max()) ** 2 for sizes in shares)
+    return max(int((sizes**2).sum()) for sizes in shares)

@@ -23,7 +23,8 @@ class Metrics:
 
     Losses are those of the recipe's own prediction, per column and atom (`Diffusion.loss`): two recipes that predict
     other things cannot be compared by them. `gradient_norm` is the mean before clipping, `clipped` the
-    share of steps since the last row whose gradient was clipped; stabilities are fractions by EDM's rule.
+    share of steps since the last row whose gradient was clipped, `data_wait` the part of the time of those steps that
+    went to waiting for data (on a GPU at most); stabilities are fractions by EDM's rule.
     """
 
     step: int
@@ -33,6 +34,7 @@ class Metrics:
     train_loss: float | None
     gradient_norm: float | None
     clipped: float | None = None
+    data_wait: float | None = None
     valid_loss: float | None = None
     atom_stable: float | None = None
     molecule_stable: float | None = None
@@ -45,11 +47,13 @@ class Metrics:
 
 @dataclass
 class Window:
-    """Losses and gradient norms since the last measurement."""
+    """Losses and gradient norms since the last measurement; seconds that its steps took, and waited for data."""
 
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     clipped: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
 
     def add(self, loss: float, norm: float, limit: float) -> None:
         """One step: its loss, its gradient's norm before clipping, and the largest norm allowed."""
@@ -57,11 +61,27 @@ class Window:
         self.norms.append(norm)
         self.clipped += norm > limit
 
+    def spend(self, seconds: float, waited: float) -> None:
+        """Some steps took so long in all, and waited so long for data."""
+        self.seconds += seconds
+        self.waited += waited
+
+    @property
+    def data_wait(self) -> float | None:
+        """The part of the time that steps waited for data; None where there were none."""
+        return self.waited / self.seconds if self.seconds else None
+
+    def note(self) -> str:
+        """The loss of late, and how much of the time went to waiting where that is a hundredth or more."""
+        share = self.data_wait or 0.0
+        return f"loss {np.mean(self.losses[-100:]):.4f}" + (f", waits for data {share:.0%}" if share >= 0.01 else "")
+
     def means(self) -> dict[str, float | None]:
-        """Mean loss and norm, and the share of steps that were clipped; None where there were no steps."""
+        """Mean loss and norm, shares of steps clipped and of time waited; None where there were no steps."""
         if not self.losses:
-            return {"train_loss": None, "gradient_norm": None, "clipped": None}
+            return {"train_loss": None, "gradient_norm": None, "clipped": None, "data_wait": None}
         return {
+            "data_wait": self.data_wait,
             "train_loss": float(np.mean(self.losses)),
             "gradient_norm": float(np.mean(self.norms)),
             "clipped": self.clipped / len(self.losses),

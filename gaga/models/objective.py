@@ -7,12 +7,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64, Shaped
 from scipy.special import ndtr
 from torch import Tensor
 
 from gaga.base.errors import InvalidInput
-from gaga.models.batches import Batch, Columns, batches_from, batches_of_epoch
+from gaga.models.batches import Batch, Epochs
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.layout import Capacity
 from gaga.models.random import exact_device, normals
@@ -30,18 +31,27 @@ class Objective:
     recipe: Recipe
     seed: int
 
-    def check(self) -> None:
-        """Refuse what cannot be drawn.
+    def check(self, columns: Columns) -> None:
+        """Refuse what cannot be drawn for these molecules.
 
         Raises:
-            InvalidInput: no noise level of [0, T*] has a share in training.
+            InvalidInput: no noise level of [0, T*] has a share in training, or a molecule is larger than a batch.
         """
+        self.epochs(columns)
         if self.recipe.noise_levels == "lognormal":
             _ = self._shares
 
+    def epochs(self, columns: Columns) -> Epochs:
+        """How these molecules become batches.
+
+        Raises:
+            InvalidInput: a molecule is larger than the recipe's batches.
+        """
+        return Epochs(columns.n_atoms, self.recipe.batch_size, self.seed, self.recipe.batch_edges)
+
     def batches(self, columns: Columns, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
         """(step, members) from this step on."""
-        return batches_from(columns.n_atoms, self.recipe.batch_size, self.seed, step)
+        return self.epochs(columns).from_step(step)
 
     def batch(
         self,
@@ -52,50 +62,52 @@ class Objective:
         stream: int = TRAINING,
         ranks: Ranks = ALONE,
         capacity: Capacity | None = None,
+        atoms: Shaped[Tensor, "a *C"] | None = None,
     ) -> Batch:
         """A process's share of a batch, on the host: every size-th molecule, so that shares weigh alike.
 
         Summed over all shares, weight times objective is the mean over the batch. Where a batch has fewer molecules
-        than there are processes, those left over take its first one with weight 0.
+        than there are processes, those left over take its first one with weight 0. `atoms` is what `columns.read` gave
+        for the share, where that was read ahead.
         """
         t = self._steps(len(members), step, stream)
-        weights = self._weights(columns.n_atoms[members]) * (ranks.rank < len(members))
+        sizes = columns.n_atoms[members]
+        weights = self._weights(sizes) * (ranks.rank < len(members))
         mine = ranks.share(len(members))
-        return Batch.of(columns, members[mine], t[mine], weights[mine], capacity)
+        atoms = columns.read(members[mine]) if atoms is None else atoms
+        return Batch.of(atoms, sizes[mine], members[mine], t[mine], weights[mine], capacity)
 
     def losses(
         self,
         diffusion: Diffusion,
-        values: Float[Tensor, "rows C"],
+        columns: Columns,
         batch: Batch,
         step: int | Int64[Tensor, ""],
         stream: int = TRAINING,
     ) -> Float[Tensor, " M"]:
         """The weighted objective of each molecule, with noise of its own; does not wait for the device."""
-        x = values[batch.rows]
+        x = columns.clean(batch.atoms)
         keys = batch.layout.per_atom(batch.keys)
         where = exact_device(x.device)
         eps = normals(stream_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
         return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout) * batch.weights
 
-    def validation_loss(
-        self, diffusion: Diffusion, columns: Columns, *, ranks: Ranks = ALONE, max_molecules: int = 2000
-    ) -> float:
-        """Mean objective over the first validation molecules, always with the same noise; NaN if there are none.
+    def validation_loss(self, diffusion: Diffusion, columns: Columns, *, ranks: Ranks = ALONE) -> float:
+        """Mean objective over the validation molecules, always with the same noise; NaN if there are none.
 
         Steps are drawn evenly from [0, T*], however training draws them.
 
         Each process takes every size-th batch, and all get the same number.
         """
-        sizes = columns.n_atoms[:max_molecules]
-        if len(sizes) == 0:
+        if len(columns) == 0:
             return float("nan")
-        batches = list(enumerate(batches_of_epoch(sizes, self.recipe.batch_size, 0, 0)))
-        total = torch.zeros(len(sizes), device=columns.values.device)
+        edges = self.recipe.batch_edges and max(self.recipe.batch_edges, int(columns.n_atoms.max()) ** 2)
+        batches = list(enumerate(Epochs(columns.n_atoms, self.recipe.batch_size, 0, edges).batches(0)))
+        total = torch.zeros(len(columns), device=columns.device)
         with torch.no_grad():
             for k, members in batches[ranks.rank :: ranks.size]:
                 batch = self.batch(columns, members, k, stream=VALIDATION).to(total.device)
-                total[batch.keys] = len(members) * self.losses(diffusion, columns.values, batch, k, VALIDATION)
+                total[batch.keys] = len(members) * self.losses(diffusion, columns, batch, k, VALIDATION)
         return float(ranks.sum(total).mean())
 
     def _steps(self, batch: int, step: int, stream: int) -> Int64[np.ndarray, " B"]:
@@ -134,7 +146,10 @@ class Objective:
         return shares
 
     def _weights(self, n_atoms: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
-        """1 / B; times N / N_max where the objective of each molecule is divided by the batch's largest size."""
+        """1 / B; times N / N_max where the objective of each molecule is divided by the batch's largest size.
+
+        B is the batch's own number of molecules: a step follows the mean over its batch, however many that are.
+        """
         share = n_atoms / n_atoms.max() if self.recipe.padded_denominator else np.ones(len(n_atoms))
         return (share / len(n_atoms)).astype(np.float32)
 

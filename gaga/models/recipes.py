@@ -30,7 +30,9 @@ class Recipe:
         noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
             cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA).
         max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
-        batch_size: molecules in a step. epochs: passes over the training set; steps: where given, ends there instead.
+        batch_size: molecules in a step. batch_edges: where given, the room for edges in a step instead, of which a
+            molecule of N atoms takes N^2 (gaga.models.batches.Epochs); the loss is the mean over each batch either way.
+        epochs: passes over the training set; steps: where given, ends there instead.
         learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
         optimizer: AdamW for everything, or Muon for the matrices inside blocks (gaga.models.muon), at matrix_rate times
             the learning rate.
@@ -60,6 +62,7 @@ class Recipe:
     diffusion_steps: int = 1000
     precision_of_schedule: float = 1e-5
     batch_size: int = 256
+    batch_edges: int | None = None
     epochs: int = 1650
     steps: int | None = None
     learning_rate: float = 1e-4
@@ -88,8 +91,9 @@ class Recipe:
         for name in positive:
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
-        if self.steps is not None and self.steps < 1:
-            raise InvalidInput("steps must be at least 1", received=self.steps)
+        for name in ("steps", "batch_edges"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
         if self.max_t > self.diffusion_steps:
             raise InvalidInput(
                 f"max_t must be 1 to {self.diffusion_steps}, the steps of the schedule", received=self.max_t
@@ -160,6 +164,7 @@ def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
         ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),
         ({"matrix_rate"}, recipe.optimizer == "adamw", "optimizer=muon"),
         ({"ema_decay", "ema_warmup"}, averaged, "either these or ema_width"),
+        ({"batch_size"}, recipe.batch_edges is not None, "either this or batch_edges"),
     ):
         if unused and (named := sorted(names & given)):
             raise InvalidInput(f"{' and '.join(named)} without effect in this recipe", remedy=f"use {remedy}")
@@ -203,11 +208,18 @@ EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000
 LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=256, epochs=400, optimizer="muon",
                 learning_rate=1e-3, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
                 ema_width=0.1, stratified_t=True, stability_samples=200)  # fmt: skip
+# EDM's own run on GEOM-Drugs (appendix E, and the README of its code): 1.1 million steps.
+EDM_GEOM = replace(EDM, n_layers=4, include_charges=False, epochs=13, stability_samples=500)
+# LARGE on that network, up to the T* that Qu et al. 2026 give for GEOM-Drugs; 146,000 edges are 64 of its molecules.
+LARGE_GEOM = replace(LARGE, n_layers=4, max_t=650, batch_edges=146_000, epochs=13)
 SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, warmup_steps=400, sample_every=10000,
                 stability_samples=100)  # fmt: skip
 TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
                sample_every=0, stability_samples=32)  # fmt: skip
-PRESETS: dict[str, Recipe] = {"gaga-qm9": GAGA_QM9, "edm": EDM, "large": LARGE, "small": SMALL, "tiny": TINY}
+PRESETS: dict[str, Recipe] = {
+    "gaga-qm9": GAGA_QM9, "edm": EDM, "edm-geom": EDM_GEOM,
+    "large": LARGE, "large-geom": LARGE_GEOM, "small": SMALL, "tiny": TINY,
+}  # fmt: skip
 
 
 def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
@@ -230,6 +242,8 @@ def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
     }
     if given.keys() & {"ema_decay", "ema_warmup"}:
         given.setdefault("ema_width", None)
+    if "batch_size" in given:
+        given.setdefault("batch_edges", None)
     try:
         recipe = replace(PRESETS[preset], **given)
         _refuse_unused(recipe, set(given))

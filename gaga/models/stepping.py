@@ -4,15 +4,18 @@ On a CUDA device a step is recorded once for all batches of a capacity and repla
 somebody looks. Elsewhere the same function runs as it is.
 """
 
+import math
+from functools import reduce
 from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
-from gaga.models.batches import Batch, Columns
+from gaga.models.batches import Batch
 from gaga.models.capture import Replay
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.kernels import STATIC
@@ -24,6 +27,7 @@ from gaga.models.ranks import ALONE, Ranks
 
 REMEMBERED = 32  # steps whose loss and norm are kept until somebody looks
 _PLANNED = 32  # batches that the first capacity is made for
+_SPARE = 1.1  # room for molecules where batches are filled by edges
 
 
 class Stepper:
@@ -32,7 +36,7 @@ class Stepper:
     Args:
         objective: what is minimised.
         diffusion: its network is trained.
-        columns: the training set, on the device.
+        columns: the training set.
         optimiser: of that network.
         ranks: the processes that share each batch.
     """
@@ -41,7 +45,7 @@ class Stepper:
         self, objective: Objective, diffusion: Diffusion, columns: Columns, optimiser: Optimiser, ranks: Ranks = ALONE
     ) -> None:
         self.objective, self.diffusion, self.columns = objective, diffusion, columns
-        self.optimiser, self.ranks, self.device = optimiser, ranks, columns.values.device
+        self.optimiser, self.ranks, self.device = optimiser, ranks, columns.device
         kernel = diffusion.network.kernel if isinstance(diffusion.network, EGNN) else None
         self.records = self.device.type == "cuda" and kernel in STATIC
         self._capacity = self._first_capacity() if self.records else None
@@ -51,12 +55,20 @@ class Stepper:
         self._step = torch.zeros((), dtype=torch.int64, device=exact)
         self._history = torch.zeros(REMEMBERED, 4, dtype=torch.float64, device=exact)
 
-    def prepare(self, members: Int64[np.ndarray, " B"], step: int) -> Batch:
-        """This process's share of a batch, on the host. Touches no device: it may run in another thread."""
-        n_atoms = self._n_atoms(members)
+    def read(self, members: Int64[np.ndarray, " B"]) -> Shaped[Tensor, "a *C"]:
+        """What this process's share of a batch is made of. Touches no device: it may run in several threads."""
+        return self.columns.read(members[self.ranks.share(len(members))])
+
+    def prepare(
+        self, members: Int64[np.ndarray, " B"], step: int, atoms: Shaped[Tensor, "a *C"] | None = None
+    ) -> Batch:
+        """This process's share of a batch, on the host, of what was read. May run in another thread, in order."""
+        n_atoms = self.sizes(members)
         if self._capacity is not None and not self._capacity.holds(n_atoms):
             self._capacity = self._capacity.grown(n_atoms)
-        batch = self.objective.batch(self.columns, members, step, ranks=self.ranks, capacity=self._capacity)
+        batch = self.objective.batch(
+            self.columns, members, step, ranks=self.ranks, capacity=self._capacity, atoms=atoms
+        )
         if self.records:
             batch.tensors()  # made here, and not where the device would wait for them
         return batch
@@ -92,7 +104,7 @@ class Stepper:
     def gradient(self) -> Float[Tensor, " P_plus_1"]:
         """The gradient of this process's share of the loss by all parameters, and that share itself, side by side."""
         assert self._batch is not None  # noqa: S101 - cannot happen: the batch is set before
-        loss = self.objective.losses(self.diffusion, self.columns.values, self._batch, self._step).sum()
+        loss = self.objective.losses(self.diffusion, self.columns, self._batch, self._step).sum()
         parts = torch.autograd.grad(loss, self.optimiser.parameters)
         return torch.cat([*(part.reshape(-1) for part in parts), loss.detach().reshape(1)])
 
@@ -105,11 +117,16 @@ class Stepper:
         return self._history.cpu().numpy()[np.arange(first, last) % REMEMBERED]
 
     def _first_capacity(self) -> Capacity:
-        """Room for the heaviest of the first batches."""
+        """Room for the heaviest of the first batches; where their number of molecules varies, for the longest too."""
         batches = islice(self.objective.batches(self.columns, 0), _PLANNED)
-        shares = (self._n_atoms(members) for _, members in batches)
-        return Capacity.around(max(shares, key=lambda n_atoms: int((n_atoms**2).sum())))
+        shares = [self.sizes(members) for _, members in batches]
+        heaviest = max(shares, key=lambda n_atoms: int((n_atoms**2).sum()))
+        if self.objective.recipe.batch_edges is None:
+            return Capacity.around(heaviest)
+        capacity = Capacity.around(heaviest, molecules=math.ceil(_SPARE * max(map(len, shares))))
+        return reduce(Capacity.grown, shares, capacity)
 
-    def _n_atoms(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " share"]:
+    def sizes(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " share"]:
+        """Numbers of atoms of this process's share of a batch."""
         share: Int64[np.ndarray, " share"] = self.columns.n_atoms[members[self.ranks.share(len(members))]]
         return share

@@ -7,28 +7,27 @@ by (seed, k), so that the state is the weights, their moments and a few numbers,
 import logging
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga import __version__
 from gaga.base.errors import Conflict, GagaError
 from gaga.base.files import require_writable
 from gaga.base.progress import Progress, silent
-from gaga.base.threads import ahead
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Batch, Columns
 from gaga.models.checkpoint import Checkpoint, file_digest, save_checkpoint
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
-from gaga.models.egnn import EGNN
+from gaga.models.feeding import Feed
 from gaga.models.initial import initial_network, precondition_of
 from gaga.models.measuring import History, Metrics, sampled_stability
 from gaga.models.model import Model
@@ -37,14 +36,14 @@ from gaga.models.optimiser import Optimiser
 from gaga.models.ranks import ALONE, RankLost, Ranks
 from gaga.models.recipes import Recipe
 from gaga.models.stepping import REMEMBERED, Stepper
+from gaga.models.training_checkpoint import checkpoint_of, model_of
 from gaga.models.training_state import Counters, TrainingState, differences, write_skipped_step
 from gaga.noise import Moments, make_schedule
 
 MODEL_FILE, BEST_FILE, STATE_FILE = "model.safetensors", "best.safetensors", "state.safetensors"
 METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped_step.json"
 _MAX_BAD_STEPS = 10
-_AHEAD = 4  # batches that are prepared while a device works
-Batches = Generator[tuple[int, Int64[np.ndarray, " B"], Batch], None, None]
+_VALIDATED = 2000  # the first molecules of the validation split
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +66,7 @@ class Trainer:
         init_from: a checkpoint whose weights are the start.
         provenance: what else the checkpoint should say about its origin.
         ranks: the processes that train together, connected.
+        held_bytes: training sets with larger columns are streamed, to the same numbers; see `Columns.of`.
 
     Raises:
         InvalidInput: recipe and data, or recipe and `init_from`, do not fit together.
@@ -87,6 +87,7 @@ class Trainer:
         init_from: Path | None = None,
         provenance: dict[str, Any] | None = None,
         ranks: Ranks = ALONE,
+        held_bytes: int | None = None,
     ) -> None:
         self.dataset, self.recipe, self.moments, self.folder = dataset, recipe, moments, folder
         self.seed, self.budget_s, self.device, self.ranks = seed, budget_s, torch.device(device), ranks
@@ -101,16 +102,19 @@ class Trainer:
         self.network.require_kernel()
         self.precondition = precondition_of(recipe, self.space, moments, init_from)
         self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)
-        self.train_set = Columns.of(dataset.molecules.take(dataset.splits["train"]), self.space, self.device)
-        self.valid_set = Columns.of(dataset.molecules.take(dataset.splits["valid"]), self.space, self.device)
+        self.train_set = self._columns(dataset.splits["train"], held_bytes)
+        self.valid_set = self._columns(dataset.splits["valid"][:_VALIDATED], held_bytes)
         self.objective = Objective(recipe, seed)
-        self.objective.check()
+        self.objective.check(self.train_set)
         self.optimiser = Optimiser(self.network, recipe)
         self.stepper = Stepper(self.objective, self.diffusion, self.train_set, self.optimiser, ranks)
         self.look_every = REMEMBERED if self.device.type == "cuda" else 1
         self.counters = Counters()
         self.history = History()
         self._saved: int | None = None  # step of this run's newest state in the folder
+
+    def _columns(self, chosen: Int64[np.ndarray, " n"], held_bytes: int | None) -> Columns:
+        return Columns.of(self.dataset.molecules, self.space, self.device, chosen=chosen, held_bytes=held_bytes)
 
     @property
     def model_path(self) -> Path:
@@ -121,10 +125,10 @@ class Trainer:
         """The log so far."""
         return list(self.history.rows)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the training set."""
-        return -(-len(self.train_set) // self.recipe.batch_size)
+        return self.objective.epochs(self.train_set).length
 
     @property
     def total_steps(self) -> int:
@@ -172,13 +176,13 @@ class Trainer:
         before = c.seconds
         if self._owes_a_row():  # the process before was killed before it wrote one
             self._measure(on_metrics)
-        with closing(self._batches()) as batches:
+        with closing(Feed(self.stepper, c.step)) as feed:
             stop = self._agree(should_stop)
             while not (ended := self._fraction_done() >= 1.0) and not stop:
-                self._advance(batches)
+                self._advance(feed)
                 c.seconds = before + time.monotonic() - started
                 stop = self._agree(should_stop)
-                progress(*self._done_of_total(), note=f"loss {np.mean(self.history.window.losses[-100:]):.4f}")
+                progress(*self._done_of_total(), note=self.history.window.note())
                 if self._owes_a_row():
                     self.save()
                     self._measure(on_metrics)
@@ -213,12 +217,6 @@ class Trainer:
             if self.counters.step == 0:
                 (self.folder / BEST_FILE).unlink(missing_ok=True)
 
-    def _batches(self) -> Batches:
-        """(step, members, this process's share) from here on, prepared ahead where a device does the work."""
-        steps = self.objective.batches(self.train_set, self.counters.step)
-        made = ((step, members, self.stepper.prepare(members, step)) for step, members in steps)
-        return cast(Batches, ahead(made, _AHEAD)) if self.device.type == "cuda" else made
-
     def _agree(self, should_stop: Callable[[], bool]) -> bool:
         """Whether any process was asked to stop. All take rank 0's clock."""
         if self.ranks.size == 1:
@@ -228,15 +226,16 @@ class Trainer:
         self.counters.seconds, asked = said.tolist()
         return bool(asked)
 
-    def _advance(self, batches: Batches) -> None:
+    def _advance(self, feed: Feed) -> None:
         """Steps up to the next look, and that look at what they came to."""
-        c = self.counters
+        c, began, waited = self.counters, time.monotonic(), feed.waited
         first, members_of = c.step, []
-        for step, members, batch in islice(batches, self._until_look()):
+        for step, members, batch in islice(feed, self._until_look()):
             self.stepper(batch, step, self._learning_rate(), self.recipe.ema_decay_at(step))
             members_of.append(members)
             c.step = step + 1
         outcomes = self.stepper.look(first, c.step).tolist()
+        self.history.window.spend(time.monotonic() - began, feed.waited - waited)
         for step, (members, (loss, norm, limit, taken)) in enumerate(zip(members_of, outcomes, strict=True), first):
             self.history.window.add(loss, norm, limit)
             c.bad_steps = 0 if taken else c.bad_steps + 1
@@ -277,11 +276,11 @@ class Trainer:
 
     def model(self) -> Model:
         """The averaged weights as a model."""
-        network = EGNN(self.network.config, self.network.kernel, self.recipe.precision)
-        network.load_state_dict({name: value.clone() for name, value in self.optimiser.ema.items()})
-        network = network.to(self.device).eval().requires_grad_(False)
-        return Model(network, self.diffusion.schedule, self.space, precondition=self.precondition,
-                     max_t=self.recipe.max_t, moments=self.moments, dataset=self.dataset.name)  # fmt: skip
+        return model_of(self)
+
+    def checkpoint(self) -> Checkpoint:
+        """The averaged weights with everything that sampling needs."""
+        return checkpoint_of(self)
 
     def _measure(self, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
         """One more row of the log."""
@@ -306,29 +305,6 @@ class Trainer:
         before = [loss for loss in losses if loss is not None and math.isfinite(loss)]
         if row.valid_loss is not None and row.valid_loss < min(before, default=math.inf):
             save_checkpoint(self.checkpoint(), self.folder / BEST_FILE)
-
-    def checkpoint(self) -> Checkpoint:
-        """The averaged weights with everything that sampling needs."""
-        c = self.counters
-        return Checkpoint(
-            network=self.network.config,
-            space=self.space,
-            schedule=self.diffusion.schedule,
-            precondition=self.precondition,
-            max_t=self.recipe.max_t,
-            moments=self.moments,
-            weights=self.optimiser.ema,
-            dataset=self.dataset.name,
-            recipe=asdict(self.recipe),
-            metrics=self.history.last.plain() if self.history.last else {},
-            provenance={
-                **self.provenance,
-                "dataset_fingerprint": self.dataset.fingerprint, "seed": self.seed, "steps": c.step,
-                "molecules_seen": c.step * self.recipe.batch_size, "training_seconds": round(c.seconds),
-                "torch_version": torch.__version__, "gaga_version": __version__, "device": str(self.device),
-                "kernel": self.network.kernel, "threads": torch.get_num_threads(), "processes": self.ranks.size,
-            },
-        )  # fmt: skip
 
     def save(self) -> None:
         """Write log, model and state, as rank 0; each replaces the one before only when it is whole.

@@ -25,6 +25,7 @@ class MetricsLog:
     train_loss: Float64[np.ndarray, " L"]
     gradient_norm: Float64[np.ndarray, " L"]
     clipped: Float64[np.ndarray, " L"]
+    data_wait: Float64[np.ndarray, " L"]
     valid_loss: Float64[np.ndarray, " L"]
     atom_stable: Float64[np.ndarray, " L"]
     molecule_stable: Float64[np.ndarray, " L"]

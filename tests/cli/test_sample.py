@@ -113,6 +113,18 @@ def test_files_that_are_there_are_kept(gaga, tmp_path):
     assert (ran.code, (tmp_path / "junk.xyz").read_text()) == (1, "junk")
 
 
+def test_molecules_as_large_as_the_largest_drugs_are_drawn_beside_small_ones(gaga, tmp_path):
+    ran = gaga("sample", "--n", "2", "--seed", "5", "--out", "drugs.xyz", "--sizes", "2,181", "--steps", "2")
+    assert ran.code == 0, ran.err
+    lines = (tmp_path / "drugs.xyz").read_text().splitlines()
+    sizes, at = [], 0
+    while at < len(lines):
+        sizes.append(int(lines[at]))
+        at += sizes[-1] + 2
+    assert len(sizes) == 2
+    assert set(sizes) == {2, 181}
+
+
 def test_smiles_files_hold_those_that_have_one_and_large_sizes_are_said_to_be_extrapolated(gaga, tmp_path):
     ran = gaga("sample", "--n", "2", "--out", "M.SMI", "--sizes", "31", "--start", "size", *FAST)
     assert ran.code == 0, ran.err

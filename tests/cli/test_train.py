@@ -26,6 +26,7 @@ def test_a_run_is_stored_found_again_and_sampled_from(train, gaga, tmp_path):
     assert first["finished"]
     assert (first["max_t"], first["steps"]) == (60, 12)
     assert first["metrics"]["step"] == [5, 10, 12]
+    assert all(0 <= share < 1 for share in first["metrics"]["data_wait"])
     again = train("--json").json
     assert again["stored"]["found"]
     assert again["checkpoint_sha256"] == first["checkpoint_sha256"]
@@ -52,6 +53,19 @@ def test_a_dry_run_prints_and_leaves_nothing(train, tmp_path):
     assert ran["recipe"]["max_t"] == 60
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "gaga.h5").exists()
+
+
+def test_batches_filled_by_edges(gaga, xyz):
+    """Waters and methanes take 9 and 25 edges."""
+    words = ("train", "--dataset", xyz, "--preset", "edm-geom", "--max-t", "650", "--hidden", "8", "--layers", "1")
+    ran = gaga(*words, "--batch-edges", "100", "--dry-run", "--json").json
+    assert (ran["recipe"]["batch_edges"], ran["recipe"]["max_t"]) == (100, 650)
+    assert ran["steps"] == 13 * ran["steps_per_epoch"]
+    for more, message in ((("--batch-edges", "24"), "no room for the largest molecule"),
+                          (("--batch-edges", "100", "--batch-size", "8"), "batch_size without effect")):  # fmt: skip
+        refused = gaga(*words, *more, "--dry-run")
+        assert refused.code == 1
+        assert message in refused.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -183,7 +197,7 @@ def assert_same_weights(one, other, tolerance):
 
 def logged(run):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "seconds" and v is not None} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "data_wait") and v is not None} for row in rows]
 
 
 def test_two_processes_train_as_one_does(train, gaga, xyz, tmp_path):

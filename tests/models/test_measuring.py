@@ -28,6 +28,17 @@ def test_a_state_goes_on_with_the_rows_up_to_it_and_with_its_window(tmp_path):
     assert (measured.rows, measured.window) == ([row(3), row(6)], Window())
 
 
+def test_the_part_of_the_time_that_steps_waited():
+    window = Window()
+    assert window.means()["data_wait"] is None
+    window.add(0.5, 1.0, 2.0)
+    window.spend(3.0, 0.0)
+    assert window.note() == "loss 0.5000"
+    window.spend(1.0, 0.5)
+    assert window.means()["data_wait"] == 0.125
+    assert window.note() == "loss 0.5000, waits for data 12%"
+
+
 def test_a_row_without_a_stable_atom_is_a_sampled_one():
     assert History([row(6, stable=0.0)]).reaches(6, sampled=True)
     assert not History([row(6)]).reaches(6, sampled=True)

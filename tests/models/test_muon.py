@@ -3,10 +3,6 @@ import torch
 from torch import nn
 
 from gaga.models.muon import MOMENTUM, Muon, orthogonal
-from gaga.models.optimiser import Optimiser
-from gaga.models.recipes import make_recipe
-from tests.models.conftest import small_network
-from tests.models.test_optimiser import copies, gradients, step
 
 SHAPES = [(16, 34), (16, 16), (34, 16), (16, 34)]
 
@@ -60,28 +56,3 @@ def test_a_step_that_is_not_taken_changes_nothing_even_if_it_is_not_finite():
     muon.step(torch.tensor(1e-3), torch.tensor(False))
     assert all(torch.equal(a, b) for a, b in zip(mine, before[0], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(muon.tensors().values(), before[1], strict=True))
-
-
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_it_goes_on_from_its_tensors_bit_for_bit_and_leaves_vectors_to_adamw(device):
-    def made():
-        recipe = make_recipe("tiny", optimizer="muon", learning_rate=1e-3)
-        return Optimiser(small_network(2, dtype=torch.float32).to(device), recipe)
-
-    whole, first, second = made(), made(), made()
-    names = whole.tensors()
-    assert sum(name.startswith("muon.") for name in names) >= 2
-    adam = sum(v.numel() for k, v in names.items() if k.endswith("exp_avg"))
-    muon = sum(v.numel() for k, v in names.items() if k.startswith("muon."))
-    assert adam + muon == sum(p.numel() for p in whole.parameters)
-    assert adam < muon
-    steps = gradients(whole, 6)
-    for gradient in steps:
-        step(whole, gradient)
-    for gradient in steps[:3]:
-        step(first, gradient)
-    second.restore(copies(first))
-    for gradient in steps[3:]:
-        step(second, gradient)
-    for name, value in whole.tensors().items():
-        assert torch.equal(value, second.tensors()[name]), name

@@ -7,7 +7,8 @@ from scipy.stats import truncnorm
 
 from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Columns, batches_of_epoch
+from gaga.models.batches import Epochs
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.layout import Capacity
 from gaga.models.objective import TRAINING, VALIDATION, Objective
@@ -39,7 +40,7 @@ def test_the_noise_of_a_molecule_does_not_depend_on_its_batch(columns, diffusion
         place = members.index(7)
         batch.t.fill_(30)
         batch.weights.fill_(1.0)
-        return float(objective.losses(diffusion, columns.values, batch, 11)[place])
+        return float(objective.losses(diffusion, columns, batch, 11)[place])
 
     alone = loss_of_seven([7])
     assert loss_of_seven([2, 7, 5]) == pytest.approx(alone, rel=1e-5)
@@ -54,7 +55,7 @@ def test_noise_differs_between_seeds_steps_and_streams(columns, diffusion, chang
         objective = Objective(RECIPE, seed)
         batch = objective.batch(columns, np.arange(5), step=0)
         batch.t.fill_(30)
-        return objective.losses(diffusion, columns.values, batch, step, stream)
+        return objective.losses(diffusion, columns, batch, step, stream)
 
     ratio = losses(**(keys | {changed: 4})) / losses(**keys)
     assert (ratio - 1).abs().min() > 1e-3
@@ -67,9 +68,9 @@ def test_shares_sum_to_the_mean_over_the_batch(columns, diffusion, padded, size)
     objective = Objective(replace(RECIPE, padded_denominator=padded), seed=3)
     members = next(objective.batches(columns, 0))[1]
     shares = [objective.batch(columns, members, 0, ranks=Ranks(rank, size)) for rank in range(size)]
-    total = sum(float(objective.losses(diffusion, columns.values, share, 0).sum()) for share in shares)
+    total = sum(float(objective.losses(diffusion, columns, share, 0).sum()) for share in shares)
     whole = objective.batch(columns, members, 0)
-    own = objective.losses(diffusion, columns.values, whole, 0) / whole.weights
+    own = objective.losses(diffusion, columns, whole, 0) / whole.weights
     sizes = torch.from_numpy(columns.n_atoms[members])
     expected = (own * sizes / sizes.max()).mean() if padded else own.mean()
     assert total == pytest.approx(float(expected), rel=1e-5)
@@ -79,10 +80,10 @@ def test_shares_sum_to_the_mean_over_the_batch(columns, diffusion, padded, size)
 def test_filler_does_not_change_the_loss(columns, diffusion):
     objective = Objective(RECIPE, seed=3)
     members = np.array([1, 4, 6])
-    exact = objective.losses(diffusion, columns.values, objective.batch(columns, members, 5), 5)
+    exact = objective.losses(diffusion, columns, objective.batch(columns, members, 5), 5)
     capacity = Capacity.around(columns.n_atoms[members], molecules=6)
     filled = objective.batch(columns, members, 5, capacity=capacity)
-    losses = objective.losses(diffusion, columns.values, filled, torch.tensor(5))
+    losses = objective.losses(diffusion, columns, filled, torch.tensor(5))
     torch.testing.assert_close(losses[:3], exact)
     assert not losses[3:].any()
 
@@ -124,9 +125,9 @@ def test_the_validation_loss_is_a_mean_that_is_always_the_same(columns, diffusio
     loss = objective.validation_loss(diffusion, columns)
     assert loss == objective.validation_loss(diffusion, columns)
     by_hand = []
-    for k, members in enumerate(batches_of_epoch(columns.n_atoms, 6, 0, 0)):
+    for k, members in enumerate(Epochs(columns.n_atoms, 6, 0).batches(0)):
         batch = objective.batch(columns, members, k, stream=VALIDATION)
-        by_hand += (objective.losses(diffusion, columns.values, batch, k, VALIDATION) * len(members)).tolist()
+        by_hand += (objective.losses(diffusion, columns, batch, k, VALIDATION) * len(members)).tolist()
     assert len(by_hand) == 20
     assert loss == pytest.approx(np.mean(by_hand), rel=1e-6)
-    assert np.isnan(objective.validation_loss(diffusion, columns, max_molecules=0))
+    assert np.isnan(objective.validation_loss(diffusion, Columns.of(toy_molecules(0), SPACE, "cpu")))

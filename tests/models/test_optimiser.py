@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -75,8 +77,10 @@ def test_a_step_that_is_not_finite_changes_nothing(device, broken):
     assert not torch.equal(it.tensors()["network.embedding.bias"], before["network.embedding.bias"])
 
 
-def test_it_goes_on_from_its_tensors_bit_for_bit():
-    whole, first, second = optimiser(), optimiser(), optimiser()
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="muon")], ids=lambda recipe: recipe.optimizer)
+def test_it_goes_on_from_its_tensors_bit_for_bit(device, recipe):
+    whole, first, second = (optimiser(device, recipe) for _ in range(3))
     steps = gradients(whole, 6)
     for gradient in steps:
         step(whole, gradient)
@@ -87,6 +91,16 @@ def test_it_goes_on_from_its_tensors_bit_for_bit():
         step(second, gradient)
     for name, value in whole.tensors().items():
         assert torch.equal(value, second.tensors()[name]), name
+
+
+def test_muon_has_the_matrices_inside_blocks_and_leaves_the_rest_to_adamw():
+    it = optimiser(recipe=replace(RECIPE, optimizer="muon"))
+    tensors = it.tensors()
+    assert sum(name.startswith("muon.") for name in tensors) >= 2
+    adam = sum(v.numel() for k, v in tensors.items() if k.endswith("exp_avg"))
+    muon = sum(v.numel() for k, v in tensors.items() if k.startswith("muon."))
+    assert adam + muon == sum(p.numel() for p in it.parameters)
+    assert adam < muon
 
 
 def test_tensors_of_another_network_are_refused():

@@ -17,6 +17,26 @@ def test_presets_are_the_published_recipes():
     assert gaga == Recipe()
 
 
+def test_the_preset_for_geom_is_the_published_recipe():
+    """The command in the README of EDM's code; epochs of appendix E; T* of Qu et al. 2026 as an option."""
+    geom = PRESETS["edm-geom"]
+    assert (geom.hidden, geom.n_layers, geom.inv_sublayers, geom.include_charges) == (256, 4, 1, False)
+    assert (geom.batch_size, geom.learning_rate, geom.ema_decay, geom.epochs) == (64, 1e-4, 0.9999, 13)
+    assert (geom.diffusion_steps, geom.schedule, geom.precision_of_schedule) == (1000, "polynomial_2", 1e-5)
+    assert (geom.factors, geom.max_t, geom.prediction, geom.stability_samples) == ((1.0, 4.0, 10.0), 1000, "eps", 500)
+    assert geom.padded_denominator
+    assert not geom.centred_features
+    assert make_recipe("edm-geom", max_t=650).max_t == 650
+
+
+def test_batches_are_filled_by_edges_or_by_molecules():
+    assert make_recipe("edm-geom", batch_edges=50_000).batch_edges == 50_000
+    assert make_recipe("large-geom", batch_size=8).batch_edges is None
+    for changes in ({"batch_edges": 50_000, "batch_size": 8}, {"batch_edges": 0}):
+        with pytest.raises(InvalidInput, match="batch_edges"):
+            make_recipe("edm-geom", **changes)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},

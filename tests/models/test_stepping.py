@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaga.data.features import FeatureSpace
-from gaga.models.batches import Columns
+from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig
 from gaga.models.kernels.flat import run_flat
@@ -52,8 +52,8 @@ def flat():
     return network
 
 
-def stepper(network, device="cpu", recipe=RECIPE, precondition=X0):
-    columns = Columns.of(toy_molecules(40), SPACE, device)
+def stepper(network, device="cpu", recipe=RECIPE, precondition=X0, held_bytes=None):
+    columns = Columns.of(toy_molecules(40), SPACE, device, held_bytes=held_bytes)
     network = network.to(device)
     diffusion = Diffusion(network, make_schedule(), SPACE, precondition=precondition)
     return Stepper(Objective(recipe, seed=3), diffusion, columns, Optimiser(network, recipe))
@@ -102,6 +102,19 @@ def test_a_step_waits_for_nothing(network, precondition):
     assert it.look(0, 3)[:, 3].all()
 
 
+@pytest.mark.parametrize("held_bytes", [None, 0])
+@pytest.mark.parametrize("edges", [None, 200])
+def test_batches_in_a_capacity_carry_their_own_columns_where_they_are_streamed(held_bytes, edges):
+    """What a CUDA device does, but for the recording."""
+    recipe = replace(RECIPE, batch_edges=edges)
+    exact, static = stepper(PerAtom(), recipe=recipe), stepper(PerAtom(), recipe=recipe, held_bytes=held_bytes)
+    static.records, static._capacity = True, static._first_capacity()
+    losses = run(exact, 0, 15), run(static, 0, 15)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert_same_weights(exact, static, 1e-5)
+    assert (static._batch.atoms.ndim == 1) == (held_bytes is None)
+
+
 def epoch(it):
     return (members for _, members in it.objective.batches(it.columns, 0))
 
@@ -145,10 +158,11 @@ def test_the_last_steps_are_remembered():
     assert len(set(late[:, 0])) == len(late)
 
 
-def test_the_first_capacity_holds_most_batches():
-    it = stepper(PerAtom(), recipe=replace(RECIPE, batch_size=12))
+@pytest.mark.parametrize("edges", [None, 300])
+def test_the_first_capacity_holds_most_batches(edges):
+    it = stepper(PerAtom(), recipe=replace(RECIPE, batch_size=12, batch_edges=edges))
     capacity = it._first_capacity()
-    shares = [it._n_atoms(members) for step, members in zip(range(200), epoch(it), strict=False)]
+    shares = [it.sizes(members) for step, members in zip(range(200), epoch(it), strict=False)]
     assert np.mean([capacity.holds(share) for share in shares]) > 0.9
 
 
@@ -173,6 +187,13 @@ def test_recorded_steps_are_those_that_were_not():
     run(other, 0, 2)
     other._replay._records = False
     np.testing.assert_allclose(run(one, 2, 20), run(other, 2, 20), rtol=1e-4)
+
+
+@pytest.mark.gpu
+def test_streamed_batches_are_recorded_too():
+    held, streamed = recorded(), stepper(egnn("triton", 64), "cuda", held_bytes=0)
+    assert streamed.records
+    np.testing.assert_allclose(run(held, 0, 20), run(streamed, 0, 20), rtol=1e-4)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,16 @@ from safetensors.torch import load_file, save_file
 
 from gaga import load_model
 from gaga.base.errors import Conflict, GagaError, InvalidInput, Unavailable
+from gaga.base.filed import file_away
 from gaga.base.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import load_checkpoint
+from gaga.models.columns import StreamedColumns
 from gaga.models.ranks import Ranks
 from gaga.models.recipes import make_recipe
 from gaga.models.training import Trainer
+from gaga.models.training_record import record_of
 from gaga.models.training_state import TrainingState
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import toy_molecules
@@ -64,6 +68,53 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(dataset, tmp_
         for run in ("whole", "parts")
     ]
     assert [(r["step"], r["valid_loss"]) for r in rows[0]] == [(r["step"], r["valid_loss"]) for r in rows[1]]
+
+
+@pytest.mark.parametrize("edges", [None, 100])
+@pytest.mark.parametrize("filed", [True, False])
+def test_a_streamed_run_is_the_one_in_memory_bit_for_bit(dataset, tmp_path, filed, edges):
+    """Also where it goes on from the middle of an epoch."""
+    recipe = replace(RECIPE, batch_edges=edges)
+    whole = trainer(dataset, tmp_path / "whole", recipe)
+    assert whole.run()
+    data = replace(dataset, molecules=file_away(dataset.molecules)) if filed else dataset
+    first = trainer(data, tmp_path / "parts", recipe, held_bytes=0)
+    assert not first.run(should_stop=StopAt(first, 7))
+    second = trainer(data, tmp_path / "parts", recipe, held_bytes=0)
+    assert isinstance(second.train_set, StreamedColumns)
+    second.resume()
+    assert second.run()
+    for name, value in whole.optimiser.tensors().items():
+        assert torch.equal(value, second.optimiser.tensors()[name]), name
+    rows = [[(row.step, row.train_loss, row.valid_loss) for row in run.rows()] for run in (whole, second)]
+    assert rows[0] == rows[1]
+
+
+def test_what_steps_wait_for_data_is_written_down(dataset, tmp_path):
+    run, notes = trainer(dataset, tmp_path, replace(RECIPE, steps=12), held_bytes=0), []
+    read = run.train_set.read
+    run.train_set.read = lambda members: time.sleep(0.2) or read(members)
+    run.run(progress=lambda done, total, note="": notes.append(note))
+    written = [json.loads(line)["data_wait"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(written) == 2
+    assert 0.01 < written[0] <= 1, "nothing was there for the first step"
+    assert "waits for data" in notes[0]
+    assert record_of(run, finished=True).metrics.data_wait.tolist() == written
+
+
+def test_molecules_that_fit_no_batch_are_refused(dataset, tmp_path):
+    with pytest.raises(InvalidInput, match="no room for the largest molecule, whose 7 atoms"):
+        trainer(dataset, tmp_path, replace(RECIPE, batch_edges=48))
+
+
+def test_an_epoch_filled_by_edges_is_as_long_as_it_says(dataset, tmp_path):
+    run = trainer(dataset, tmp_path, replace(RECIPE, batch_edges=100, steps=None, epochs=2))
+    train = dataset.n_atoms[:40]
+    assert run.steps_per_epoch == -(-int((train**2).sum()) // 100)
+    assert run.total_steps == 2 * run.steps_per_epoch
+    assert run.run()
+    assert run.counters.step == run.total_steps
+    assert load_checkpoint(run.model_path).provenance["molecules_seen"] == 80
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut short", "missing"])
@@ -130,7 +181,7 @@ def test_how_often_somebody_looks_changes_nothing(dataset, tmp_path):
     assert told == [4, 6, 8, 12, 16, 18, 20]
     for name, value in often.optimiser.tensors().items():
         assert torch.equal(value, seldom.optimiser.tensors()[name]), name
-    rows = [[replace(row, seconds=0.0) for row in run.rows()] for run in (often, seldom)]
+    rows = [[replace(row, seconds=0.0, data_wait=None) for row in run.rows()] for run in (often, seldom)]
     assert rows[0] == rows[1]
 
 

@@ -23,7 +23,7 @@ fast = pytest.mark.parametrize("run", [run_bucketed, run_flat], ids=["torch", "f
 
 
 @fast
-@pytest.mark.parametrize("sizes", [AWKWARD, (5,), (181,), (2, 1, 2), (70, 3, 64)], ids=str)
+@pytest.mark.parametrize("sizes", [AWKWARD, (5,), (181,), (2, 181, 2), (2, 1, 2), (70, 3, 64)], ids=str)
 def test_outputs_and_every_gradient(run, sizes):
     """Float64: the order of sums is all that differs, and sums have up to 181 * 16 terms of size 1."""
     case = Case(sizes)

@@ -56,7 +56,8 @@ def test_outputs_and_every_gradient(run, case):
 @interpreted
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 def test_the_largest_drugs(run):
-    case = Case((181,), n_layers=1)
+    """Among the smallest, whose rows share their tiles."""
+    case = Case((2, 181, 2), n_layers=1)
     network, (z, t, layout) = case.network(torch.float32), case.batch(torch.float32)
     with torch.no_grad():
         found = run(network, z, t, layout)
