@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.base.errors import Conflict
-from gaga.cli import gaussianity, options
+from gaga.cli import gaussianity, gaussianity_options, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
@@ -90,7 +90,7 @@ def tstar(
     eps_ds: EpsDs = None,
     plot: Plot = None,
     overwrite: options.Overwrite = False,
-    device: gaussianity.Device = gaussianity.Request.device,
+    device: gaussianity_options.Device = gaussianity.Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,

@@ -4,6 +4,7 @@ Example:
     gaga variance --dataset qm9
 """
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,7 +88,9 @@ def variance(
             open_store(store),
             key,
             stats.VarianceResult,
-            lambda: stats.variance(chosen.dataset.molecules, space, progress=progress),
+            lambda: stats.variance(
+                chosen.dataset.molecules, space, threads=threads or os.cpu_count() or 1, progress=progress
+            ),
             replace=replace,
         )
     output.show(
