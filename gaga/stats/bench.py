@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Float64, Int64
 
 from gaga.base.journal import Pieces
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
@@ -29,6 +29,8 @@ class Sample:
 
 Scores = tuple[Flags, Sums]
 """Flags of each molecule of a sample, and its mean mutual informations summed over each group."""
+NullScores = tuple[Bool[np.ndarray, "N S K 3"], Float64[np.ndarray, "H S K 2"]]
+"""The same, of as many molecules and groups as the nulls have."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,8 +63,8 @@ class Bench:
 
     def measure(self, data: Sample, nulls: list[Sample]) -> Measured:
         """Everything of samples that are tested in one go."""
-        scores = [self.scores(sample) for sample in (data, *nulls)]
-        reference, dependence = self.judged(scores, data.resampling, nulls[0].resampling)
+        scores, *null_scores = [self.scores(sample) for sample in (data, *nulls)]
+        reference, dependence = self.judged(scores, data.resampling, null_scores, nulls[0].resampling)
         distances, null_distances = self.all_distances(data, nulls)
         return Measured(reference=reference, dependence=dependence, distances=distances, null_distances=null_distances)
 
@@ -75,10 +77,10 @@ class Bench:
         return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, pieces)
 
     def judged(
-        self, scores: list[Scores], resampling: Resampling, null_resampling: Resampling
+        self, scores: Scores, resampling: Resampling, nulls: list[NullScores], null_resampling: Resampling
     ) -> tuple[ReferenceTest, DependenceCurves]:
-        """The test of the data and of the first null, and Dep_t against every null, from scores of them in turn."""
-        (passes, sums), *nulls = scores
+        """The test of the data and of the first null, and Dep_t against every null."""
+        passes, sums = scores
         reference = ReferenceTest(
             alpha=self.plan.alpha,
             mi_threshold=self.plan.mi_threshold,

@@ -167,7 +167,7 @@ class GrowingSample:
     def judged(self) -> tuple[ReferenceTest, DependenceCurves]:
         """The published test and Dep_t of the molecules so far."""
         resampling = self._resampling(0, self.n)
-        return self._bench.judged(self._scores, resampling, resampling)
+        return self._bench.judged(self._scores[0], resampling, self._scores[1:], resampling)
 
     def distances(self) -> tuple[DistanceCurves, DistanceCurves]:
         """D_t of the molecules so far and of their nulls."""
