@@ -26,7 +26,7 @@ from gaga.stats.meter import Meter
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
-from gaga.stats.variance import variance
+from gaga.stats.variance import mean_deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +213,7 @@ def _test_plan(
 ) -> TestPlan:
     timesteps = np.array(config.timesteps, dtype=np.int64)
     if config.test_variances is None:
-        variances = variance(molecules, space, threads=threads).standard_deviation_biased.mean[: len(space.blocks)]
+        variances = mean_deviations(molecules, space, threads=threads)
     else:
         variances = np.array(config.test_variances)
     return TestPlan(

@@ -107,6 +107,16 @@ def variance(
     )
 
 
+def mean_deviations(
+    molecules: PackedMolecules, space: FeatureSpace, *, threads: int = 1
+) -> Float64[np.ndarray, " n_blocks"]:
+    """The mean of `standard_deviation_biased` for each block of columns: what is published as a variance."""
+    about_mean, _ = _sums_of_squares(molecules, space, threads, silent)
+    columns = np.array([s.stop - s.start for s in _blocks(space).values()])
+    values = np.sqrt(_ratio(about_mean, molecules.n_atoms[:, None] * columns))
+    return np.asarray(np.ma.filled(values, 0.0).sum(axis=0) / len(molecules))[: len(space.blocks)]
+
+
 def _blocks(space: FeatureSpace) -> dict[str, slice]:
     return space.blocks | {ALL_COLUMNS: slice(0, space.columns)}
 
