@@ -6,7 +6,7 @@ A tree is a dictionary from member names to None, bool, int, float, str, numpy a
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -88,14 +88,17 @@ def _member(key: Any) -> str:
 def from_tree(tree: Tree, as_type: type[T]) -> T:
     """The dataclass whose fields `tree` holds; its annotations say how each is read.
 
+    A field that has a default, as one that an earlier version did not write, may be missing.
+
     Raises:
         InvalidInput: the members of the tree are not the fields of the type, or are of another type or shape.
     """
     name, hints = as_type.__name__, get_type_hints(as_type)
-    members = [f.name for f in fields(as_type) if f.init]  # type: ignore[arg-type]
-    if odd := sorted(set(members) ^ set(tree)):
+    members = {f.name: f.default is MISSING for f in fields(as_type) if f.init}  # type: ignore[arg-type]
+    needed = {member for member, is_needed in members.items() if is_needed}
+    if odd := sorted((needed - set(tree)) | (set(tree) - set(members))):
         raise InvalidInput(f"what is stored is not a {name} of this version of gaga: {', '.join(odd)} differ")
-    return as_type(**{m: _from_node(tree[m], hints[m], f"{name}.{m}") for m in members})
+    return as_type(**{m: _from_node(tree[m], hints[m], f"{name}.{m}") for m in members if m in tree})
 
 
 def _from_node(node: Any, hint: Any, where: str) -> Any:

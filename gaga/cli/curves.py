@@ -7,6 +7,7 @@ from gaga.cli.render import Table
 
 if TYPE_CHECKING:
     from gaga.stats.gaussianity import GaussianityResult
+    from gaga.stats.until import Confidence
 
 
 def payload(result: "GaussianityResult") -> dict[str, Any]:
@@ -22,6 +23,7 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
         "blocks": result.blocks,
         "references": result.references,
         "level": result.level,
+        "confidence": _confidence(result),
         "reference_test": {
             "alpha": test.alpha,
             "mi_threshold": test.mi_threshold,
@@ -39,6 +41,52 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
             ("null", result.nulls),
         ),
     }
+
+
+def _confidence(result: "GaussianityResult") -> dict[str, Any] | None:
+    """What --until came to: each curve's half-width where it is widest."""
+    found = result.confidence
+    if found is None:
+        return None
+    return {
+        "until": found.until,
+        "reached": found.reached,
+        "available": found.available,
+        "rounds": found.rounds,
+        "half_widths": [
+            {"curve": curve, "block": block, "of": of, "half_width": width, "t": t}
+            for curve, block, of, width, t in _widest(result, found)
+        ],
+    }
+
+
+def _widest(result: "GaussianityResult", found: "Confidence") -> Iterator[tuple[str, str, str, float, int]]:
+    """Curve, block, what it is of, and its largest half-width with the step where that is."""
+    for b, block in enumerate(result.blocks):
+        for r, reference in enumerate(result.references):
+            yield "D_t", block, reference, *_largest(found.distances[:, b, r], result)
+        for p, pairs in enumerate(result.pairs):
+            widths = found.dependence[:, b, p].max(axis=-1)
+            yield "Dep_t", block, pairs, *_largest(widths, result)
+
+
+def _largest(widths: Any, result: "GaussianityResult") -> tuple[float, int]:
+    return float(widths.max()), int(result.timesteps[widths.argmax()])
+
+
+def _confidence_table(result: "GaussianityResult", found: "Confidence") -> Iterator[Table | str]:
+    level = f"{100 * result.level:g} %"
+    yield Table(
+        title=f"Half-widths of the {level} intervals, where each curve's is largest; asked for ± {found.until:g}",
+        columns=("curve", "block", "of", "half-width", "at t"),
+        rows=list(_widest(result, found)),
+    )
+    used = f"{result.n_molecules:,} of {found.available:,} molecules"
+    rounds = f"{len(found.rounds)} round{'s' if len(found.rounds) > 1 else ''}"
+    if found.reached:
+        yield f"Every curve is known to ± {found.until:g} at every step ({level}) from {used}, in {rounds}."
+    else:
+        yield f"Not every curve is known to ± {found.until:g} ({level}): all {found.available:,} molecules were used."
 
 
 def _pass_rates(result: "GaussianityResult") -> Iterator[dict[str, Any]]:
@@ -68,8 +116,8 @@ def _records(result: "GaussianityResult", curves: Any, *axes: tuple[str, tuple[s
     return records
 
 
-def tables(result: "GaussianityResult") -> Iterator[Table]:
-    """Distances by step for each block, and who passes the published test."""
+def tables(result: "GaussianityResult") -> Iterator[Table | str]:
+    """Distances by step for each block, who passes the published test, and how well curves are known to --until."""
     for b, block in enumerate(result.blocks):
         curves = zip(result.timesteps, result.alpha2, result.distances.estimate[:, b], strict=True)
         yield Table(
@@ -82,6 +130,8 @@ def tables(result: "GaussianityResult") -> Iterator[Table]:
         )
     yield _dependence_table(result)
     yield _test_table(result)
+    if result.confidence is not None:
+        yield from _confidence_table(result, result.confidence)
 
 
 def _dependence_table(result: "GaussianityResult") -> Table:

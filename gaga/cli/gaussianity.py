@@ -4,12 +4,12 @@ Example:
     gaga gaussianity --dataset qm9 --fraction 0.02
 """
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from gaga.cli import gaussianity_options as of
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.curves import payload, tables
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from gaga.base.journal import Journal
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
-    from gaga.stats.gaussianity import GaussianityResult
+    from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult
 
 app = new_app()
 
 KIND, PREFIX = "gaussianity", "identity_to_gaussian_"
-_TEST, _CURVES = "The published per-molecule test", "The curves D_t and Dep_t"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,136 +53,12 @@ class Request:
     cache: Path | None = None
 
 
-Timesteps = Annotated[
-    str | None,
-    typer.Option(
-        "--timesteps",
-        metavar="STEPS",
-        help="first:last:stride, or a list such as 300,400,550.  [default: 50:1000:50]",
-    ),
-]
-ScheduleName = Annotated[
-    str,
-    typer.Option(
-        "--schedule",
-        metavar="polynomial_2|cosine",
-        show_default=True,
-        help="Noise schedule, of 1000 steps.",
-    ),
-]
-OfModel = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        metavar="FILE",
-        help="Take the schedule and the features of this model instead.",
-    ),
-]
-Alpha = Annotated[
-    float | None,
-    typer.Option(
-        "--alpha",
-        metavar="LEVEL",
-        callback=options.between(0, 1),
-        rich_help_panel=_TEST,
-        help="Level of the KS test.  [default: 0.05]",
-    ),
-]
-MiThreshold = Annotated[
-    float | None,
-    typer.Option(
-        "--mi-threshold",
-        metavar="NATS",
-        callback=options.positive,
-        rich_help_panel=_TEST,
-        help="Mean pairwise mutual information below which a molecule passes.  [default: 0.1]",
-    ),
-]
-KPositions = Annotated[
-    int | None,
-    typer.Option(
-        "--k-positions",
-        metavar="K",
-        min=1,
-        rich_help_panel=_TEST,
-        help="Neighbours for positions.  [default: 2]",
-    ),
-]
-KTypes = Annotated[
-    int | None,
-    typer.Option(
-        "--k-types",
-        metavar="K",
-        min=1,
-        rich_help_panel=_TEST,
-        help="Neighbours for types.  [default: 3]",
-    ),
-]
-TestVariances = Annotated[
-    str | None,
-    typer.Option(
-        "--test-variances",
-        metavar="V,V",
-        rich_help_panel=_TEST,
-        help="Variances to standardise with, by block; by default what was published, mean deviations.",
-    ),
-]
-References = Annotated[
-    str | None,
-    typer.Option(
-        "--references",
-        metavar="KINDS",
-        rich_help_panel=_CURVES,
-        help="Some of published,scalar,block,size,matched,prior; by default all.",
-    ),
-]
-NNull = Annotated[
-    int | None,
-    typer.Option(
-        "--n-null",
-        metavar="N",
-        min=2,
-        rich_help_panel=_CURVES,
-        help="Number of true Gaussian molecules.  [default: 10000]",
-    ),
-]
-NResamples = Annotated[
-    int | None,
-    typer.Option(
-        "--n-resamples",
-        metavar="N",
-        min=2,
-        rich_help_panel=_CURVES,
-        help="Bootstrap resamples.  [default: 200]",
-    ),
-]
-Level = Annotated[
-    float | None,
-    typer.Option(
-        "--level",
-        metavar="LEVEL",
-        callback=options.between(0, 1),
-        rich_help_panel=_CURVES,
-        help="Level of intervals.  [default: 0.95]",
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda",
-        show_default=True,
-        rich_help_panel="This run",
-        help="Where the statistics are computed; the results are the same.",
-    ),
-]
-
-
 @app.command(
     cls=Command,
     epilog=examples(
         "gaga gaussianity --dataset qm9",
         "gaga gaussianity --dataset qm9 --fraction 0.02 --timesteps 100:1000:100 --name quick",
+        "gaga gaussianity --dataset geom --until 0.002    as many conformers as that takes",
         "gaga gaussianity --dataset mine.sdf.gz --schedule cosine",
         "gaga gaussianity --dataset qm9 --checkpoint model.safetensors --name of_model",
         "gaga gaussianity --dataset qm9 --resume          go on where it was interrupted",
@@ -193,19 +68,20 @@ def gaussianity(
     dataset: options.Dataset = Request.dataset,
     split: options.Split = Request.split,
     fraction: options.Fraction = Request.fraction,
-    timesteps: Timesteps = None,
-    schedule: ScheduleName = Request.schedule,
-    checkpoint: OfModel = None,
-    alpha: Alpha = None,
-    mi_threshold: MiThreshold = None,
-    k_positions: KPositions = None,
-    k_types: KTypes = None,
-    test_variances: TestVariances = None,
-    references: References = None,
-    n_null: NNull = None,
-    n_resamples: NResamples = None,
-    level: Level = None,
-    device: Device = Request.device,
+    timesteps: of.Timesteps = None,
+    schedule: of.ScheduleName = Request.schedule,
+    checkpoint: of.OfModel = None,
+    alpha: of.Alpha = None,
+    mi_threshold: of.MiThreshold = None,
+    k_positions: of.KPositions = None,
+    k_types: of.KTypes = None,
+    test_variances: of.TestVariances = None,
+    references: of.References = None,
+    n_null: of.NNull = None,
+    n_resamples: of.NResamples = None,
+    level: of.Level = None,
+    until: of.Until = None,
+    device: of.Device = Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
@@ -218,8 +94,11 @@ def gaussianity(
     """Noise molecules with a schedule and test them step by step, beside true Gaussians of the same sizes.
 
     Two tests: the published one of each molecule (KS and mutual information), and the curves D_t and Dep_t
-    over all molecules, for each reference Gaussian. gaga tstar reads the step from them.
+    over all molecules, for each reference Gaussian. gaga tstar reads the step from them. With --until molecules
+    come in random order until the interval of every curve at every step has that half-width.
     """
+    if until is not None and n_null is not None:
+        raise usage_error("--n-null goes without --until, which takes as many true Gaussians as molecules")
     changes = {
         "alpha": alpha,
         "mi_threshold": mi_threshold,
@@ -230,6 +109,7 @@ def gaussianity(
         "n_null": n_null,
         "n_resamples": n_resamples,
         "level": level,
+        "until": until,
     }
     data: dict[str, Any] = {"dataset": dataset, "split": split, "fraction": fraction, "cache": cache}
     noise: dict[str, Any] = {"schedule": schedule, "checkpoint": checkpoint, "timesteps": timesteps}
@@ -272,7 +152,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
         name=request.name or f"{PREFIX}{slug(chosen.dataset.name)}",
         config={
             **chosen.config,
-            **asdict(config),
+            **_described(config),
             **asdict(space),
             "schedule": schedule.name,
             "T": schedule.T,
@@ -281,10 +161,13 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
         seed=request.seed,
     )
 
+    threads = request.threads or os.cpu_count() or 1
+
     def work(pieces: "Journal") -> GaussianityResult:
         device, _ = statistics_device(request.device)
         # The whole split's moments, so that a fraction is held against the same Gaussians as all of it.
-        moments = estimate_moments(chosen.pool.molecules, space)
+        with output.progress("moments") as progress:
+            moments = estimate_moments(chosen.pool.molecules, space, threads=threads, progress=progress)
         with output.progress("noising") as progress:
             return compute(
                 chosen.dataset.molecules,
@@ -293,7 +176,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
                 moments,
                 config,
                 seed=request.seed,
-                threads=request.threads,
+                threads=threads,
                 device=device,
                 progress=progress,
                 pieces=pieces,
@@ -305,6 +188,11 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
     how = Resumption(resume=request.resume, replace=request.replace, engine=where, note=output.note)
     outcome = compute_resumably(open_store(store), key, GaussianityResult, work, how)
     return outcome, None if outcome.found else where()
+
+
+def _described(config: "GaussianityConfig") -> dict[str, Any]:
+    """The configuration without what does not count: `until` where there is none, `n_null` where there is."""
+    return {name: v for name, v in asdict(config).items() if name != ("until" if config.until is None else "n_null")}
 
 
 def _schedule_and_space(request: Request, chosen: Selection) -> "tuple[Schedule, FeatureSpace, dict[str, str]]":

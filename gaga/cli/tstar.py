@@ -4,7 +4,7 @@ Example:
     gaga tstar identity_to_gaussian_qm9 --plot tstar.png
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.base.errors import Conflict
-from gaga.cli import gaussianity, options
+from gaga.cli import gaussianity, gaussianity_options, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
@@ -90,7 +90,7 @@ def tstar(
     eps_ds: EpsDs = None,
     plot: Plot = None,
     overwrite: options.Overwrite = False,
-    device: gaussianity.Device = gaussianity.Request.device,
+    device: gaussianity_options.Device = gaussianity.Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
     replace: options.Replace = False,
@@ -164,13 +164,18 @@ def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output:
             f"the stored {gaussianity.KIND}/{source.name} is of other molecules than {dataset} holds now",
             remedy=f"run gaga gaussianity --dataset {dataset} --replace",
         )
-    share = 100 * source.config.get("fraction", 1.0)
-    output.note(f"T* from {gaussianity.KIND}/{source.name}, measured on {share:.3g} % of {data.name}.")
+    output.note(f"T* from {gaussianity.KIND}/{source.name}, measured on {_measured_on(source.config)} {data.name}.")
     there = results.find(KIND, f"{PREFIX}{slug(data.name)}")
     if there is not None and there.inputs.get(f"{source.kind}/{source.name}") == source.digest:
         return there, results.get(KIND, there.name, TstarResult)
     outcome = _compute(results, source, {}, name=None, replace=there is not None, seed=0)
     return outcome.entry, outcome.result
+
+
+def _measured_on(config: Mapping[str, Any]) -> str:
+    """Such as "2 % of"."""
+    share = f"{100 * config.get('fraction', 1.0):.3g} % of"
+    return f"what it takes to know it to ± {config['until']:g}, within {share}" if "until" in config else share
 
 
 def _source(results: "Store", name: str, request: gaussianity.Request, output: Output) -> "Entry":

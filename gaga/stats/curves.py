@@ -4,6 +4,13 @@ For each block of columns, every entry minus the reference's mean and divided by
 deviation of one atom's column (the projection on zero mean included), all entries of all molecules pooled:
 the Kolmogorov-Smirnov distance of that sample to N(0, 1). Entries are counted in 16384 cells of equal
 probability, so a distance is short by less than 6.2e-5.
+
+Intervals: a sample's D_t lies no further from that of all molecules than its distribution function does from theirs,
+abs(D(F_n, Phi) - D(F, Phi)) <= sup abs(F_n - F) (the triangle inequality), and the law of that is the one of
+sup abs(F* - F_n) over resamples of the molecules (Bickel and Freedman, Ann. Statist. 9, 1196, 1981). So D_t +- its
+quantile holds at least as often as stated whatever F is, also where F is the Gaussian and D_t = 0. The resamples of D_t
+itself would have their interval miss that 0, as those of any statistic at the edge of its range (Andrews, Econometrica
+68, 399, 2000); T* is read from them all the same, at thresholds far from 0.
 """
 
 from collections.abc import Callable
@@ -16,8 +23,8 @@ from jaxtyping import Float32, Float64, Int64
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.threads import map_in_threads
 from gaga.noise import ReferenceGaussian, Schedule
-from gaga.stats.groups import Resampling, quantile_interval, recentre
-from gaga.stats.ks import N_CELLS, cells_of, distance_of_counts
+from gaga.stats.groups import Resampling, recentre
+from gaga.stats.ks import N_CELLS, cells_of, distance_between_counts, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
 
 _CHUNK_ATOMS = 50_000
@@ -31,8 +38,8 @@ class DistanceCurves:
 
     Attributes:
         estimate: D_t, [S, K, R].
-        low: lower end of the bootstrap interval over molecules, [S, K, R].
-        high: its upper end.
+        low: lower end of the interval, not below 0, [S, K, R].
+        high: its upper end: as far from the estimate as the lower one would be.
         resampled: D_t of each resample, moved to the estimate as their mean, [B, S, K, R].
     """
 
@@ -92,41 +99,48 @@ def distance_curves(
     steps = StepDistances(plan.timesteps, pieces)
     advance((len(plan.timesteps) - len(steps.missing)) * len(states))
     for t in steps.missing:
-        steps.add(int(t), *_distances_at(states, int(t), plan, advance, threads))
+        steps.add(int(t), _distances_at(states, int(t), plan, advance, threads))
     return steps.curves(plan.level)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepDistance:
+    """D_t at one step, and of each resample D_t and the KS distance to the whole sample."""
+
+    estimate: Float64[np.ndarray, "K R"]
+    resampled: Float64[np.ndarray, "K R B"]
+    deviation: Float64[np.ndarray, "K R B"]
+
+
 class StepDistances:
-    """The distances at each step and those of its resamples, [K, R] and [K, R, B]: those in `pieces` to begin with."""
+    """What is found at each step: what is in `pieces` to begin with."""
 
     def __init__(self, timesteps: Int64[np.ndarray, " S"], pieces: Pieces) -> None:
         self._timesteps, self._pieces = timesteps, pieces
-        self._found = {int(t): piece for t in timesteps if (piece := pieces.get(str(t))) is not None}
+        self._found = {int(t): StepDistance(**piece) for t in timesteps if (piece := pieces.get(str(t))) is not None}
 
     @property
     def missing(self) -> Int64[np.ndarray, " s"]:
         """The steps that are not there yet."""
         return self._timesteps[[int(t) not in self._found for t in self._timesteps]]
 
-    def add(self, t: int, estimate: Float64[np.ndarray, "K R"], resampled: Float64[np.ndarray, "K R B"]) -> None:
-        """Those of one step."""
-        self._found[t] = {"estimate": estimate, "resampled": resampled}
-        self._pieces.put(str(t), self._found[t])
+    def add(self, t: int, found: StepDistance) -> None:
+        """What is found at one step."""
+        self._found[t] = found
+        self._pieces.put(str(t), vars(found))
 
     def curves(self, level: float) -> DistanceCurves:
         """The curves of all steps."""
         steps = [self._found[int(t)] for t in self._timesteps]
-        resampled = np.stack([step["resampled"] for step in steps])
-        return with_intervals(np.stack([step["estimate"] for step in steps]), np.moveaxis(resampled, -1, 0), level)
-
-
-def with_intervals(
-    estimate: Float64[np.ndarray, "S K R"], resampled: Float64[np.ndarray, "B S K R"], level: float
-) -> DistanceCurves:
-    """The curves of these distances and of those of each resample."""
-    moved = recentre(resampled, estimate)
-    low, high = quantile_interval(moved, level)
-    return DistanceCurves(estimate=estimate, low=low, high=high, resampled=moved)
+        estimate = np.stack([step.estimate for step in steps])
+        reach = np.quantile(np.stack([step.deviation for step in steps]), level, axis=-1)
+        resampled = np.moveaxis(np.stack([step.resampled for step in steps]), -1, 0)
+        return DistanceCurves(
+            estimate=estimate,
+            low=np.maximum(estimate - reach, 0.0),
+            high=estimate + reach,
+            resampled=recentre(resampled, estimate),
+        )
 
 
 def beside(curves: list[DistanceCurves]) -> DistanceCurves:
@@ -137,7 +151,7 @@ def beside(curves: list[DistanceCurves]) -> DistanceCurves:
 
 def _distances_at(
     states: States, t: int, plan: DistancePlan, advance: Callable[[int], None], threads: int
-) -> tuple[Float64[np.ndarray, "K R"], Float64[np.ndarray, "K R B"]]:
+) -> StepDistance:
     """Distances at one step, and those of the resamples."""
     shape = (len(plan.blocks), len(plan.references))
     counts = _Counts(
@@ -157,8 +171,9 @@ def _distances_at(
         for _ in map_in_threads(partial(_count, counts, chunk, laws, plan), pairs, threads):
             pass
         advance(len(indices))
-    resampled = [_resampled_distances(counts.grouped[pair], plan.resampling) for pair in pairs]
-    return distance_of_counts(counts.pooled), np.array(resampled).reshape(*shape, -1)
+    resampled = np.array([_resampled_distances(counts.grouped[pair], plan.resampling) for pair in pairs])
+    distances, deviations = (resampled[:, i].reshape(*shape, -1) for i in range(2))
+    return StepDistance(estimate=distance_of_counts(counts.pooled), resampled=distances, deviation=deviations)
 
 
 def _count(counts: _Counts, chunk: _Chunk, laws: list[_Law], plan: DistancePlan, pair: tuple[int, ...]) -> None:
@@ -173,6 +188,7 @@ def _count(counts: _Counts, chunk: _Chunk, laws: list[_Law], plan: DistancePlan,
     grouped += np.bincount(cells, minlength=grouped.size).reshape(grouped.shape)
 
 
-def _resampled_distances(counts: Int64[np.ndarray, "G cells"], resampling: Resampling) -> Float64[np.ndarray, " B"]:
-    """The distance in each resample of the groups."""
-    return distance_of_counts(resampling.weights @ counts)
+def _resampled_distances(counts: Int64[np.ndarray, "G cells"], resampling: Resampling) -> Float64[np.ndarray, "2 B"]:
+    """The distance to N(0, 1) in each resample of the groups, and to all of them together."""
+    resampled = resampling.weights @ counts
+    return np.stack([distance_of_counts(resampled), distance_between_counts(resampled, counts.sum(axis=0)[None])])

@@ -5,10 +5,8 @@ Both are computed for the data and for true Gaussians of the same sizes through 
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -18,14 +16,17 @@ from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.data.features import FeatureSpace
-from gaga.noise import REFERENCE_KINDS, Moments, ReferenceGaussian, ReferenceKind, Schedule
-from gaga.stats.curves import DistanceCurves, DistancePlan, beside
-from gaga.stats.dependence import NULLS, PAIRS, DependenceCurves, dependence_curves, null_of
-from gaga.stats.engine import Engine, Flags, Sums, engine_on
-from gaga.stats.groups import Resampling, deal
+from gaga.noise import REFERENCE_KINDS, Moments, Schedule
+from gaga.stats.bench import Bench, Measured, NullKinds, Sample
+from gaga.stats.curves import DistanceCurves
+from gaga.stats.dependence import PAIRS, DependenceCurves
+from gaga.stats.engine import engine_on
+from gaga.stats.groups import deal
+from gaga.stats.meter import Meter
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
-from gaga.stats.states import DataStates, GaussianStates, States, typical_sizes
-from gaga.stats.variance import variance
+from gaga.stats.states import DataStates, typical_sizes
+from gaga.stats.until import Confidence, measure_until
+from gaga.stats.variance import mean_deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class GaussianityConfig:
         n_null: number of true Gaussian molecules, at most as many as there is data.
         n_resamples: bootstrap resamples.
         level: level of every interval.
+        until: stop when every interval reaches no further than this (a difference of probabilities for D_t, nats for
+            Dep_t), as `stats.until` says; None is all the data. The nulls then are as many as the data.
 
     Raises:
         InvalidInput: a value is out of its range.
@@ -59,6 +62,7 @@ class GaussianityConfig:
     n_null: int = 10_000
     n_resamples: int = 200
     level: float = 0.95
+    until: float | None = None
 
     def __post_init__(self) -> None:
         steps = self.timesteps
@@ -66,6 +70,8 @@ class GaussianityConfig:
             raise InvalidInput("timesteps are one or more increasing steps", received=steps)
         if not 0 < self.alpha < 1 or not 0 < self.level < 1:
             raise InvalidInput("alpha and level lie between 0 and 1", received=f"{self.alpha} and {self.level}")
+        if self.until is not None and not 0 < self.until < 1:
+            raise InvalidInput("the width to reach lies between 0 and 1", received=self.until)
         if not self.mi_threshold > 0:
             raise InvalidInput("the mutual information threshold is positive", received=self.mi_threshold)
         if min(self.k_positions, self.k_types) < 1:
@@ -98,6 +104,7 @@ class GaussianityResult:
         distances: D_t of the data to each reference Gaussian.
         null_distances: D_t of the true Gaussians `nulls` to themselves: what sampling alone gives.
         dependence: Dep_t, the data's less each null's.
+        confidence: how well the curves are known where that was asked for, and which molecules it took.
     """
 
     schedule: str
@@ -118,6 +125,7 @@ class GaussianityResult:
     distances: DistanceCurves
     null_distances: DistanceCurves
     dependence: DependenceCurves
+    confidence: Confidence | None = None
 
 
 def gaussianity(
@@ -147,21 +155,25 @@ def gaussianity(
     several = molecules.n_atoms > 1
     tested = molecules if several.all() else molecules.take(np.flatnonzero(several))
     _check(tested, space, schedule, moments, config)
-    rng = np.random.default_rng(seed)
+    threads = threads or os.cpu_count() or 1
     states = DataStates(tested, space, schedule, moments.centred, seed)
-    data = _Sample(states=states, resampling=deal(len(tested), config.n_resamples, rng))
-    nulls = _nulls(tested, schedule, moments, config, seed, rng)
-    n_null = len(nulls[0].states)
-    bench = _Bench(
+    kinds = NullKinds(moments=moments, schedule=schedule, references=config.references, seed=seed)
+    bench = Bench(
         schedule=schedule,
         moments=moments,
-        plan=_test_plan(tested, space, schedule, config),
+        plan=_test_plan(tested, space, schedule, config, threads),
+        references=config.references,
         level=config.level,
-        advance=_counter(progress, 2 * len(config.timesteps) * (len(tested) + len(nulls) * n_null)),
-        engine=engine_on(device, threads or os.cpu_count() or 1),
+        advance=Meter(progress, 0),
+        engine=engine_on(device, threads),
         pieces=pieces,
     )
-    reference, dependence = bench.test(data, nulls)
+    rng, confidence = np.random.default_rng(seed), None
+    if config.until is None:
+        found = _measure_all(states, kinds, bench, config, rng)
+    else:
+        found, confidence = measure_until(states, kinds, bench, config.until, config.n_resamples, rng)
+        confidence = replace(confidence, molecules=np.flatnonzero(several)[confidence.molecules])
     return GaussianityResult(
         schedule=schedule.name,
         gamma=schedule.gamma,
@@ -169,111 +181,39 @@ def gaussianity(
         alpha2=schedule.alpha2[bench.plan.timesteps],
         blocks=tuple(space.blocks),
         references=config.references,
-        nulls=NULLS[: len(nulls)],
+        nulls=kinds.names,
         pairs=PAIRS,
         tests=TESTS,
-        n_molecules=len(tested),
-        n_null=n_null,
+        n_molecules=len(found.reference.passes),
+        n_null=len(found.reference.null_passes),
         n_left_out=len(molecules) - len(tested),
         seed=seed,
         level=config.level,
-        reference=reference,
-        distances=bench.distances(data, config.references),
-        null_distances=beside([bench.distances(null, (null.kind,)) for null in nulls]),
-        dependence=dependence,
+        reference=found.reference,
+        distances=found.distances,
+        null_distances=found.null_distances,
+        dependence=found.dependence,
+        confidence=confidence,
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Sample:
-    """Molecules that can be noised and resampled, their name, and the Gaussian that they are, where they are one."""
-
-    states: States
-    resampling: Resampling
-    name: str = "data"
-    kind: ReferenceKind = "prior"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Bench:
-    """What every sample is tested with."""
-
-    schedule: Schedule
-    moments: Moments
-    plan: TestPlan
-    level: float
-    advance: Callable[[int], None]
-    engine: Engine
-    pieces: Pieces
-
-    def test(self, data: _Sample, nulls: list[_Sample]) -> tuple[ReferenceTest, DependenceCurves]:
-        """The per-molecule test of the data and of the first null, and Dep_t against every null."""
-        # A null's states have the variance that is expected of them already.
-        null_plan = replace(self.plan, expected=np.ones_like(self.plan.expected))
-        passes, sums = self._run_test(data, self.plan)
-        runs = [self._run_test(null, null_plan) for null in nulls]
-        reference = ReferenceTest(
-            alpha=self.plan.alpha,
-            mi_threshold=self.plan.mi_threshold,
-            variances=self.plan.variances,
-            neighbours=np.array(self.plan.neighbours, dtype=np.int64),
-            passes=passes,
-            null_passes=runs[0][0],
-        )
-        null_sums = [null for _, null in runs]
-        return reference, dependence_curves(sums, data.resampling, null_sums, nulls[0].resampling, self.level)
-
-    def _run_test(self, sample: _Sample, plan: TestPlan) -> tuple[Flags, Sums]:
-        pieces = self.pieces.within(f"test/{sample.name}")
-        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, pieces)
-
-    def distances(self, sample: _Sample, kinds: tuple[str, ...]) -> DistanceCurves:
-        """Pooled distances of a sample to these reference Gaussians."""
-        plan = DistancePlan(
-            schedule=self.schedule,
-            timesteps=self.plan.timesteps,
-            blocks=self.plan.blocks,
-            references=tuple(ReferenceGaussian(cast(ReferenceKind, kind), self.moments) for kind in kinds),
-            resampling=sample.resampling,
-            level=self.level,
-        )
-        pieces = self.pieces.within(f"distances/{sample.name}")
-        return self.engine.distance_curves(sample.states, plan, self.advance, pieces)
-
-
-def _nulls(
-    molecules: PackedMolecules,
-    schedule: Schedule,
-    moments: Moments,
-    config: GaussianityConfig,
-    seed: int,
-    rng: np.random.Generator,
-) -> list[_Sample]:
-    """True Gaussians of the same sizes: of independent columns and atoms and, where asked for, matched."""
-    sizes = typical_sizes(molecules.n_atoms, config.n_null)
-    resampling = deal(len(sizes), config.n_resamples, rng)
-    # The prior is, at any step, independent but for the zero mean; each curve divides by the deviations
-    # anyway.
-    wanted = {null_of(kind) for kind in config.references} | {"independent"}
-    kinds: list[ReferenceKind] = ["prior", "matched"]
-    return [
-        _Sample(
-            states=GaussianStates(ReferenceGaussian(kind, moments), schedule, sizes, seed),
-            resampling=resampling,
-            name=name,
-            kind=kind,
-        )
-        for name, kind in zip(NULLS, kinds, strict=True)
-        if name in wanted
-    ]
+def _measure_all(
+    states: DataStates, kinds: NullKinds, bench: Bench, config: GaussianityConfig, rng: np.random.Generator
+) -> Measured:
+    """All the data beside `n_null` true Gaussians."""
+    data = Sample(states=states, resampling=deal(len(states), config.n_resamples, rng))
+    sizes = typical_sizes(states.n_atoms, config.n_null)
+    nulls = kinds.samples(sizes, deal(len(sizes), config.n_resamples, rng))
+    bench.advance.expect(2 * len(config.timesteps) * (len(states) + len(nulls) * len(sizes)), note="")
+    return bench.measure(data, nulls)
 
 
 def _test_plan(
-    molecules: PackedMolecules, space: FeatureSpace, schedule: Schedule, config: GaussianityConfig
+    molecules: PackedMolecules, space: FeatureSpace, schedule: Schedule, config: GaussianityConfig, threads: int
 ) -> TestPlan:
     timesteps = np.array(config.timesteps, dtype=np.int64)
     if config.test_variances is None:
-        variances = variance(molecules, space).standard_deviation_biased.mean[: len(space.blocks)]
+        variances = mean_deviations(molecules, space, threads=threads)
     else:
         variances = np.array(config.test_variances)
     return TestPlan(
@@ -307,15 +247,3 @@ def _check(
         raise InvalidInput(f"{len(space.blocks)} blocks need as many test variances", received=n_variances)
     for t in config.timesteps:
         schedule.step(t)
-
-
-def _counter(progress: Progress, total: int) -> Callable[[int], None]:
-    """A callback that adds up what is done and reports the sum."""
-    done = 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(done, total)
-
-    return advance

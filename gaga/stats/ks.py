@@ -52,9 +52,20 @@ def distance_of_counts(counts: Num[np.ndarray, "*rest cells"]) -> Float64[np.nda
     Between two edges both distribution functions only rise, and the normal one rises by 1 / cells.
     """
     cells = counts.shape[-1]
+    return np.asarray(np.abs(_distribution(counts) - np.arange(1, cells + 1) / cells).max(axis=-1))
+
+
+def distance_between_counts(
+    counts: Num[np.ndarray, "*rest cells"], others: Num[np.ndarray, "*#rest cells"]
+) -> Float64[np.ndarray, "*rest"]:
+    """KS distance of the samples behind these cell counts to each other, as far as the edges of the cells tell."""
+    return np.asarray(np.abs(_distribution(counts) - _distribution(others)).max(axis=-1))
+
+
+def _distribution(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """The distribution function at the upper edge of each cell."""
     cumulative = np.cumsum(counts, axis=-1, dtype=np.float64)
-    gaps = cumulative / cumulative[..., -1:] - np.arange(1, cells + 1) / cells
-    return np.asarray(np.abs(gaps).max(axis=-1))
+    return np.asarray(cumulative / cumulative[..., -1:])
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float64]:

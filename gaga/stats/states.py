@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from gaga.noise import Moments, ReferenceGaussian, Schedule
 
 # The null's noise streams lie beyond the steps of any schedule, where the data's are.
 _NULL_STREAM = 1 << 24
+_CHUNK = 2_000  # molecules
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,9 @@ class DataStates:
     """M molecules and their z_t = alpha_t x + sigma_t eps, eps with zero mean in the columns where x has.
 
     The same molecule, step and seed give the same numbers, whatever else is drawn.
+
+    Attributes:
+        chosen: which of `molecules` these are, and the keys of their noise; all of them where it is None.
     """
 
     molecules: PackedMolecules
@@ -28,14 +33,20 @@ class DataStates:
     schedule: Schedule
     centred: Bool[np.ndarray, " C"]
     seed: int
+    chosen: Int64[np.ndarray, " M"] | None = None
 
     def __len__(self) -> int:
-        return len(self.molecules)
+        return len(self.molecules if self.chosen is None else self.chosen)
 
-    @property
+    @cached_property
     def n_atoms(self) -> Int64[np.ndarray, " M"]:
         """Number of atoms of each."""
-        return self.molecules.n_atoms
+        n_atoms = self.molecules.n_atoms
+        return n_atoms if self.chosen is None else n_atoms[self.chosen]
+
+    def keys(self, indices: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
+        """The keys of the noise of these of the M molecules: their indices among `molecules`."""
+        return indices if self.chosen is None else self.chosen[indices]
 
     @property
     def columns(self) -> int:
@@ -50,25 +61,31 @@ class DataStates:
         self, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]
     ) -> Float64[np.ndarray, "S A C"]:
         """z_t of these molecules, packed."""
-        chosen = self.molecules.take(indices)
-        x = self.space.encode(chosen)
+        keys = self.keys(indices)
+        drawn = self.molecules.take(keys)
+        x = self.space.encode(drawn)
         z = np.empty((len(timesteps), *x.shape))
         for i, (t, stream) in enumerate(zip(timesteps, self.streams(timesteps), strict=True)):
-            noise = normals(self.seed, indices, chosen.n_atoms, self.columns, int(stream))
-            drift = molecule_means(noise, chosen.offsets) * self.centred
-            noise -= np.repeat(drift, chosen.n_atoms, axis=0)
+            noise = normals(self.seed, keys, drawn.n_atoms, self.columns, int(stream))
+            drift = molecule_means(noise, drawn.offsets) * self.centred
+            noise -= np.repeat(drift, drawn.n_atoms, axis=0)
             z[i] = np.sqrt(self.schedule.alpha2[t]) * x + np.sqrt(self.schedule.sigma2[t]) * noise
         return z
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianStates:
-    """Independent draws, at each step, of a reference Gaussian of molecules of these sizes."""
+    """Independent draws, at each step, of a reference Gaussian of molecules of these sizes.
+
+    Attributes:
+        chosen: the keys of their noise; 0, 1, 2, ... where it is None.
+    """
 
     reference: ReferenceGaussian
     schedule: Schedule
     n_atoms: Int64[np.ndarray, " M"]
     seed: int
+    chosen: Int64[np.ndarray, " M"] | None = None
 
     def __len__(self) -> int:
         return len(self.n_atoms)
@@ -77,6 +94,10 @@ class GaussianStates:
     def columns(self) -> int:
         """C, all columns."""
         return self.reference.moments.columns
+
+    def keys(self, indices: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
+        """The keys of the noise of these of the M molecules."""
+        return indices if self.chosen is None else self.chosen[indices]
 
     def streams(self, timesteps: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " S"]:
         """The streams of random numbers that these steps draw from."""
@@ -89,7 +110,7 @@ class GaussianStates:
         sizes = self.n_atoms[indices]
         z = np.empty((len(timesteps), int(sizes.sum()), self.columns))
         for i, (t, stream) in enumerate(zip(timesteps, self.streams(timesteps), strict=True)):
-            noise = normals(self.seed, indices, sizes, self.columns, int(stream))
+            noise = normals(self.seed, self.keys(indices), sizes, self.columns, int(stream))
             z[i] = self.reference.transform(noise, sizes, float(self.schedule.alpha2[t]))
         return z
 
@@ -119,6 +140,11 @@ def same_size_chunks(n_atoms: Int64[np.ndarray, " M"], atoms: int, done: int = 0
         count = max(1, atoms // int(n))
         for first in range(max(int(start), done), int(stop), count):
             yield order[first : min(first + count, int(stop))]
+
+
+def chunks_of(n_molecules: int) -> list[range]:
+    """The indices of all molecules, a few thousand at a time: what work on all of a data set has in memory."""
+    return [range(start, min(start + _CHUNK, n_molecules)) for start in range(0, n_molecules, _CHUNK)]
 
 
 def packed_chunks(n_atoms: Int64[np.ndarray, " M"], atoms: int) -> Iterator[Int64[np.ndarray, " m"]]:

@@ -11,6 +11,7 @@ root: the mean standard deviation is not the root of the mean variance.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
+from gaga.base.threads import map_in_threads
 from gaga.data.features import FeatureSpace, molecule_means
+from gaga.stats.states import chunks_of
 
 ALL_COLUMNS = "all"
-_CHUNK = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,15 +72,19 @@ class VarianceResult:
     variance_subspace: MolecularStatistic
 
 
-def variance(molecules: PackedMolecules, space: FeatureSpace, *, progress: Progress = silent) -> VarianceResult:
+def variance(
+    molecules: PackedMolecules, space: FeatureSpace, *, threads: int = 1, progress: Progress = silent
+) -> VarianceResult:
     """Per-molecule variance of each block of columns and of all together, by every definition.
+
+    The number of threads does not show in the result.
 
     Raises:
         InvalidInput: there are no molecules, or an element is not in the vocabulary.
     """
     if not len(molecules):
         raise InvalidInput("variance needs at least one molecule")
-    about_mean, about_columns = _sums_of_squares(molecules, space, progress)
+    about_mean, about_columns = _sums_of_squares(molecules, space, threads, progress)
     n_atoms = molecules.n_atoms
     columns = np.array([s.stop - s.start for s in _blocks(space).values()])
     sizes, which, counts = np.unique(n_atoms, return_inverse=True, return_counts=True)
@@ -101,26 +107,38 @@ def variance(molecules: PackedMolecules, space: FeatureSpace, *, progress: Progr
     )
 
 
+def mean_deviations(
+    molecules: PackedMolecules, space: FeatureSpace, *, threads: int = 1
+) -> Float64[np.ndarray, " n_blocks"]:
+    """The mean of `standard_deviation_biased` for each block of columns: what is published as a variance."""
+    about_mean, _ = _sums_of_squares(molecules, space, threads, silent)
+    columns = np.array([s.stop - s.start for s in _blocks(space).values()])
+    values = np.sqrt(_ratio(about_mean, molecules.n_atoms[:, None] * columns))
+    return np.asarray(np.ma.filled(values, 0.0).sum(axis=0) / len(molecules))[: len(space.blocks)]
+
+
 def _blocks(space: FeatureSpace) -> dict[str, slice]:
     return space.blocks | {ALL_COLUMNS: slice(0, space.columns)}
 
 
 def _sums_of_squares(
-    molecules: PackedMolecules, space: FeatureSpace, progress: Progress
+    molecules: PackedMolecules, space: FeatureSpace, threads: int, progress: Progress
 ) -> tuple[Float64[np.ndarray, "M K"], Float64[np.ndarray, "M K"]]:
     """Squares of each molecule's entries about their mean, and about their column's mean, by block."""
     about_mean, about_columns = (np.empty((len(molecules), len(_blocks(space)))) for _ in range(2))
-    for start in range(0, len(molecules), _CHUNK):
-        stop = min(start + _CHUNK, len(molecules))
-        here = slice(start, stop)
-        about_mean[here], about_columns[here] = _squares_of_chunk(molecules.take(np.arange(start, stop)), space)
-        progress(stop, len(molecules))
+    chunks = chunks_of(len(molecules))
+    squares = map_in_threads(partial(_squares_of_chunk, molecules, space), chunks, threads)
+    for chunk, (of_mean, of_columns) in zip(chunks, squares, strict=True):
+        here = slice(chunk.start, chunk.stop)
+        about_mean[here], about_columns[here] = of_mean, of_columns
+        progress(chunk.stop, len(molecules))
     return about_mean, about_columns
 
 
 def _squares_of_chunk(
-    molecules: PackedMolecules, space: FeatureSpace
+    all_molecules: PackedMolecules, space: FeatureSpace, chunk: range
 ) -> tuple[Float64[np.ndarray, "m K"], Float64[np.ndarray, "m K"]]:
+    molecules = all_molecules.take(np.asarray(chunk))
     values = space.encode(molecules)
     n_atoms = molecules.n_atoms[:, None]
     column_means = molecule_means(values, molecules.offsets)

@@ -136,6 +136,23 @@ def test_misfits_are_told(node: Any, hint: Any) -> None:
         read(node, hint)
 
 
+@dataclass(frozen=True)
+class Grown:
+    """A record that a later version gave a second field."""
+
+    old: int
+    new: float | None = None
+
+
+def test_a_field_with_a_default_may_be_missing() -> None:
+    assert from_tree({"old": 1}, Grown) == Grown(1)
+    assert from_tree({"old": 1, "new": 2.0}, Grown) == Grown(1, 2.0)
+    with pytest.raises(InvalidInput, match="old differ"):
+        from_tree({"new": 2.0}, Grown)
+    with pytest.raises(InvalidInput, match="newer differ"):
+        from_tree({"old": 1, "newer": 2.0}, Grown)
+
+
 def test_a_schedule_comes_back() -> None:
     schedule = make_schedule(T=10)
     back = from_tree(to_tree(schedule), Schedule)

@@ -105,9 +105,43 @@ def test_a_checkpoint_gives_schedule_and_features(gaga, pytestconfig):
     assert payload["stored"]["config"]["centred_features"] is False
 
 
+UNTIL = ("--timesteps", "200:1000:400", "--n-resamples", 10, "--threads", 1, "--device", "cpu")
+
+
+def test_until_says_how_many_molecules_it_took_and_how_well_curves_are_known(gaga, xyz):
+    payload = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.2, "--json").json
+    config, confidence = payload["stored"]["config"], payload["confidence"]
+    assert config["until"] == 0.2
+    assert "n_null" not in config
+    assert (confidence["until"], confidence["reached"], confidence["available"]) == (0.2, True, 60)
+    assert confidence["rounds"] == [60] == [payload["molecules"]]
+    widths = confidence["half_widths"]
+    assert len(widths) == 2 * (len(payload["references"]) + 2)
+    assert all(0 <= row["half_width"] <= 0.2 and row["t"] in (200, 600, 1000) for row in widths)
+    shown = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.2).out
+    assert "Every curve is known to ± 0.2 at every step (95 %) from 60 of 60 molecules, in 1 round." in shown
+    read = gaga("tstar", "identity_to_gaussian_tiny", "--plot", "t.png", "--json").json
+    assert read["stored"]["inputs"]["gaussianity/identity_to_gaussian_tiny"] == payload["stored"]["digest"]
+
+
+def test_until_that_is_not_reached_says_so(gaga, xyz):
+    ran = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.001, "--fraction", 0.5)
+    assert "Not every curve is known to ± 0.001 (95 %): all 30 molecules were used." in ran.out
+
+
+def test_without_until_nothing_is_said_of_it(gaga, xyz):
+    payload = gaga("gaussianity", "--dataset", xyz, *QUICK, "--json").json
+    assert payload["confidence"] is None
+    assert "until" not in payload["stored"]["config"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
+        (("--until", "0"), 2, "'--until': 0 is not between 0 and 1"),
+        (("--until", "1"), 2, "'--until': 1 is not between 0 and 1"),
+        (("--until", "nan"), 2, "'--until': nan is not between 0 and 1"),
+        (("--until", "0.01", "--n-null", "100"), 2, "--n-null goes without --until"),
         (("--timesteps", "0:100:50"), 2, "step 0 is not in 1 to 1000"),
         (("--timesteps", "500,1200"), 2, "step 1200 is not in 1 to 1000"),
         (("--timesteps", "a:b"), 2, "write 50:1000:50"),

@@ -115,6 +115,16 @@ def test_keys(filled, title):
     check(title, ran.json)
 
 
+def test_keys_of_gaussianity_until_a_width(gaga, xyz):
+    words = ("--timesteps", "200:1000:400", "--n-resamples", "10", "--threads", "1", "--until", "0.2")
+    check("gaga gaussianity", gaga("gaussianity", "--dataset", xyz, *words, "--json").json)
+
+
+def test_keys_of_variance_of_a_published_data_set(gaga, xyz):
+    xyz.rename("geom.xyz")
+    check("gaga variance", gaga("variance", "--dataset", "geom.xyz", "--json").json)
+
+
 def test_keys_of_tstar(gaga, xyz):
     assert gaga("gaussianity", "--dataset", xyz, "--name", "g", *GAUSSIANITY).code == 0
     check("gaga tstar", gaga("tstar", "g", "--json").json)

@@ -8,6 +8,7 @@ import pytest
 
 from gaga.cli import commands, gaussianity
 from gaga.cli.main import main
+from gaga.cli.tstar import _measured_on
 from gaga.stats.tstar import TstarConfig
 
 QUICK = ("--timesteps", "200:1000:200", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
@@ -141,3 +142,9 @@ def test_help_names_the_defaults_of_the_library():
     names = {"eps_dep": "eps_dependence", "eps_ds": "eps_distance"}
     assert shown == {option: str(getattr(config, names.get(option, option))) for option in shown}
     assert len(shown) == 6
+
+
+def test_what_a_result_was_measured_on():
+    assert _measured_on({"fraction": 0.02}) == "2 % of"
+    assert _measured_on({}) == "100 % of"
+    assert _measured_on({"fraction": 1.0, "until": 0.002}) == "what it takes to know it to ± 0.002, within 100 % of"

@@ -68,6 +68,28 @@ def test_the_table_has_every_block_and_the_sizes_on_demand(gaga, xyz):
     assert ran.out.count("standard_deviation_biased") == 4
 
 
+def test_what_papers_print_stands_beside_what_it_is(gaga, xyz):
+    """The published 0.952 of GEOM-Drugs is a mean standard deviation, and so is QM9's 0.848."""
+    xyz.rename("geom.xyz")
+    ran = gaga("variance", "--dataset", "geom.xyz", "--json")
+    assert ran.json["published"] == {"positions": 2.393, "types": 0.049, "all": 0.952}
+    table = gaga("variance", "--dataset", "geom.xyz").out.splitlines()
+    assert [line.split()[-1] for line in table if "published as" in line or "standard_deviation_biased  " in line] == [
+        '"variance"',
+        "2.393",
+        "0.049",
+        "0.952",
+    ]
+    assert sum("published as" in line for line in table) == 1
+    other = gaga("variance", "--dataset", "geom.xyz", "--charges", "--name", "c", "--json")
+    assert other.json["published"] is None
+
+
+def test_a_data_set_that_no_paper_knows_has_nothing_published(gaga, xyz):
+    assert gaga("variance", "--dataset", xyz, "--json").json["published"] is None
+    assert "published as" not in gaga("variance", "--dataset", xyz).out
+
+
 def test_values_of_each_molecule_are_stored(gaga, xyz):
     gaga("variance", "--dataset", xyz)
     ran = gaga("store", "export", "variance_tiny", "--field", "variance_subspace.per_molecule")

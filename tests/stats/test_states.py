@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gaga.noise import ReferenceGaussian, make_schedule
-from gaga.stats.states import DataStates, GaussianStates, marginals, packed_chunks, same_size_chunks, typical_sizes
+from gaga.stats.states import (
+    DataStates,
+    GaussianStates,
+    chunks_of,
+    marginals,
+    packed_chunks,
+    same_size_chunks,
+    typical_sizes,
+)
 
 STEPS = np.array([100, 700])
 
@@ -69,3 +79,25 @@ def test_typical_sizes_have_the_same_distribution():
     found = typical_sizes(np.random.default_rng(0).permutation(sizes), 10)
     assert found.tolist() == [5] + [9] * 3 + [20] * 6
     assert typical_sizes(sizes, 5000) is sizes
+
+
+def test_chosen_molecules_have_the_noise_that_they_have_among_all(states):
+    chosen = np.array([250, 7, 31])
+    some = replace(states, chosen=chosen)
+    assert len(some) == 3
+    np.testing.assert_array_equal(some.n_atoms, states.n_atoms[chosen])
+    np.testing.assert_array_equal(some.draw(np.array([2, 0]), STEPS), states.draw(np.array([31, 250]), STEPS))
+
+
+def test_chosen_gaussians_too(qm9_moments):
+    sizes = np.arange(3, 13)
+    all_of_them = GaussianStates(ReferenceGaussian("size", qm9_moments), make_schedule(), sizes, seed=0)
+    chosen = np.array([9, 4])
+    some = replace(all_of_them, n_atoms=sizes[chosen], chosen=chosen)
+    np.testing.assert_array_equal(some.draw(np.arange(2), STEPS), all_of_them.draw(chosen, STEPS))
+
+
+def test_chunks_are_of_all_molecules_once():
+    assert [list(chunk) for chunk in chunks_of(3)] == [[0, 1, 2]]
+    assert [(c.start, c.stop) for c in chunks_of(5000)] == [(0, 2000), (2000, 4000), (4000, 5000)]
+    assert chunks_of(0) == []

@@ -4,7 +4,7 @@ import pytest
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import pack
 from gaga.data.features import FeatureSpace
-from gaga.stats.variance import variance
+from gaga.stats.variance import mean_deviations, variance
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,10 @@ def test_the_means_over_qm9(of_qm9):
     ]:
         positions, types, both = statistic.mean
         assert [f"{positions:.4f}", f"{types:.5f}", f"{both:.4f}"] == printed
+
+
+def test_the_mean_deviations_alone_are_the_same_numbers(of_qm9, qm9, space):
+    np.testing.assert_array_equal(mean_deviations(qm9, space, threads=2), of_qm9.standard_deviation_biased.mean[:2])
 
 
 def test_positions_spread_with_the_size(of_qm9):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.threads import map_in_threads
-from gaga.stats.curves import GROUP_CELLS, DistanceCurves, DistancePlan, StepDistances
+from gaga.stats.curves import GROUP_CELLS, DistanceCurves, DistancePlan, StepDistance, StepDistances
 from gaga.stats.device.arrays import THREADS, to_device, wait, working_set
-from gaga.stats.device.ks import cells_of, distance_of_counts
+from gaga.stats.device.ks import cells_of, distance_between_counts, distance_of_counts
 from gaga.stats.device.states import draw
 from gaga.stats.ks import N_CELLS
 from gaga.stats.states import States, marginals, same_size_chunks
@@ -37,9 +37,8 @@ def distance_curves(
     missing = steps.missing
     advance((len(plan.timesteps) - len(missing)) * len(states))
     for part in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
-        estimates, resampled = _distances_at(states, part, plan, advance, device)
-        for i, t in enumerate(part):
-            steps.add(int(t), estimates[i], resampled[i])
+        for t, found in zip(part, _distances_at(states, part, plan, advance, device), strict=True):
+            steps.add(int(t), found)
     return steps.curves(plan.level)
 
 
@@ -73,13 +72,20 @@ class _Counts:
                 _count(self.pooled[b, r], cells + self.step * N_CELLS)
                 _count(self.grouped[b, r], row + cells // (N_CELLS // GROUP_CELLS))
 
-    def distances(self) -> tuple[Float64[np.ndarray, "S K R"], Float64[np.ndarray, "S K R B"]]:
-        """The distances, and those in each resample of the groups."""
+    def distances(self) -> list[StepDistance]:
+        """The distances at each step, and those in each resample of the groups."""
         weights = to_device(self.plan.resampling.weights, self.device)
         estimate = distance_of_counts(self.pooled.double())
-        resampled = torch.stack([distance_of_counts(weights @ c.double()) for c in self.grouped.flatten(0, 2)])
-        resampled = resampled.reshape(*estimate.shape, -1)
-        return estimate.permute(2, 0, 1).cpu().numpy(), resampled.permute(2, 0, 1, 3).cpu().numpy()
+        resampled = torch.stack([_resampled_distances(c.double(), weights) for c in self.grouped.flatten(0, 2)], dim=1)
+        distances, deviations = resampled.reshape(2, *estimate.shape, -1).permute(0, 3, 1, 2, 4).cpu().numpy()
+        steps = zip(estimate.permute(2, 0, 1).cpu().numpy(), distances, deviations, strict=True)
+        return [StepDistance(estimate=d, resampled=r, deviation=v) for d, r, v in steps]
+
+
+def _resampled_distances(counts: Float64[Tensor, "G cells"], weights: Float64[Tensor, "B G"]) -> Float64[Tensor, "2 B"]:
+    """The distance to N(0, 1) in each resample of the groups, and to all of them together."""
+    resampled = weights @ counts
+    return torch.stack([distance_of_counts(resampled), distance_between_counts(resampled, counts.sum(dim=0)[None])])
 
 
 def _count(counts: Int64[Tensor, "..."], bins: Int64[Tensor, "..."]) -> None:
@@ -94,7 +100,7 @@ def _distances_at(
     plan: DistancePlan,
     advance: Callable[[int], None],
     device: torch.device,
-) -> tuple[Float64[np.ndarray, "S K R"], Float64[np.ndarray, "S K R B"]]:
+) -> list[StepDistance]:
     """Distances at these steps, and those of the resamples."""
     counts = _Counts(plan, timesteps, states, device)
     chunks = same_size_chunks(states.n_atoms, max(1, working_set(device) // (len(timesteps) * states.columns)))

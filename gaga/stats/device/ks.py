@@ -24,6 +24,18 @@ def cells_of(values: Float64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
 def distance_of_counts(counts: Float64[Tensor, "*rest cells"]) -> Float64[Tensor, "*rest"]:
     """KS distance to N(0, 1) of the samples behind these cell counts, short by less than 1 / cells."""
     cells = counts.shape[-1]
-    cumulative = counts.cumsum(dim=-1)
     edges = torch.arange(1, cells + 1, dtype=torch.float64, device=counts.device) / cells
-    return (cumulative / cumulative[..., -1:] - edges).abs().amax(dim=-1)
+    return (_distribution(counts) - edges).abs().amax(dim=-1)
+
+
+def distance_between_counts(
+    counts: Float64[Tensor, "*rest cells"], others: Float64[Tensor, "*#rest cells"]
+) -> Float64[Tensor, "*rest"]:
+    """KS distance of the samples behind these cell counts to each other, as far as the edges of the cells tell."""
+    return (_distribution(counts) - _distribution(others)).abs().amax(dim=-1)
+
+
+def _distribution(counts: Float64[Tensor, "*rest cells"]) -> Float64[Tensor, "*rest cells"]:
+    """The distribution function at the upper edge of each cell."""
+    cumulative = counts.cumsum(dim=-1)
+    return cumulative / cumulative[..., -1:]

@@ -22,7 +22,7 @@ def draw(
 def _noised(
     states: DataStates, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"], device: torch.device
 ) -> Float64[Tensor, "S m N C"]:
-    encoded = states.space.encode(states.molecules.take(indices))
+    encoded = states.space.encode(states.molecules.take(states.keys(indices)))
     x = to_device(encoded.reshape(len(indices), -1, states.columns), device)
     eps = _noise(states, indices, timesteps, x.shape[1], device)
     eps -= eps.mean(dim=2, keepdim=True) * to_device(states.centred, device)
@@ -52,5 +52,5 @@ def _noise(
     states: States, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"], n: int, device: torch.device
 ) -> Float64[Tensor, "S m N C"]:
     streams = to_device(states.streams(timesteps), device)
-    drawn = normals(states.seed, to_device(indices, device), streams, n * states.columns)
+    drawn = normals(states.seed, to_device(states.keys(indices), device), streams, n * states.columns)
     return drawn.reshape(len(timesteps), len(indices), n, states.columns)

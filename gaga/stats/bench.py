@@ -1,0 +1,151 @@
+"""What the data and its nulls are tested with: the per-molecule test, Dep_t and D_t, through one piece of code."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from gaga.base.journal import Pieces
+from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
+from gaga.stats.curves import DistanceCurves, DistancePlan, beside
+from gaga.stats.dependence import NULLS, DependenceCurves, dependence_curves, null_of
+from gaga.stats.engine import Engine, Flags, Sums
+from gaga.stats.groups import Resampling
+from gaga.stats.meter import Meter
+from gaga.stats.reference import ReferenceTest, TestPlan
+from gaga.stats.states import GaussianStates, States
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Molecules that can be noised and resampled, their name, and the Gaussian that they are, where they are one."""
+
+    states: States
+    resampling: Resampling
+    name: str = "data"
+    kind: ReferenceKind | None = None
+
+
+Scores = tuple[Flags, Sums]
+"""Flags of each molecule of a sample, and its mean mutual informations summed over each group."""
+NullScores = tuple[Bool[np.ndarray, "N S K 3"], Float64[np.ndarray, "H S K 2"]]
+"""The same, of as many molecules and groups as the nulls have."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """The published test, Dep_t and D_t of the data beside its nulls."""
+
+    reference: ReferenceTest
+    dependence: DependenceCurves
+    distances: DistanceCurves
+    null_distances: DistanceCurves
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What every sample is tested with.
+
+    Attributes:
+        references: the reference Gaussians that the data's distances are taken to.
+        advance: told how many molecule-steps are done.
+    """
+
+    schedule: Schedule
+    moments: Moments
+    plan: TestPlan
+    references: tuple[str, ...]
+    level: float
+    advance: Meter
+    engine: Engine
+    pieces: Pieces
+
+    def measure(self, data: Sample, nulls: list[Sample]) -> Measured:
+        """Everything of samples that are tested in one go."""
+        scores, *null_scores = [self.scores(sample) for sample in (data, *nulls)]
+        reference, dependence = self.judged(scores, data.resampling, null_scores, nulls[0].resampling)
+        distances, null_distances = self.all_distances(data, nulls)
+        return Measured(reference=reference, dependence=dependence, distances=distances, null_distances=null_distances)
+
+    def scores(self, sample: Sample, stage: str = "") -> Scores:
+        """The per-molecule test of a sample, whose pieces are kept under its name and the stage."""
+        pieces = self.pieces.within(f"test/{sample.name}{stage}")
+        plan = self.plan
+        if sample.kind is not None:  # a null's states have the variance that is expected of them already
+            plan = replace(plan, expected=np.ones_like(plan.expected))
+        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, pieces)
+
+    def judged(
+        self, scores: Scores, resampling: Resampling, nulls: list[NullScores], null_resampling: Resampling
+    ) -> tuple[ReferenceTest, DependenceCurves]:
+        """The test of the data and of the first null, and Dep_t against every null."""
+        passes, sums = scores
+        reference = ReferenceTest(
+            alpha=self.plan.alpha,
+            mi_threshold=self.plan.mi_threshold,
+            variances=self.plan.variances,
+            neighbours=np.array(self.plan.neighbours, dtype=np.int64),
+            passes=passes,
+            null_passes=nulls[0][0],
+        )
+        null_sums = [null for _, null in nulls]
+        return reference, dependence_curves(sums, resampling, null_sums, null_resampling, self.level)
+
+    def all_distances(
+        self, data: Sample, nulls: list[Sample], stage: str = ""
+    ) -> tuple[DistanceCurves, DistanceCurves]:
+        """D_t of the data to each reference, and of each null to itself."""
+        distances = self._distances(data, self.references, stage)
+        return distances, beside([self._distances(null, (str(null.kind),), stage) for null in nulls])
+
+    def _distances(self, sample: Sample, kinds: tuple[str, ...], stage: str) -> DistanceCurves:
+        """Pooled distances of a sample to these reference Gaussians."""
+        plan = DistancePlan(
+            schedule=self.schedule,
+            timesteps=self.plan.timesteps,
+            blocks=self.plan.blocks,
+            references=tuple(ReferenceGaussian(cast(ReferenceKind, kind), self.moments) for kind in kinds),
+            resampling=sample.resampling,
+            level=self.level,
+        )
+        pieces = self.pieces.within(f"distances/{sample.name}{stage}")
+        return self.engine.distance_curves(sample.states, plan, self.advance, pieces)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NullKinds:
+    """True Gaussians: of independent columns and atoms and, where a reference asks for it, matched.
+
+    The prior is, at any step, independent but for the zero mean; each curve divides by the deviations anyway.
+    """
+
+    moments: Moments
+    schedule: Schedule
+    references: tuple[str, ...]
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        wanted = {null_of(kind) for kind in self.references} | {"independent"}
+        return tuple(name for name in NULLS if name in wanted)
+
+    def samples(
+        self,
+        sizes: Int64[np.ndarray, " M"],
+        resampling: Resampling,
+        keys: Int64[np.ndarray, " M"] | None = None,
+    ) -> list[Sample]:
+        """One of each, of molecules of these sizes with noise of these keys."""
+        kinds: dict[str, ReferenceKind] = {"independent": "prior", "matched": "matched"}
+        return [
+            Sample(
+                states=GaussianStates(ReferenceGaussian(kind, self.moments), self.schedule, sizes, self.seed, keys),
+                resampling=resampling,
+                name=name,
+                kind=kind,
+            )
+            for name, kind in kinds.items()
+            if name in self.names
+        ]
