@@ -1,5 +1,7 @@
 """Symbols and atomic numbers of the elements, and the vocabularies of the published models."""
 
+from collections.abc import Sequence
+
 from gaga.base.errors import InvalidInput
 
 _TABLE = (
@@ -15,6 +17,7 @@ SYMBOLS: tuple[str, ...] = tuple(_TABLE.split())
 """Symbols by atomic number, hydrogen first: SYMBOLS[0] is H."""
 
 N_ELEMENTS = len(SYMBOLS)
+_NOBLE = (2, 10, 18, 36, 54, 86, 118)  # gases, each the last of its period
 _NUMBERS = {symbol.lower(): number for number, symbol in enumerate(SYMBOLS, start=1)}
 
 QM9_VOCABULARY = (1, 6, 7, 8, 9)
@@ -47,3 +50,19 @@ def number_of(symbol: str) -> int:
     if key not in _NUMBERS:
         raise InvalidInput("unknown chemical element", received=symbol)
     return _NUMBERS[key]
+
+
+def most_similar(number: int, others: Sequence[int]) -> int:
+    """Of these elements, one with as many valence electrons where there is one, and the nearest in number of those."""
+    alike = [z for z in others if _valence_electrons(z) == _valence_electrons(number) is not None]
+    return min(alike or others, key=lambda z: (abs(z - number), z))
+
+
+def _valence_electrons(number: int) -> int | None:
+    """Of an element of the main groups; None of the others."""
+    period = next(k for k, last in enumerate(_NOBLE) if number <= last)
+    begins = _NOBLE[period - 1] if period else 0
+    from_the_left, from_the_right = number - begins, _NOBLE[period] - number
+    if from_the_left <= 2 and number != _NOBLE[0]:
+        return from_the_left
+    return 8 - from_the_right if from_the_right <= 5 else None

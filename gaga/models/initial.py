@@ -1,7 +1,7 @@
 """The network that a training run starts with: drawn by a seed, or with the weights of a checkpoint.
 
 The checkpoint may be of molecules with other elements. The network knows an element by a column of its first matrix and
-a row of its last; those of shared elements are kept, and a new element starts with the mean of the old ones'.
+a row of its last; those of shared elements are kept, and a new element starts as the most similar old one.
 """
 
 import logging
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gaga.base.errors import InvalidInput
-from gaga.chem.elements import symbol_of
+from gaga.chem.elements import most_similar, symbol_of
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, load_checkpoint
 from gaga.models.egnn import EGNN, EGNNConfig
@@ -87,9 +87,10 @@ def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: Featur
 
 
 def _tell(init_from: Path, start: Checkpoint, space: FeatureSpace) -> None:
-    new = [symbol_of(z) for z in space.vocabulary if z not in start.space.vocabulary]
+    new = [z for z in space.vocabulary if z not in start.space.vocabulary]
     if new:
-        log.warning("%s does not know %s: they start with the mean of its elements.", init_from.name, ", ".join(new))
+        starts = [f"{symbol_of(z)} as {symbol_of(most_similar(z, start.space.vocabulary))}" for z in new]
+        log.warning("%s does not know all elements: %s.", init_from.name, ", ".join(starts))
 
 
 def _carried_over(start: Checkpoint, space: FeatureSpace) -> Mapping[str, Tensor]:
@@ -103,7 +104,6 @@ def _carried_over(start: Checkpoint, space: FeatureSpace) -> Mapping[str, Tensor
 
 def _of_elements(rows: Tensor, start: Checkpoint, space: FeatureSpace, first: int) -> Tensor:
     """Rows whose types begin at `first`, one for each element of the checkpoint, for those of this vocabulary."""
-    known = {z: rows[first + i] for i, z in enumerate(start.space.vocabulary)}
-    mean = rows[first : first + len(known)].mean(dim=0)
-    types = torch.stack([known.get(z, mean) for z in space.vocabulary])
-    return torch.cat([rows[:first], types, rows[first + len(known) :]])
+    old = start.space.vocabulary
+    types = [rows[first + old.index(z if z in old else most_similar(z, old))] for z in space.vocabulary]
+    return torch.cat([rows[:first], torch.stack(types), rows[first + len(old) :]])

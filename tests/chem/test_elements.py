@@ -1,7 +1,7 @@
 import pytest
 
 from gaga.base.errors import InvalidInput
-from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY, SYMBOLS, number_of, symbol_of
+from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY, SYMBOLS, most_similar, number_of, symbol_of
 
 
 def test_symbols_agree_with_rdkit():
@@ -36,3 +36,10 @@ def test_number_beyond_the_table_is_refused(number):
 def test_vocabularies_of_the_published_models():
     assert "".join(map(symbol_of, QM9_VOCABULARY)) == "HCNOF"
     assert " ".join(map(symbol_of, GEOM_VOCABULARY)) == "H B C N O F Al Si P S Cl As Br I Hg Bi"
+
+
+def test_similar_elements_have_as_many_valence_electrons():
+    found = {z: most_similar(z, QM9_VOCABULARY) for z in (*GEOM_VOCABULARY, 34)}
+    assert found == {1: 1, 5: 6, 6: 6, 7: 7, 8: 8, 9: 9, 13: 9, 14: 6, 15: 7, 16: 8, 17: 9, 33: 7, 35: 9, 53: 9,
+                     80: 9, 83: 7, 34: 8}  # fmt: skip
+    assert most_similar(53, (9, 35, 52)) == 35

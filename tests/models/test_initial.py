@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from gaga.base.errors import InvalidInput
+from gaga.base.molecules import pack
 from gaga.data.features import FeatureSpace
 from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint
+from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.initial import initial_network, precondition_of
 from gaga.models.layout import Layout
 from gaga.models.recipes import make_recipe
-from gaga.noise import Moments
+from gaga.noise import Moments, make_schedule
 
 RECIPE = make_recipe("small")
 MORE = FeatureSpace(vocabulary=(1, 5, 6, 7, 8, 9, 16))
@@ -46,18 +48,33 @@ def test_molecules_of_known_elements_are_seen_as_before(shipped, network):
     assert expected.abs().max() > 0.1
 
 
-def test_a_new_element_is_the_mean_of_the_old_ones(network):
+def test_a_new_element_starts_as_the_most_similar_one(network):
     into, out = network.embedding.weight, network.embedding_out.weight
-    old = [c - 3 for c in KEPT if c >= 3]
-    for column in (c - 3 for c in NEW):
-        torch.testing.assert_close(into[:, column], into[:, old].mean(dim=1))
-        torch.testing.assert_close(out[column], out[old].mean(dim=0))
+    for new, old in ((5, 6), (16, 8)):  # boron as carbon, sulphur as oxygen
+        one, other = (MORE.vocabulary.index(z) for z in (new, old))
+        torch.testing.assert_close(into[:, one], into[:, other], rtol=0, atol=0)
+        torch.testing.assert_close(out[one], out[other], rtol=0, atol=0)
+
+
+def test_molecules_of_new_elements_are_hardly_worse_off(network):
+    thiirane = pack([(np.array([16, 6, 6, 1, 1, 1, 1]), np.array([
+        [0.0, 0.0, 0.9], [0.7, 0.0, -0.7], [-0.7, 0.0, -0.7], [1.2, 0.9, -1.0], [1.2, -0.9, -1.0],
+        [-1.2, 0.9, -1.0], [-1.2, -0.9, -1.0]]))])  # fmt: skip
+    schedule = make_schedule(RECIPE.schedule, 1000, 1e-5)
+    diffusion = Diffusion(
+        network, schedule, MORE, precondition=precondition_of(RECIPE, MORE, _moments(), SHIPPED_CHECKPOINT)
+    )
+    x, layout = torch.from_numpy(MORE.encode(thiirane)).float(), Layout.of(thiirane.n_atoms)
+    eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        losses = torch.stack([diffusion.loss(x, eps, torch.tensor([t]), layout) for t in (50, 200, 400)])
+    assert losses.max() < 2
 
 
 def test_the_scales_stay(shipped):
     sd = precondition_of(RECIPE, MORE, _moments(), SHIPPED_CHECKPOINT).sd
     assert [sd[c] for c in KEPT] == list(shipped.precondition.sd)
-    assert [sd[c] for c in NEW] == pytest.approx([np.mean(shipped.precondition.sd[3:])] * 2)
+    assert [sd[c] for c in NEW] == [shipped.precondition.sd[4], shipped.precondition.sd[6]]
 
 
 def test_the_same_elements_are_the_same_weights_and_nothing_is_said(shipped, caplog):
@@ -71,7 +88,7 @@ def test_the_same_elements_are_the_same_weights_and_nothing_is_said(shipped, cap
 def test_new_elements_are_named(caplog):
     with caplog.at_level(logging.WARNING):
         initial_network(RECIPE, MORE, 0, "auto", SHIPPED_CHECKPOINT)
-    assert caplog.messages == ["qm9_small.safetensors does not know B, S: they start with the mean of its elements."]
+    assert caplog.messages == ["qm9_small.safetensors does not know all elements: B as C, S as O."]
 
 
 @pytest.mark.parametrize(
