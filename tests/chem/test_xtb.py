@@ -115,7 +115,9 @@ def test_a_program_that_cannot_be_run(stand_in):
 
 
 CALLER = """
+import signal
 import numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, and theirs, ignore
 from gaga.chem import xtb
 xtb.relax(np.array([1], dtype=np.uint8), np.zeros((1, 3)), timeout_s=60)
 """

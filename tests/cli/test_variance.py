@@ -1,11 +1,15 @@
 """gaga variance, on a small file and on the real QM9."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gaga import load_dataset
 from gaga.cli.variance import STATISTICS
+from gaga.data.prepared import write_prepared
 
 
 def test_qm9_has_the_known_moments(gaga):
@@ -70,10 +74,10 @@ def test_the_table_has_every_block_and_the_sizes_on_demand(gaga, xyz):
 
 def test_what_papers_print_stands_beside_what_it_is(gaga, xyz):
     """The published 0.952 of GEOM-Drugs is a mean standard deviation, and so is QM9's 0.848."""
-    xyz.rename("geom.xyz")
-    ran = gaga("variance", "--dataset", "geom.xyz", "--json")
+    write_prepared(replace(load_dataset(xyz), name="geom"), Path("geom.h5"))
+    ran = gaga("variance", "--dataset", "geom.h5", "--json")
     assert ran.json["published"] == {"positions": 2.393, "types": 0.049, "all": 0.952}
-    table = gaga("variance", "--dataset", "geom.xyz").out.splitlines()
+    table = gaga("variance", "--dataset", "geom.h5").out.splitlines()
     assert [line.split()[-1] for line in table if "published as" in line or "standard_deviation_biased  " in line] == [
         '"variance"',
         "2.393",
@@ -81,7 +85,7 @@ def test_what_papers_print_stands_beside_what_it_is(gaga, xyz):
         "0.952",
     ]
     assert sum("published as" in line for line in table) == 1
-    other = gaga("variance", "--dataset", "geom.xyz", "--charges", "--name", "c", "--json")
+    other = gaga("variance", "--dataset", "geom.h5", "--charges", "--name", "c", "--json")
     assert other.json["published"] is None
 
 
