@@ -335,9 +335,9 @@ def _bytes(content: bytes) -> NDArray[np.uint8]:
 
 
 def _line(text: str) -> str:
-    """A SMILES as one line of text; empty where no molecule's is so long."""
+    """A SMILES as one line of text; empty where no molecule's is so long, or has such letters."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_SMILES else ""
+    return line if len(line) <= _LONGEST_SMILES and line.isascii() and line.isprintable() else ""
 
 
 def _counts(skipped: Mapping[str, int]) -> str:

@@ -1,5 +1,6 @@
 """GEOM-Drugs in each of its forms: one data set, whichever form it came from; what is damaged is refused in a line."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -408,8 +409,10 @@ def _growing_dtypes():
         b"\x80\x03}X\x0a\x00\x00\x00conformers]}(X\x0b\x00\x00\x00totalenergyK\x01X\x06\x00\x00\x00rd_mol"
         b"crdkit.Chem.rdchem\nMol\nC\x04\xef\xbe\xad\xde\x85Ruas.",
         _growing_dtypes(), b"\x80\x02" + b"]" * 5000 + b".",
+        b"\x80\x02}X\x0a\x00\x00\x00conformers]}X\x0b\x00\x00\x00totalenergycnumpy.core.multiarray\nscalar\n"
+        b"cnumpy\ndtype\n)RC\x08" + bytes(8) + b"\x86Rsas.",
     ],
-    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn molecule", "dtypes", "endless"],
+    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn molecule", "dtypes", "endless", "no dtype"],
 )  # fmt: skip
 def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
     monkeypatch.setattr("gaga.base.plain_pickle.MAX_STEPS", 4000)
@@ -418,6 +421,14 @@ def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
     written, _ = prepare_geom(folder, tmp_path / "out.h5")
     assert written.conformers == 2
     assert set(written.skipped) <= {UNREADABLE, MISSING, NO_ENERGY}
+
+
+@pytest.mark.parametrize("smiles", ["C\ud800", "C\0", "Ç", "C" * 600])
+def test_what_is_no_smiles_is_none(smiles, drugs, tmp_path):
+    folder = write("folder", tmp_path, drugs[:2])
+    (folder / "drugs" / "zzz.pickle").write_bytes(made.as_pickle(dataclasses.replace(drugs[2], smiles=smiles)))
+    prepare_geom(folder, tmp_path / "out.h5")
+    assert load_dataset(tmp_path / "out.h5").smiles.tolist() == ["molecule 0", "molecule 1", ""]
 
 
 def test_a_summary_names_the_order_and_what_is_missing(drugs, tmp_path):
