@@ -179,7 +179,9 @@ def kept_geometries(
 
     if out is None or not wanted.making.makes or not is_own(path):
         if resume:
-            raise usage_error("--resume goes on with --embed or --optimise; other work is quickly done again")
+            raise usage_error(
+                "--resume goes on with --embed, --optimise, or geom --from PATH; other work is quickly done again"
+            )
         with starts_over():
             yield KEEPS_NONE
         return
@@ -207,9 +209,13 @@ def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool)
 
 @contextmanager
 def _dropped_if_useless(place: Path) -> Iterator[None]:
-    """A file of molecules that was refused is refused again: nothing is gone on with."""
+    """A file of molecules that was refused is refused again: nothing is gone on with, but with another vocabulary."""
+    from gaga.data.loading import OutsideVocabulary
+
     try:
         yield
+    except OutsideVocabulary:
+        raise
     except InvalidInput:
         place.unlink(missing_ok=True)
         raise

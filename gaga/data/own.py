@@ -127,6 +127,7 @@ def own_records(
 
 
 def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
+    _check_kind(path, wanted)
     if not has_smiles_only(path):
         told = wanted.filters.perceives or wanted.making.optimise is not None
         records = read_molecules(path, progress, bonding=told)
@@ -138,6 +139,21 @@ def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted
         )
     rows = read_smiles(path, progress, column=wanted.smiles_column)
     return chosen(rows, wanted.filters, account, wanted.workers)
+
+
+def _check_kind(path: Path, wanted: Wanted) -> None:
+    """Stop where something is asked of a file that only another kind of file can be asked.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    if wanted.making.embed and not has_smiles_only(path):
+        raise InvalidInput(
+            f"{path} has geometries, and --embed makes them of SMILES",
+            remedy="leave --embed out, or read a .csv or .smi; --optimise xtb relaxes what is there",
+        )
+    if wanted.smiles_column is not None and not path.name.lower().endswith((".csv", ".csv.gz")):
+        raise InvalidInput(f"{path} has no columns", received=f"--smiles-column {wanted.smiles_column}")
 
 
 def report(account: Account, kept: int, wanted: Wanted) -> Preparation:

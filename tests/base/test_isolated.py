@@ -30,7 +30,7 @@ def isolated():
 
 def test_bytes_go_and_come(isolated):
     assert isolated(b"ab") == b"abab"
-    with pytest.raises(ValueError, match="^no$"):
+    with pytest.raises(ValueError, match="no"):
         isolated(b"refuse")
     assert isolated(b"cd") == b"cdcd"
 

@@ -412,7 +412,7 @@ def _growing_dtypes():
         b"\x80\x02}X\x0a\x00\x00\x00conformers]}X\x0b\x00\x00\x00totalenergycnumpy.core.multiarray\nscalar\n"
         b"cnumpy\ndtype\n)RC\x08" + bytes(8) + b"\x86Rsas.",
     ],
-    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn molecule", "dtypes", "endless", "no dtype"],
+    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn", "dtypes", "endless", "no type"],
 )  # fmt: skip
 def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
     monkeypatch.setattr("gaga.base.plain_pickle.MAX_STEPS", 4000)
