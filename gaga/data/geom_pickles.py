@@ -6,6 +6,7 @@ that they hold; numbers of numpy are read out of theirs. Anything else that a pi
 """
 
 import gzip
+import hashlib
 import json
 import re
 import tarfile
@@ -110,6 +111,11 @@ class FolderSource(_Pickles):
         rest = sorted(there.keys() - set(named))
         self._files = [folder / name for name in (*named, *rest)]
         self.size = sum(file.stat().st_size for file in there.values())
+
+    def identity(self) -> dict[str, Any]:
+        """The pickles' order: one that came since would move the number of those behind it."""
+        names = "\n".join(file.name for file in self._files)
+        return {"pickles": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()}
 
     def _pickles(self, first: int) -> Iterator[_Pickle]:
         done = 0

@@ -27,7 +27,7 @@ from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
-MAX_SMILES = 1000  # letters; each takes as much memory as the longest
+MAX_SMILES = 1000  # letters of one that is kept; each takes as much memory as the longest
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
@@ -187,7 +187,7 @@ def programs(wanted: Wanted) -> dict[str, str]:
 
 def annotations_of(records: Sequence[Record]) -> Annotations:
     """SMILES, where any record has one, and the properties that are numbers."""
-    found = [smiles_of(record)[:MAX_SMILES] for record in records]
+    found = [text if len(text := smiles_of(record)) <= MAX_SMILES else "" for record in records]
     smiles = np.array(found, dtype=np.str_) if any(found) else None
     properties = _numeric_properties(records)
     units = {ENERGY: ENERGY_UNIT} if ENERGY in properties else {}

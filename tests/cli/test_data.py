@@ -86,7 +86,8 @@ def test_a_split_file_and_a_reading_that_was_interrupted(gaga, tmp_path, monkeyp
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert "--resume" in gaga(*words).err
-    assert gaga(*words, "--resume").code == 0
+    ran = gaga(*words, "--resume")
+    assert "train 3, valid 1, test 1; in none of them 4." in ran.out
     data = load_dataset(tmp_path / "x.h5")
     assert {name: members.tolist() for name, members in data.splits.items()} == {
         "train": [0, 1, 2], "valid": [3], "test": [8],
