@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output, Table
@@ -198,12 +198,9 @@ def kept_geometries(
 
 
 def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool) -> "Journal":
-    from gaga.base.journal import Journal, first_line
+    from gaga.base.journal import Journal, settle
 
-    if not resume and overwrite:
-        place.unlink(missing_ok=True)
-    if not resume and first_line(place):
-        raise Conflict("an earlier run was interrupted", remedy=f"go on with --resume, or {_START_OVER}")
+    settle(place, resume=resume, start_over=overwrite, what="an earlier run", remedy=_START_OVER)
     return Journal(place, run, remedy=_START_OVER)
 
 

@@ -21,9 +21,9 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from gaga.base.chunked import Encoder, decode, new_array
-from gaga.base.errors import Conflict, InvalidInput
+from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write, target
-from gaga.base.journal import Journal, Piece, first_line
+from gaga.base.journal import Journal, Piece, settle
 from gaga.base.locks import locked
 from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.new_hdf5 import new_hdf5
@@ -92,31 +92,24 @@ class PreparedWriter:
         path: the file.
         run: what identifies the run, as JSON: source, settings.
         split_seed: of the split by content.
-        resume: an unfinished run of the same goes on.
-        start_over: without `resume`, an unfinished run is given up.
+        resume, start_over: an unfinished run of the same goes on; else it is given up.
 
     Raises:
         NotFound: there is no such folder.
-        Conflict: an unfinished run is there which is neither gone on with nor given up, or has other settings; or
-            another process is at it.
+        Conflict: an unfinished run is neither gone on with nor given up, or has other settings, or a process is at it.
         Unavailable: the file cannot be written.
     """
 
     def __init__(
-        self,
-        path: Path,
-        run: Mapping[str, Any],
-        *,
-        split_seed: int = 0,
-        resume: bool = True,
-        start_over: bool = False,
+        self, path: Path, run: Mapping[str, Any], *, split_seed: int = 0, resume: bool = True, start_over: bool = False
     ) -> None:
         self.path, self._seed = target(path), split_seed
         self._unfinished = unfinished(self.path)
         self._held = ExitStack()
         self._held.enter_context(locked(self._unfinished, timeout=5))
         try:
-            self._settle(resume=resume, start_over=start_over)
+            what = f"an earlier run that was to write {self.path}"
+            settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
             run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(Journal(self._unfinished, run, remedy=START_OVER))
             self._state, tail = self._last()
@@ -124,16 +117,6 @@ class PreparedWriter:
             self._held.close()
             raise
         self._encoder = Encoder(tail)
-
-    def _settle(self, *, resume: bool, start_over: bool) -> None:
-        """Stop at an unfinished run that is neither gone on with nor given up; the lock is held, so nobody is at it."""
-        if start_over and not resume:
-            self._unfinished.unlink(missing_ok=True)
-        elif not resume and first_line(self._unfinished):
-            raise Conflict(
-                f"an earlier run that was to write {self.path} was interrupted",
-                remedy=f"go on with --resume, or {START_OVER}",
-            )
 
     def _last(self) -> tuple["_State", NDArray[np.float32] | None]:
         last = sum(name.startswith(_REST) for name in self._journal.names())
