@@ -239,6 +239,18 @@ def first_line(path: Path) -> bytes:
     return line if line.endswith(b"\n") else b""
 
 
+def settle(path: Path, *, resume: bool, start_over: bool, what: str, remedy: str) -> None:
+    """Stop at an unfinished run that is neither gone on with nor given up; whoever calls this holds its lock.
+
+    Raises:
+        Conflict: there is one, of `what`.
+    """
+    if start_over and not resume:
+        path.unlink(missing_ok=True)
+    elif not resume and first_line(path):
+        raise Conflict(f"{what} was interrupted", remedy=f"go on with --resume, or {remedy}")
+
+
 def _check_run(path: Path, there: bytes, wanted: bytes, remedy: str) -> None:
     here = json.loads(wanted)
     try:

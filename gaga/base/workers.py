@@ -129,7 +129,7 @@ class Workers(Generic[Item, Result]):
     def _give_up(self, connection: Connection, busy: dict[Connection, _Task[Item]]) -> None:
         """End a process, and let a new one do the rest of its item."""
         task, process = busy.pop(connection), self._workers.pop(connection)
-        _end_now(process, _MOMENT)
+        end_now(process, _MOMENT)
         connection.close()
         rest = cast(Limit[Item], self._limit).without(task.item, task.part)
         successor = self._start()
@@ -180,16 +180,22 @@ class Workers(Generic[Item, Result]):
             if error is None:
                 process.join()
             else:
-                _end_now(process, _PATIENCE)
+                end_now(process, _PATIENCE)
 
 
-def _end_now(process: BaseProcess, patience: float) -> None:
+def end_now(process: BaseProcess, patience: float) -> None:
     """Tell a process to end, and after so many seconds make it: a library may not look up."""
     process.terminate()
     process.join(patience)
     if process.is_alive():
         process.kill()
         process.join()
+
+
+def end_quietly() -> None:
+    """Leave interruptions to the process that this one works for, and end in order where that says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -201,8 +207,7 @@ def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> 
 
     Whoever is told to end does so in order, and takes with it what it has started.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    end_quietly()
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()

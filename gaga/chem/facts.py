@@ -5,6 +5,7 @@ silent, bonds are perceived from the geometry: pieces by covalent radii, charges
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
 from gaga.chem.embed import NotEmbedded, parse
-from gaga.chem.records import Bonding, Record
+from gaga.chem.records import Bonding, PropertyValue, Record
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -110,6 +111,11 @@ def smiles_of(record: Record) -> str:
         if name.strip().lower() in _SMILES_NAMES and str(value).strip():
             return str(value).split()[0]
     return ""
+
+
+def without_smiles(properties: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
+    """Properties but those that tell a SMILES."""
+    return {name: value for name, value in properties.items() if name.strip().lower() not in _SMILES_NAMES}
 
 
 def identity(record: Record) -> bytes:

@@ -149,6 +149,7 @@ def prepare_dataset(
     _check_prepare(
         needs_out=lean or vocabulary is not None or split_seed is not None, out=out, vocabulary=vocabulary, lean=lean,
         streams=conformers is not None or split_file is not None, is_streamed=is_geom and source is not None, own=own,
+        nameless_source=source is not None and not is_geom and name.lower() != "qm9",
     )  # fmt: skip
     if is_geom and source is not None:
         data_geom.prepare(
@@ -163,7 +164,7 @@ def prepare_dataset(
             out=out,
             lean=lean,
             overwrite=overwrite,
-            vocabulary=vocabulary or "data",
+            vocabulary=vocabulary,
             source=source,
             cache_dir=cache,
             split_seed=split_seed,
@@ -216,6 +217,7 @@ def _check_prepare(
     streams: bool,
     is_streamed: bool,
     own: "WantedOfOwn",
+    nameless_source: bool,
 ) -> None:
     """Stop at options of `prepare` that do not go together.
 
@@ -229,7 +231,10 @@ def _check_prepare(
     if is_streamed and lean:
         raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
     if is_streamed and own.said():
-        raise usage_error(f"{', '.join(own.said())}: for your own molecules, and not for GEOM-Drugs")
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.said())
+        raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")
+    if nameless_source:
+        raise usage_error("--from is for qm9 and geom; your own molecules are read from the path itself")
     if streams and not is_streamed:
         raise usage_error("--conformers and --split-file need gaga data prepare geom --from PATH")
     if needs_out and out is None and not is_streamed:

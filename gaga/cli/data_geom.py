@@ -42,7 +42,7 @@ SplitFile = Annotated[
         metavar="FILE",
         rich_help_panel=_GEOM,
         help='Who is trained on: JSON {"train": [...], "valid": [...], "test": [...]} or CSV molecule,split, by '
-        "number or SMILES; 80/10/10 by content by default.",
+        "SMILES or number (from 0, of those that are kept); 80/10/10 by content by default.",
     ),
 ]
 
@@ -79,6 +79,7 @@ def prepare(
     size = path.stat().st_size
     payload = {"path": str(path), "size": size, **_summary(written, source), "rule": rule}
     skipped = ", ".join(f"{n:,} {reason}" for reason, n in written.skipped.items())
+    apart = written.conformers - sum(written.splits.values())
     splits = ", ".join(f"{name} {n:,}" for name, n in written.splits.items())
     elements = "16 elements of GEOM-Drugs" if VOCABULARIES[vocabulary] else "elements that occur"
     output.show(
@@ -86,7 +87,7 @@ def prepare(
         f"Prepared {counted(written.conformers, 'conformer')} of {counted(written.molecules, 'molecule')} "
         f"({written.atoms:,} atoms, {elements}) in {path} ({human_bytes(size)}).",
         rule,
-        f"Split by molecule, conformers of each: {splits}.",
+        f"Split by molecule, conformers of each: {splits}{f'; in none of them {apart:,}' if apart else ''}.",
         *([f"Skipped {counted(sum(written.skipped.values()), 'conformer')}: {skipped}."] if skipped else []),
     )
 

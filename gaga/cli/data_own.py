@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output, Table
@@ -179,7 +179,9 @@ def kept_geometries(
 
     if out is None or not wanted.making.makes or not is_own(path):
         if resume:
-            raise usage_error("--resume goes on with --embed or --optimise; other work is quickly done again")
+            raise usage_error(
+                "--resume goes on with --embed, --optimise, or geom --from PATH; other work is quickly done again"
+            )
         with starts_over():
             yield KEEPS_NONE
         return
@@ -196,20 +198,21 @@ def kept_geometries(
 
 
 def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool) -> "Journal":
-    from gaga.base.journal import Journal, first_line
+    from gaga.base.journal import Journal, settle
 
-    if not resume and overwrite:
-        place.unlink(missing_ok=True)
-    if not resume and first_line(place):
-        raise Conflict("an earlier run was interrupted", remedy=f"go on with --resume, or {_START_OVER}")
+    settle(place, resume=resume, start_over=overwrite, what="an earlier run", remedy=_START_OVER)
     return Journal(place, run, remedy=_START_OVER)
 
 
 @contextmanager
 def _dropped_if_useless(place: Path) -> Iterator[None]:
-    """A file of molecules that was refused is refused again: nothing is gone on with."""
+    """A file of molecules that was refused is refused again: nothing is gone on with, but with another vocabulary."""
+    from gaga.data.loading import OutsideVocabulary
+
     try:
         yield
+    except OutsideVocabulary:
+        raise
     except InvalidInput:
         place.unlink(missing_ok=True)
         raise

@@ -236,7 +236,7 @@ def _run(
     return _Run(
         name=name,
         folder=runs / slug(name),
-        config={"dataset": data.name, "budget_s": budget_s, **asdict(recipe)},
+        config={"dataset": data.name, "vocabulary": list(data.vocabulary), "budget_s": budget_s, **asdict(recipe)},
         inputs={data.name: data.fingerprint, **source},
         seed=seed,
     )

@@ -150,7 +150,7 @@ def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output:
     """T* of a data set: the stored one of its name, else computed by default settings, with what that lacks.
 
     Raises:
-        Conflict: the stored Gaussianity of that name is of other molecules.
+        Conflict: the stored Gaussianity of that name is of other molecules, or of other type columns.
     """
     from gaga.cli.data import read_dataset
     from gaga.stats.tstar import TstarResult
@@ -162,6 +162,12 @@ def default_tstar(results: "Store", dataset: str, *, cache: Path | None, output:
     if source.inputs.get(data.name) != data.fingerprint:
         raise Conflict(
             f"the stored {gaussianity.KIND}/{source.name} is of other molecules than {dataset} holds now",
+            remedy=f"run gaga gaussianity --dataset {dataset} --replace",
+        )
+    columns = source.config.get("vocabulary", list(data.vocabulary))
+    if list(columns) != list(data.vocabulary):
+        raise Conflict(
+            f"the stored {gaussianity.KIND}/{source.name} has the type columns of another vocabulary than {dataset}",
             remedy=f"run gaga gaussianity --dataset {dataset} --replace",
         )
     output.note(f"T* from {gaussianity.KIND}/{source.name}, measured on {_measured_on(source.config)} {data.name}.")

@@ -8,17 +8,17 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
+from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.files import refuse_to_overwrite, require_writable
-from gaga.base.journal import first_line
 from gaga.base.progress import Progress, silent
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.data.geom_msgpack import MsgpackSource
 from gaga.data.geom_npy import NpySource
 from gaga.data.geom_pickles import SUMMARY, ArchiveSource, FolderSource
 from gaga.data.geom_records import Source, Wanted, blocks
+from gaga.data.prepared import require_suffix
 from gaga.data.split_file import read_split
-from gaga.data.streamed import START_OVER, Prepared, PreparedWriter, unfinished
+from gaga.data.streamed import Prepared, PreparedWriter
 
 NAME = "geom"
 CONFORMERS = 30
@@ -90,20 +90,20 @@ def prepare_geom(
 
     Raises:
         NotFound: there is no such source or folder.
-        InvalidInput: the source is none, or cut short.
+        InvalidInput: the source is none, or cut short, or `out` has another suffix.
         Conflict: `out` or an interrupted run is there.
         Unavailable: a file cannot be read or written.
     """
+    require_suffix(out)
     refuse_to_overwrite(out, overwrite=overwrite)
     require_writable(out)
-    _settle(out, resume=resume, overwrite=overwrite)
     opened, elements = open_source(source), VOCABULARIES[vocabulary]
     split = None if split_file is None else read_split(split_file)
     run = {
         "source": _identity(opened.path), "conformers": conformers, "vocabulary": vocabulary, **opened.identity()
     }  # fmt: skip
     try:
-        with PreparedWriter(out, run, split_seed=split_seed) as writer:
+        with PreparedWriter(out, run, split_seed=split_seed, resume=resume, start_over=overwrite) as writer:
             families = opened.families(writer.place, Wanted(conformers=conformers, vocabulary=elements))
             for block in blocks(families, has_smiles=opened.has_smiles, total=opened.size, progress=progress):
                 writer.append(block)
@@ -114,21 +114,6 @@ def prepare_geom(
     except OSError as error:
         raise Unavailable(f"cannot read {opened.path}: {error.strerror or error}") from error
     return written, opened.rule(written.notes)
-
-
-def _settle(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Stop at an interrupted run that is neither gone on with nor given up.
-
-    Raises:
-        Conflict: there is one.
-    """
-    left = unfinished(out)
-    if overwrite and not resume:
-        left.unlink(missing_ok=True)
-    elif not resume and first_line(left):
-        raise Conflict(
-            f"an earlier run that was to write {out} was interrupted", remedy=f"go on with --resume, or {START_OVER}"
-        )
 
 
 def _identity(path: Path) -> dict[str, str]:

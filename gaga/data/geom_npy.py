@@ -124,12 +124,17 @@ class NpySource:
                 cuts = np.flatnonzero(np.diff(rows[:, 0])) + 1
                 *whole, left = np.split(rows, cuts)
                 yield from whole
+                self._check_number(left[0, 0])
                 if len(left) > MAX_ATOMS:
                     raise InvalidInput(
                         f"{self.path} is no copy of GEOM-Drugs", received=f"over {MAX_ATOMS:,} rows of a conformer"
                     )
         if len(left):
             yield left
+
+    def _check_number(self, number: float) -> None:
+        if not abs(number) < 2.0 ** np.finfo(self._header.dtype).nmant:
+            raise _no_copy(self.path, f"conformer {number}, which {self._header.dtype} does not tell from the next one")
 
     def _pieces(self, file: BinaryIO, rows: int) -> Iterator[NDArray[np.float64]]:
         dtype = self._header.dtype

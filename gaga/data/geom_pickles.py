@@ -6,6 +6,7 @@ that they hold; numbers of numpy are read out of theirs. Anything else that a pi
 """
 
 import gzip
+import hashlib
 import json
 import re
 import tarfile
@@ -20,7 +21,7 @@ import numpy as np
 
 from gaga.base.errors import InvalidInput, Unavailable
 from gaga.base.plain_pickle import Built, Global, Refused, read_plain
-from gaga.chem.pickled import atoms_of_binary
+from gaga.chem.pickled import BinaryReader
 from gaga.chem.records import UNREADABLE
 from gaga.data.geom_records import (
     NO_ENERGY,
@@ -80,9 +81,10 @@ class _Pickles:
             Unavailable: a file cannot be read.
         """
         first, checker = int(place.get("pickle", 0)), Checker(wanted.vocabulary)
-        for number, pickle in enumerate(self._pickles(first), start=first):
-            found = _family(pickle, wanted.conformers, checker)
-            yield Family(**found, place={"pickle": number + 1}, done=pickle.done)
+        with BinaryReader() as reader:
+            for number, pickle in enumerate(self._pickles(first), start=first):
+                found = _family(pickle, wanted.conformers, checker, reader)
+                yield Family(**found, place={"pickle": number + 1}, done=pickle.done)
 
     def _pickles(self, first: int) -> Iterator[_Pickle]:
         raise NotImplementedError
@@ -109,6 +111,11 @@ class FolderSource(_Pickles):
         rest = sorted(there.keys() - set(named))
         self._files = [folder / name for name in (*named, *rest)]
         self.size = sum(file.stat().st_size for file in there.values())
+
+    def identity(self) -> dict[str, Any]:
+        """The pickles' order: one that came since would move the number of those behind it."""
+        names = "\n".join(file.name for file in self._files)
+        return {"pickles": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()}
 
     def _pickles(self, first: int) -> Iterator[_Pickle]:
         done = 0
@@ -237,7 +244,7 @@ def _unpacked(path: Path) -> Iterator[_Unpacked]:
         yield _Unpacked(raw)
 
 
-def _family(pickle: _Pickle, most: int, checker: Checker) -> dict[str, Any]:
+def _family(pickle: _Pickle, most: int, checker: Checker, reader: BinaryReader) -> dict[str, Any]:
     """SMILES, kept conformers and skipped ones of a pickle.
 
     Raises:
@@ -248,8 +255,8 @@ def _family(pickle: _Pickle, most: int, checker: Checker) -> dict[str, Any]:
         molecule = _molecule(pickle)
         smiles = molecule.get("smiles", "")
         for number, found in enumerate(molecule["conformers"]):
-            _take(found, number, lowest, skipped, checker)
-    except (ValueError, KeyError, TypeError, AttributeError):
+            _take(found, number, lowest, skipped, checker, reader)
+    except (ValueError, LookupError, TypeError, AttributeError):
         skipped[MISSING if pickle.content is None else UNREADABLE] += 1
     return {"conformers": lowest.conformers, "smiles": smiles if isinstance(smiles, str) else "", "skipped": skipped}
 
@@ -265,22 +272,24 @@ def _molecule(pickle: _Pickle) -> Any:
         raise ValueError(error.what) from error
 
 
-def _take(found: Any, number: int, lowest: Lowest, skipped: Counter[str], checker: Checker) -> None:
+def _take(
+    found: Any, number: int, lowest: Lowest, skipped: Counter[str], checker: Checker, reader: BinaryReader
+) -> None:
     """Keep a conformer, if its energy is low enough."""
     energy = energy_of({"totalenergy": _plain(found["totalenergy"])}) if "totalenergy" in found else None
     if energy is None:
         skipped[NO_ENERGY] += 1
     elif lowest.wants(energy):
         identity = _plain(found.get("geom_id"))
-        lowest.add(energy, _conformer(found.get("rd_mol"), identity_of(identity, number), checker), skipped)
+        lowest.add(energy, _conformer(found.get("rd_mol"), identity_of(identity, number), checker, reader), skipped)
 
 
-def _conformer(request: Any, identity: int, checker: Checker) -> Conformer | str:
+def _conformer(request: Any, identity: int, checker: Checker, reader: BinaryReader) -> Conformer | str:
     """The conformer that a pickle asks for."""
     if not isinstance(request, Built) or request.of != _MOLECULE or len(request.arguments) != 1:
         return UNREADABLE
     try:
-        numbers, positions = atoms_of_binary(_bytes_of(request.arguments[0]))
+        numbers, positions = reader.atoms(_bytes_of(request.arguments[0]))
     except ValueError:
         return UNREADABLE
     return checker.check(numbers, positions, identity)

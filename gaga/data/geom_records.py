@@ -97,7 +97,6 @@ class Checker:
             return NO_ATOMS
         if len(numbers) > MAX_ATOMS:
             return TOO_LARGE
-        places = positions.astype(np.float32)
         if not np.isfinite(positions).all():
             return NON_FINITE
         if np.abs(positions).max() > MAX_COORDINATE:
@@ -105,7 +104,7 @@ class Checker:
         if not ((numbers >= 1) & (numbers <= N_ELEMENTS) & (numbers == np.rint(numbers))).all():
             return UNKNOWN_ELEMENT
         whole = numbers.astype(np.uint8)
-        return Conformer(whole, places, identity) if self._known[whole].all() else OUTSIDE
+        return Conformer(whole, positions.astype(np.float32), identity) if self._known[whole].all() else OUTSIDE
 
     def check_rows(self, rows: Any, identity: int) -> Conformer | str:
         """The same of rows [Z, x, y, z], which may be anything."""

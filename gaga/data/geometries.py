@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gaga.base.errors import InvalidInput
 from gaga.base.journal import KEEPS_NONE, Piece, Pieces
 from gaga.chem.embed import TIME_LIMIT_S
+from gaga.chem.facts import without_smiles
 from gaga.chem.records import PropertyValue, Record
 from gaga.chem.tables import SmilesRow
 from gaga.chem.writers import SMILES_TAG
@@ -166,8 +167,9 @@ def _record(candidate: Candidate, result: Made) -> Record:
     source = candidate.source
     energy: dict[str, PropertyValue] = {ENERGY: result.energy} if np.isfinite(result.energy) else {}
     if isinstance(source, Record):
-        return replace(source, positions=result.positions, properties={**energy, **source.properties})
-    said = {**energy, **source.properties, SMILES_TAG: source.smiles}
+        return replace(source, positions=result.positions, properties={**source.properties, **energy})
+    # First, as it is what the geometry was made of: another column's SMILES may be that of a salt.
+    said = {SMILES_TAG: source.smiles, **without_smiles(source.properties), **energy}
     return Record(candidate.atomic_numbers, result.positions, source.name, said)
 
 

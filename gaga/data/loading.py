@@ -16,12 +16,12 @@ from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
 from gaga.data.geom import VOCABULARIES
 from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, SUFFIXES, Wanted, read_own
-from gaga.data.prepared import read_prepared, write_prepared
+from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
+from gaga.data.prepared import read_prepared, require_suffix, write_prepared
 from gaga.data.qm9 import read_qm9
 from gaga.data.splits import content_split, edm_split
 
 NAMES = PUBLISHED_NAMES
-PREPARED_SUFFIXES = (".h5", ".hdf5")
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def prepare(
     out: Path | None = None,
     lean: bool = False,
     overwrite: bool = False,
-    vocabulary: str = "data",
+    vocabulary: str | None = None,
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
@@ -82,7 +82,7 @@ def prepare(
         out: where to, ending in .h5; None for the place in the cache that named data sets have.
         lean: positions, elements and split alone, compressed.
         overwrite: replace `out` where it is there.
-        vocabulary: `data` for the elements that the data set has itself, `geom` for EDM's 16 of GEOM-Drugs.
+        vocabulary: `data` for the elements that occur, `geom` for EDM's 16 of GEOM-Drugs, None for the data set's own.
         source: see `load_dataset`.
         cache_dir: see `load_dataset`.
         split_seed: see `load_dataset`.
@@ -97,9 +97,8 @@ def prepare(
         Unavailable: the file cannot be written.
     """
     if out is None:
-        return _prepare_in_cache(name_or_path, cache_dir or default_cache_dir(), source, progress)
-    if out.suffix.lower() not in PREPARED_SUFFIXES:
-        raise InvalidInput("a prepared data set is an HDF5 file", received=out, remedy="end its name in .h5")
+        return _prepare_in_cache(name_or_path, cache_dir or default_cache_dir(), source, own, progress)
+    require_suffix(out)
     refuse_to_overwrite(out, overwrite=overwrite)
     require_writable(out)
     dataset = load_dataset(
@@ -111,7 +110,7 @@ def prepare(
         pieces=pieces,
         progress=progress,
     )
-    write_prepared(with_vocabulary(dataset, vocabulary), out, lean=lean)
+    write_prepared(dataset if vocabulary is None else with_vocabulary(dataset, vocabulary), out, lean=lean)
     return out
 
 
@@ -125,18 +124,21 @@ def verify(dataset: Dataset) -> None:
         raise InvalidInput(f"{dataset.name} differs from its fingerprint", remedy="prepare it again")
 
 
+class OutsideVocabulary(InvalidInput):
+    """Molecules of elements that the vocabulary asked for has not; with another one they are good."""
+
+
 def with_vocabulary(dataset: Dataset, name: str) -> Dataset:
-    """The data set with the type columns of a vocabulary: `data` for its own, `geom` for EDM's 16 of GEOM-Drugs.
+    """The data set with the type columns of a vocabulary: `data` for what occurs, `geom` for EDM's 16 of GEOM-Drugs.
 
     Raises:
-        InvalidInput: it has an element that the vocabulary has not.
+        OutsideVocabulary: it has an element that the vocabulary has not.
     """
-    vocabulary = VOCABULARIES[name]
-    if vocabulary is None:
-        return dataset
-    others = [symbol_of(z) for z in vocabulary_of(dataset.atomic_numbers) if z not in vocabulary]
+    occurring = vocabulary_of(dataset.atomic_numbers)
+    vocabulary = VOCABULARIES[name] or occurring
+    others = [symbol_of(z) for z in occurring if z not in vocabulary]
     if others:
-        raise InvalidInput(
+        raise OutsideVocabulary(
             f"the vocabulary {name} lacks elements of {dataset.name}", received=", ".join(others),
             remedy="use --vocabulary data, or leave those molecules out",
         )  # fmt: skip
@@ -195,7 +197,7 @@ def _ask_nothing(name_or_path: str | Path, own: Wanted) -> None:
     if own.said():
         raise InvalidInput(
             f"{name_or_path} is prepared as it is: nothing can be filtered, embedded or relaxed",
-            received=", ".join(own.said()),
+            received=", ".join(f"--{name.replace('_', '-')}" for name in own.said()),
             remedy="ask that of your own .sdf, .xyz, .csv, .smi or folder",
         )
 
@@ -260,9 +262,10 @@ def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Datase
     return dataset
 
 
-def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, progress: Progress) -> Path:
+def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, own: Wanted, progress: Progress) -> Path:
     if not _is_named(name):
         raise InvalidInput("where to write the prepared file is not given", remedy="name it with --out data.h5")
+    _ask_nothing(name, own)
     _load_named(str(name), cache_dir, source, progress)
     path = prepared_path(str(name), cache_dir)
     if not path.exists():

@@ -27,7 +27,7 @@ from gaga.data.splits import content_split
 
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
-MAX_SMILES = 1000  # letters; each takes as much memory as the longest
+MAX_SMILES = 1000  # letters of one that is kept; each takes as much memory as the longest
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
@@ -127,6 +127,7 @@ def own_records(
 
 
 def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
+    _check_kind(path, wanted)
     if not has_smiles_only(path):
         told = wanted.filters.perceives or wanted.making.optimise is not None
         records = read_molecules(path, progress, bonding=told)
@@ -138,6 +139,21 @@ def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted
         )
     rows = read_smiles(path, progress, column=wanted.smiles_column)
     return chosen(rows, wanted.filters, account, wanted.workers)
+
+
+def _check_kind(path: Path, wanted: Wanted) -> None:
+    """Stop where something is asked of a file that only another kind of file can be asked.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    if wanted.making.embed and not has_smiles_only(path):
+        raise InvalidInput(
+            f"{path} has geometries, and --embed makes them of SMILES",
+            remedy="leave --embed out, or read a .csv or .smi; --optimise xtb relaxes what is there",
+        )
+    if wanted.smiles_column is not None and not path.name.lower().endswith((".csv", ".csv.gz")):
+        raise InvalidInput(f"{path} has no columns", received=f"--smiles-column {wanted.smiles_column}")
 
 
 def report(account: Account, kept: int, wanted: Wanted) -> Preparation:
@@ -171,7 +187,7 @@ def programs(wanted: Wanted) -> dict[str, str]:
 
 def annotations_of(records: Sequence[Record]) -> Annotations:
     """SMILES, where any record has one, and the properties that are numbers."""
-    found = [smiles_of(record)[:MAX_SMILES] for record in records]
+    found = [text if len(text := smiles_of(record)) <= MAX_SMILES else "" for record in records]
     smiles = np.array(found, dtype=np.str_) if any(found) else None
     properties = _numeric_properties(records)
     units = {ENERGY: ENERGY_UNIT} if ENERGY in properties else {}

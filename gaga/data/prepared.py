@@ -25,10 +25,21 @@ from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset, vocabulary_of
 from gaga.data.preparation import Preparation, from_json
 
 FORMAT = "gaga-dataset"
+SUFFIXES = (".h5", ".hdf5")
 VERSION = 2  # which groups need; without them version 1 is written
 CHECKED_AT_OPENING = 1 << 28  # bytes of positions; of more, each chunk is checked when it is read
 _DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError)
 SHRUNK = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+
+
+def require_suffix(path: Path) -> None:
+    """Stop at a name that another kind of file has: it would be read as that.
+
+    Raises:
+        InvalidInput: it is none of a prepared data set.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidInput("a prepared data set is an HDF5 file", received=path, remedy="end its name in .h5")
 
 
 def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:

@@ -72,7 +72,7 @@ def read_split(path: Path) -> SplitFile:
     try:
         if path.stat().st_size > _MOST:
             raise ValueError(f"it has over {_MOST:,} bytes")
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         named = _from_json(text) if path.suffix.lower() == ".json" else _from_lines(text.splitlines())
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gaga.base.chunked import Encoder, decode, new_array
 from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write, target
-from gaga.base.journal import Journal, Piece
+from gaga.base.journal import Journal, Piece, settle
 from gaga.base.locks import locked
 from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.new_hdf5 import new_hdf5
@@ -90,21 +90,26 @@ class PreparedWriter:
 
     Args:
         path: the file.
-        run: what identifies the run, as JSON: source, settings. An unfinished run of the same goes on.
+        run: what identifies the run, as JSON: source, settings.
         split_seed: of the split by content.
+        resume, start_over: an unfinished run of the same goes on; else it is given up.
 
     Raises:
         NotFound: there is no such folder.
-        Conflict: the unfinished run in the way has other settings, or another process is at it.
+        Conflict: an unfinished run is neither gone on with nor given up, or has other settings, or a process is at it.
         Unavailable: the file cannot be written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any], *, split_seed: int = 0) -> None:
+    def __init__(
+        self, path: Path, run: Mapping[str, Any], *, split_seed: int = 0, resume: bool = True, start_over: bool = False
+    ) -> None:
         self.path, self._seed = target(path), split_seed
         self._unfinished = unfinished(self.path)
         self._held = ExitStack()
         self._held.enter_context(locked(self._unfinished, timeout=5))
         try:
+            what = f"an earlier run that was to write {self.path}"
+            settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
             run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(Journal(self._unfinished, run, remedy=START_OVER))
             self._state, tail = self._last()
@@ -335,9 +340,9 @@ def _bytes(content: bytes) -> NDArray[np.uint8]:
 
 
 def _line(text: str) -> str:
-    """A SMILES as one line of text; empty where no molecule's is so long."""
+    """A SMILES as one line of text; empty where no molecule's is so long, or has such letters."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_SMILES else ""
+    return line if len(line) <= _LONGEST_SMILES and line.isascii() and line.isprintable() else ""
 
 
 def _counts(skipped: Mapping[str, int]) -> str:

@@ -342,4 +342,5 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
-                "dataset": self.dataset.fingerprint, "init_from": self.init_digest}  # fmt: skip
+                "dataset": self.dataset.fingerprint, "vocabulary": list(self.dataset.vocabulary),
+                "init_from": self.init_digest}  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gaga.chem.pickled import atoms_of_binary
+from gaga.chem.pickled import BinaryReader, atoms_of_binary
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,22 @@ def test_flipped_anywhere_it_is_atoms_or_an_error(molecule):
         except ValueError:
             continue
         assert len(numbers) == len(positions)
+
+
+def test_bytes_that_rdkit_dies_of_are_an_error(molecule):
+    """Bonds to atoms that are not there, which RDKit does not look for: read in this process they end it."""
+    content, rng = molecule.ToBinary(), np.random.default_rng(0)
+    with BinaryReader() as reader:
+        for _ in range(1000):
+            forged = bytearray(content)
+            for at in rng.integers(20, len(content), 3):
+                forged[at] = rng.choice([0, 127, 128, 255])
+            try:
+                numbers, positions = reader.atoms(bytes(forged))
+            except ValueError:
+                continue
+            assert len(numbers) == len(positions)
+        numbers, positions = reader.atoms(content)
+    expected = atoms_of_binary(content)
+    np.testing.assert_array_equal(numbers, expected[0])
+    np.testing.assert_array_equal(positions, expected[1])

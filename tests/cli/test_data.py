@@ -5,6 +5,7 @@ import pytest
 from gaga.base.molecules import pack
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.data import load_dataset
+from gaga.data.dataset import vocabulary_of
 from tests.data import geom_fixtures as made
 
 DUMMY = "1\nno element\nXx 0.0 0.0 0.0\n"
@@ -85,7 +86,8 @@ def test_a_split_file_and_a_reading_that_was_interrupted(gaga, tmp_path, monkeyp
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert "--resume" in gaga(*words).err
-    assert gaga(*words, "--resume").code == 0
+    ran = gaga(*words, "--resume")
+    assert "train 3, valid 1, test 1; in none of them 4." in ran.out
     data = load_dataset(tmp_path / "x.h5")
     assert {name: members.tolist() for name, members in data.splits.items()} == {
         "train": [0, 1, 2], "valid": [3], "test": [8],
@@ -112,6 +114,10 @@ def test_own_molecules_with_the_vocabulary_of_geom(gaga, with_skipped, tmp_path)
     refused = gaga("data", "prepare", "iron.xyz", "--vocabulary", "geom", "--out", "iron.h5")
     assert refused.code == 1
     assert "received Fe" in refused.err
+    assert gaga("data", "prepare", "mine.h5", "--out", "same.h5").code == 0
+    assert load_dataset(tmp_path / "same.h5").vocabulary == GEOM_VOCABULARY
+    assert gaga("data", "prepare", "mine.h5", "--vocabulary", "data", "--out", "fewer.h5").code == 0
+    assert load_dataset(tmp_path / "fewer.h5").vocabulary == vocabulary_of(load_dataset(with_skipped).atomic_numbers)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,8 @@ def test_own_molecules_with_the_vocabulary_of_geom(gaga, with_skipped, tmp_path)
         (("prepare", "geom", "--from", "none.npy", "--out", "x.h5"), 1, "no such file"),
         (("prepare", "geom", "--from", "tiny.xyz", "--out", "x.h5"), 1, "drugs_crude.msgpack"),
         (("prepare", "geom", "--from", "tiny.xyz", "--out", "x.h5", "--conformers", "0"), 2, "--conformers"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--out", "x.sdf"), 1, ".h5"),
+        (("prepare", "geom", "--from", "tiny.xyz", "--max-atoms", "9"), 2, "--max-atoms"),
         (("prepare", "geom", "--from", "tiny.xyz", "--out", "no/x.h5"), 1, "folder"),
         (("info", "geom", "--cache", "c"), 1, "geom --from PATH"),
         (("prepare", "tiny.xyz", "--out", "x.zip"), 1, ".h5"),

@@ -87,6 +87,23 @@ def test_an_interrupted_embedding_goes_on(gaga, table, tmp_path, monkeypatch):
     assert load_dataset(tmp_path / "mine.h5").fingerprint == load_dataset(tmp_path / "other.h5").fingerprint
 
 
+def test_geometries_outlive_a_vocabulary_that_they_do_not_fit(gaga, table, tmp_path, monkeypatch):
+    words = ("data", "prepare", "mine.csv", "--embed", "--threads", "1", "--out", "mine.h5")
+    table.write_text("smiles\nCCO\nC[SeH]\n")
+    refused = gaga(*words, "--vocabulary", "geom")
+    assert (refused.code, "received Se" in refused.err) == (1, True)
+    monkeypatch.setattr(geometries, "make_all", lambda making, candidates: pytest.fail("it is made again"))
+    assert gaga(*words, "--resume").code == 0
+    assert load_dataset(tmp_path / "mine.h5").vocabulary == (1, 6, 8, 34)
+    assert not list(tmp_path.glob(".mine*"))
+
+
+def test_nothing_is_asked_of_a_data_set_in_the_cache(gaga, tmp_path):
+    ran = gaga("data", "prepare", "qm9", "--max-atoms", "5")
+    assert (ran.code, ran.out) == (1, "")
+    assert "nothing can be filtered" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
@@ -98,12 +115,19 @@ def test_an_interrupted_embedding_goes_on(gaga, table, tmp_path, monkeypatch):
         (("mine.csv", "--resume"), 2, "--resume"),
         (("mine.csv", "--embed", "--elements", "U"), 1, "no usable molecule"),
         (("qm9", "--embed"), 1, "prepared as it is"),
+        (("qm9", "--max-atoms", "5"), 1, "--max-atoms"),
+        (("tiny.xyz", "--embed"), 1, "Leave --embed out"),
+        (("tiny.xyz", "--smiles-column", "x"), 1, "--smiles-column"),
+        (("mine.smi", "--embed", "--smiles-column", "x"), 1, "--smiles-column"),
+        (("mine.csv", "--embed", "--from", "other.csv"), 2, "--from"),
         (("none.csv", "--embed"), 1, "no such file"),
         (("mine.csv", "--embed", "--optimise", "xtb"), 1, "xtb is not installed"),
     ],
 )
 def test_what_cannot_be_asked_of_own_molecules_is_a_line(gaga, table, monkeypatch, tmp_path, words, code, line):
     monkeypatch.setenv("PATH", "")
+    (tmp_path / "tiny.xyz").write_text("2\n\nO 0 0 0\nH 0 0 1\n")
+    (tmp_path / "mine.smi").write_text("CCO\n")
     ran = gaga("data", "prepare", *words, "--out", "x.h5", "--threads", "1")
     assert (ran.code, ran.out) == (code, "")
     assert line in ran.err

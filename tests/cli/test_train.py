@@ -46,6 +46,23 @@ def test_another_run_under_the_same_name_is_refused_or_replaced(train):
     assert train("--lr", "0.002", "--name", "b").code == 0
 
 
+def test_other_type_columns_are_another_run(gaga, xyz):
+    """The molecules, and so the data set's fingerprint, are the same."""
+    for vocabulary in ("data", "geom"):
+        out = f"{vocabulary}.h5"
+        assert gaga("data", "prepare", xyz, "--vocabulary", vocabulary, "--out", out).code == 0
+    words = ("train", "--max-t", "60", *SMALL, "--steps", "4", "--dataset")
+    assert gaga(*words, "data.h5").code == 0
+    for more, line in (((), "different run"), (("--resume",), "another vocabulary")):
+        other = gaga(*words, "geom.h5", *more)
+        assert (other.code, other.out) == (1, "")
+        assert line in other.err
+    quick = ("--timesteps", "100:1000:300", "--n-null", "30", "--n-resamples", "5")
+    assert gaga("gaussianity", "--dataset", "data.h5", *quick).code == 0
+    refused = gaga("train", "--dataset", "geom.h5", "--max-t", "auto", *SMALL, "--dry-run")
+    assert (refused.code, "another vocabulary" in refused.err) == (1, True)
+
+
 def test_a_dry_run_prints_and_leaves_nothing(train, tmp_path):
     ran = train("--dry-run", "--json").json
     assert ran["dry_run"]

@@ -1,5 +1,6 @@
 """GEOM-Drugs in each of its forms: one data set, whichever form it came from; what is damaged is refused in a line."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -276,6 +277,37 @@ def test_an_interrupted_reading_goes_on_without_reading_again(form, interrupted,
     assert sorted(file.name for file in tmp_path.iterdir() if "out" in file.name) == ["out.h5"]
 
 
+def test_a_folder_that_changed_is_not_gone_on_with(drugs, tmp_path, monkeypatch):
+    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 2)
+    folder = write("folder", tmp_path, drugs[:6])
+    (folder / "summary_drugs.json").unlink()
+    torn = folder / "drugs" / "zzz.pickle"
+    torn.write_bytes(pickle.dumps(print))
+    with pytest.raises(InvalidInput, match="which no molecule"):
+        prepare_geom(folder, tmp_path / "out.h5")
+    torn.unlink()
+    (folder / "drugs" / "0.pickle").write_bytes(made.as_pickle(drugs[7]))
+    with pytest.raises(Conflict, match="another pickles"):
+        prepare_geom(folder, tmp_path / "out.h5", resume=True)
+
+
+def test_numbers_that_float32_does_not_tell_apart_are_refused(drugs, tmp_path):
+    path = made.write_npy(tmp_path / "drugs.npy", drugs[:3])
+    rows = np.load(path)
+    rows[:, 0] += 2**24
+    np.save(path, rows)
+    assert prepare_geom(path, tmp_path / "out.h5")[0].conformers == 3
+    np.save(path, rows.astype(np.float32))
+    with pytest.raises(InvalidInput, match="does not tell from the next"):
+        prepare_geom(path, tmp_path / "other.h5")
+
+
+def test_a_coordinate_beyond_float32_is_too_far(drugs, tmp_path):
+    conformers = [np.full_like(drugs[0].conformers[0], 1e300, dtype=np.float64)]
+    path = made.write_npy(tmp_path / "drugs.npy", [*drugs[:2], dataclasses.replace(drugs[0], conformers=conformers)])
+    assert dict(prepare_geom(path, tmp_path / "out.h5")[0].skipped) == {TOO_FAR: 1}
+
+
 @pytest.mark.parametrize("form", ["npy", "msgpack", "archive"])
 def test_a_file_cut_short_is_read_once(form, drugs, tmp_path, monkeypatch):
     """At most the beginning, which tells it from others, is read a second time."""
@@ -408,8 +440,10 @@ def _growing_dtypes():
         b"\x80\x03}X\x0a\x00\x00\x00conformers]}(X\x0b\x00\x00\x00totalenergyK\x01X\x06\x00\x00\x00rd_mol"
         b"crdkit.Chem.rdchem\nMol\nC\x04\xef\xbe\xad\xde\x85Ruas.",
         _growing_dtypes(), b"\x80\x02" + b"]" * 5000 + b".",
+        b"\x80\x02}X\x0a\x00\x00\x00conformers]}X\x0b\x00\x00\x00totalenergycnumpy.core.multiarray\nscalar\n"
+        b"cnumpy\ndtype\n)RC\x08" + bytes(8) + b"\x86Rsas.",
     ],
-    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn molecule", "dtypes", "endless"],
+    ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn", "dtypes", "endless", "no type"],
 )  # fmt: skip
 def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
     monkeypatch.setattr("gaga.base.plain_pickle.MAX_STEPS", 4000)
@@ -418,6 +452,14 @@ def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
     written, _ = prepare_geom(folder, tmp_path / "out.h5")
     assert written.conformers == 2
     assert set(written.skipped) <= {UNREADABLE, MISSING, NO_ENERGY}
+
+
+@pytest.mark.parametrize("smiles", ["C\ud800", "C\0", "Ç", "C" * 600])
+def test_what_is_no_smiles_is_none(smiles, drugs, tmp_path):
+    folder = write("folder", tmp_path, drugs[:2])
+    (folder / "drugs" / "zzz.pickle").write_bytes(made.as_pickle(dataclasses.replace(drugs[2], smiles=smiles)))
+    prepare_geom(folder, tmp_path / "out.h5")
+    assert load_dataset(tmp_path / "out.h5").smiles.tolist() == ["molecule 0", "molecule 1", ""]
 
 
 def test_a_summary_names_the_order_and_what_is_missing(drugs, tmp_path):

@@ -10,6 +10,7 @@ from gaga.base.errors import InvalidInput, Unavailable
 from gaga.base.journal import Pieces
 from gaga.chem import xtb
 from gaga.chem.embed import NOT_EMBEDDED, embed, parse
+from gaga.chem.facts import smiles_of
 from gaga.chem.records import Record
 from gaga.chem.tables import SmilesRow
 from gaga.data import geometries
@@ -133,6 +134,16 @@ def test_xtb_relaxes_what_was_embedded_or_read(moving_xtb):
         assert record.positions == pytest.approx(embed("CO").positions + np.array([1, 0, 0]), abs=1e-5)
         assert record.properties["xtb_energy"] == -1.5
     assert xtb.version() == "9.9"
+
+
+def test_what_was_made_goes_before_what_a_file_says(moving_xtb):
+    row = SmilesRow("CO", "row 1", "", {"isomeric_smiles": "CO.[Na+]", "xtb_energy": "7", "other": "3"})
+    record = Record(candidate("CO").atomic_numbers, embed("CO").positions, "", {"xtb_energy": 7.0})
+    sources = [Candidate(source, candidate("CO").atomic_numbers, 0, b"") for source in (row, record)]
+    first, second = made(iter(sources), Making(embed=True, optimise="xtb"), Account(), workers=1)
+    assert first.properties == {"SMILES": "CO", "xtb_energy": -1.5, "other": "3"}
+    assert smiles_of(first) == "CO"
+    assert second.properties == {"xtb_energy": -1.5}
 
 
 def test_xtb_is_missed_before_anything_is_done(tmp_path, monkeypatch):

@@ -127,6 +127,8 @@ def test_smiles_of_a_file_are_kept(tmp_path):
     assert read_own(file).smiles.tolist() == ["O", ""]
     file.write_text(WATER)
     assert read_own(file).smiles is None
+    file.write_text(WATER.replace("tag=w", "SMILES=O") + WATER.replace("tag=w", f"SMILES={'C' * 1001}"))
+    assert read_own(file).smiles.tolist() == ["O", ""]  # part of a SMILES is that of another molecule
 
 
 def test_the_report_says_what_was_asked_and_what_became_of_it(tmp_path):

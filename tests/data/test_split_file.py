@@ -24,6 +24,7 @@ def written(path, content):
         ("s.json", {"train": ["CC", 4], "valid": ["O", "unknown"], "test": ["C"]}),
         ("s.csv", "molecule,split\n1,train\n4,train\n2,VALID\n0,test\n3,test\n"),
         ("s.csv", "CC,train\nN,train\nO,valid\nC,test\n"),
+        ("s.csv", "\ufeffCC,train\nN,train\nO,valid\nC,test\n"),
     ],
 )
 def test_numbers_and_smiles(name, content, tmp_path):

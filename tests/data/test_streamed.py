@@ -12,8 +12,9 @@ import pytest
 
 from gaga.base.chunked import ChunkedMolecules
 from gaga.base.errors import Conflict, InvalidInput
+from gaga.base.locks import locked
 from gaga.base.molecules import pack
-from gaga.data import load_dataset
+from gaga.data import load_dataset, streamed
 from gaga.data.dataset import Dataset, fingerprint_of
 from gaga.data.loading import verify
 from gaga.data.prepared import read_prepared, write_prepared
@@ -147,6 +148,16 @@ def test_another_run_is_refused(molecules, tmp_path):
         PreparedWriter(tmp_path / "x.h5", {"a": 2})
     with pytest.raises(Conflict, match="another split_seed"):
         PreparedWriter(tmp_path / "x.h5", {"a": 1}, split_seed=3)
+
+
+def test_a_run_that_another_process_is_at_is_not_given_up(molecules, tmp_path, monkeypatch):
+    monkeypatch.setattr(streamed, "locked", lambda path, timeout: locked(path, timeout=0.1))
+    with PreparedWriter(tmp_path / "x.h5", {"a": 1}) as writer:
+        for block in blocks(molecules):
+            writer.append(block)
+        with pytest.raises(Conflict, match="another gaga process"):
+            PreparedWriter(tmp_path / "x.h5", {"a": 1}, resume=False, start_over=True)
+        assert writer.publish(name="x", origin="y", vocabulary=None).molecules == len(SIZES)
 
 
 def test_a_given_split_is_of_molecules(molecules, tmp_path):
