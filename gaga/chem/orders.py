@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
+from gaga.base.quiet import no_output
 from gaga.chem.valences import lewis_states
 
 if TYPE_CHECKING:
@@ -82,16 +83,18 @@ def _solve(
     n_atoms, n_bonds, n_states = len(degrees), len(pairs), len(states.atoms)
     totals = np.concatenate([np.zeros(n_atoms), np.ones(n_atoms), [0]])
     charged = np.abs(states.charges) * (1 + _INNER * degrees[states.atoms])
-    found = milp(
-        np.concatenate([np.full(n_bonds, _MULTIPLE), charged]),
-        integrality=np.ones(n_bonds + n_states),
-        bounds=Bounds(0, np.concatenate([np.full(n_bonds, _MAX_ORDER - 1), np.ones(n_states)])),
-        constraints=[
-            LinearConstraint(_balances(pairs, n_atoms, states), totals, totals),
-            LinearConstraint(_lonely_charges(pairs, n_atoms, states), -np.inf, 0),
-        ],
-        options={"node_limit": MAX_NODES, "mip_rel_gap": 0},
-    )
+    constraints = [
+        LinearConstraint(_balances(pairs, n_atoms, states), totals, totals),
+        LinearConstraint(_lonely_charges(pairs, n_atoms, states), -np.inf, 0),
+    ]
+    with no_output():  # HiGHS prints of some repairs of its own, whatever it is told
+        found = milp(
+            np.concatenate([np.full(n_bonds, _MULTIPLE), charged]),
+            integrality=np.ones(n_bonds + n_states),
+            bounds=Bounds(0, np.concatenate([np.full(n_bonds, _MAX_ORDER - 1), np.ones(n_states)])),
+            constraints=constraints,
+            options={"node_limit": MAX_NODES, "mip_rel_gap": 0},
+        )
     solution: Float64[np.ndarray, " K_plus_S"] | None = found.x if found.status == 0 else None
     return solution
 

@@ -20,12 +20,14 @@ from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, require_writable, slug
 from gaga.cli.train_max_t import check_max_t, with_max_t
+from gaga.cli.train_moments import moments_of
 from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
 
 if TYPE_CHECKING:
     import torch
 
     from gaga.data import Dataset
+    from gaga.data.features import FeatureSpace
     from gaga.models.measuring import Metrics
     from gaga.models.ranks import Ranks
     from gaga.models.recipes import Recipe
@@ -147,6 +149,7 @@ def train(
     keep_freed_memory()
     from gaga.cli.devices import ranks_from_environment, torch_device
     from gaga.models.api import SHIPPED_CHECKPOINT, model_file
+    from gaga.models.training import Trainer
 
     budget_s = hyper.parse_duration(budget)
     if init_from is not None:
@@ -171,7 +174,12 @@ def train(
         found = ranks.from_first(look)
         if found is not None:
             return _show_found(results, found, store, output) if ranks.first else None
-        trainer = _trainer(data, recipe, run, where, ranks, budget_s=budget_s, kernel=kernel, init_from=init_from)
+        space = _space(data, recipe)
+        moments = ranks.from_first(lambda: moments_of(data, space, threads, output))
+        trainer = Trainer(
+            data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=where, kernel=kernel,
+            init_from=init_from, provenance={"name": run.name, "inputs": run.inputs}, ranks=ranks,
+        )  # fmt: skip
         with nullcontext() if dry_run or not ranks.first else _held(run.folder):
             found = ranks.from_first(look)  # again: another process may have trained it meanwhile
             if found is not None:
@@ -236,10 +244,20 @@ def _run(
     return _Run(
         name=name,
         folder=runs / slug(name),
-        config={"dataset": data.name, "vocabulary": list(data.vocabulary), "budget_s": budget_s, **asdict(recipe)},
+        config={
+            "dataset": data.name,
+            "vocabulary": list(data.vocabulary),
+            "budget_s": budget_s,
+            **_described(recipe),
+        },
         inputs={data.name: data.fingerprint, **source},
         seed=seed,
     )
+
+
+def _described(recipe: "Recipe") -> dict[str, Any]:
+    """The recipe without `batch_edges` where there are none: runs from before there were any are the same."""
+    return {name: value for name, value in asdict(recipe).items() if (name, value) != ("batch_edges", None)}
 
 
 def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_run: bool) -> "Entry | None":
@@ -288,34 +306,12 @@ def _show_found(results: "Store", entry: "Entry", store: Path, output: Output) -
     )
 
 
-def _trainer(
-    data: "Dataset",
-    recipe: "Recipe",
-    run: _Run,
-    device: "torch.device",
-    ranks: "Ranks",
-    *,
-    budget_s: float | None,
-    kernel: str,
-    init_from: Path | None,
-) -> "Trainer":
-    import numpy as np
-
+def _space(data: "Dataset", recipe: "Recipe") -> "FeatureSpace":
     from gaga.data.features import FeatureSpace
-    from gaga.models.training import Trainer
-    from gaga.noise import PUBLISHED_VARIANCE
-    from gaga.stats.moments import estimate_moments
 
-    space = FeatureSpace(
+    return FeatureSpace(
         vocabulary=data.vocabulary, factors=recipe.factors, include_charges=recipe.include_charges,
         centred_features=recipe.centred_features,
-    )  # fmt: skip
-    published = PUBLISHED_VARIANCE.get(data.name)
-    train = data.molecules.select(np.sort(data.splits["train"]))  # in their order in the file
-    moments = estimate_moments(train, space, published)
-    return Trainer(
-        data, recipe, moments, run.folder, seed=run.seed, budget_s=budget_s, device=device, kernel=kernel,
-        init_from=init_from, provenance={"name": run.name, "inputs": run.inputs}, ranks=ranks,
     )  # fmt: skip
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from gaga.base.errors import InvalidInput
 from gaga.base.files import atomic_write
 from gaga.chem import edm_stability
+from gaga.data.dataset import Dataset
 from gaga.models.model import Model
 from gaga.models.ranks import ALONE, Ranks
 from gaga.models.samplers import SampleConfig, sample_stream
+
+_VALIDATED = 2000  # molecules of the validation split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +142,17 @@ def read_rows(path: Path) -> list[Metrics]:
         return [Metrics(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{path} is no log of a training run", remedy="delete it") from error
+
+
+def validated(dataset: Dataset) -> Int64[np.ndarray, " n"]:
+    """The molecules that validation losses are of: the first of the split, or conformers from all over it.
+
+    Conformers of a molecule lie beside each other, so that the first would be of a few dozen molecules.
+    """
+    valid = dataset.splits["valid"]
+    if dataset.groups is None or len(valid) <= _VALIDATED:
+        return valid[:_VALIDATED]
+    return valid[np.linspace(0, len(valid) - 1, _VALIDATED).astype(np.int64)]
 
 
 def sampled_stability(

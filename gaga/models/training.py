@@ -29,7 +29,7 @@ from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.feeding import Feed
 from gaga.models.initial import initial_network, precondition_of
-from gaga.models.measuring import History, Metrics, sampled_stability
+from gaga.models.measuring import History, Metrics, sampled_stability, validated
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -43,7 +43,6 @@ from gaga.noise import Moments, make_schedule
 MODEL_FILE, BEST_FILE, STATE_FILE = "model.safetensors", "best.safetensors", "state.safetensors"
 METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped_step.json"
 _MAX_BAD_STEPS = 10
-_VALIDATED = 2000  # the first molecules of the validation split
 log = logging.getLogger(__name__)
 
 
@@ -103,7 +102,7 @@ class Trainer:
         self.precondition = precondition_of(recipe, self.space, moments, init_from)
         self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)
         self.train_set = self._columns(dataset.splits["train"], held_bytes)
-        self.valid_set = self._columns(dataset.splits["valid"][:_VALIDATED], held_bytes)
+        self.valid_set = self._columns(validated(dataset), held_bytes)
         self.objective = Objective(recipe, seed)
         self.objective.check(self.train_set)
         self.optimiser = Optimiser(self.network, recipe)

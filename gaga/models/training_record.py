@@ -25,10 +25,14 @@ class MetricsLog:
     train_loss: Float64[np.ndarray, " L"]
     gradient_norm: Float64[np.ndarray, " L"]
     clipped: Float64[np.ndarray, " L"]
-    data_wait: Float64[np.ndarray, " L"]
     valid_loss: Float64[np.ndarray, " L"]
     atom_stable: Float64[np.ndarray, " L"]
     molecule_stable: Float64[np.ndarray, " L"]
+    data_wait: Float64[np.ndarray, " L"] | None = None  # an earlier gaga did not measure it
+
+    def __post_init__(self) -> None:
+        if self.data_wait is None:
+            object.__setattr__(self, "data_wait", np.full(len(self.step), np.nan))
 
     @classmethod
     def of(cls, rows: "list[Metrics]") -> "MetricsLog":

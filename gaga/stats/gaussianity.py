@@ -153,7 +153,7 @@ def gaussianity(
             or moments, test variances and space that do not belong together.
     """
     several = molecules.n_atoms > 1
-    tested = molecules if several.all() else molecules.take(np.flatnonzero(several))
+    tested = molecules if several.all() else molecules.select(np.flatnonzero(several))
     _check(tested, space, schedule, moments, config)
     threads = threads or os.cpu_count() or 1
     states = DataStates(tested, space, schedule, moments.centred, seed)

@@ -306,5 +306,6 @@ def test_cells_of_two_seeds_are_two_tables_and_no_plot(run, checkpoint):
 def test_the_datas_own_row_stands_below_cells_of_qm9(run):
     _, rows = run("curve", "--methods", "ddim", "--evaluations", 2, "--n", 2)
     assert "qm9, test split" not in tables.tables(rows, "curve")
-    (data,) = [line for line in tables.tables([rows[0] | {"dataset": "qm9"}], "curve").splitlines() if "qm9, test" in line]
+    lines = tables.tables([rows[0] | {"dataset": "qm9"}], "curve").splitlines()
+    (data,) = [line for line in lines if "qm9, test" in line]
     assert data.startswith("| qm9, test split, 13,083 molecules | – | – | 99.3 | 95.2 | 97.7 | 97.7 |")

@@ -63,6 +63,27 @@ def test_other_type_columns_are_another_run(gaga, xyz):
     assert (refused.code, "another vocabulary" in refused.err) == (1, True)
 
 
+def test_runs_from_before_batches_were_filled_by_edges_are_found_again(train, gaga):
+    assert "batch_edges" not in train("--json").json["stored"]["config"]
+    filled = ("--preset", "large-geom", "--batch-edges", "100", "--name", "filled", "--json")
+    small = ("--hidden", "8", "--layers", "1", "--stability-samples", "2")
+    ran = gaga("train", "--dataset", "tiny.xyz", "--max-t", "60", "--steps", "2", *small, *filled).json
+    assert ran["stored"]["config"]["batch_edges"] == 100
+
+
+@pytest.mark.parametrize(("words", "threads"), [((), os.cpu_count()), (("--threads", "3"), 3)])
+def test_moments_are_measured_on_as_many_threads_as_there_are(gaga, xyz, monkeypatch, words, threads):
+    from gaga.stats import moments
+
+    used, original = [], moments.estimate_moments
+    monkeypatch.setattr(
+        moments, "estimate_moments", lambda *args, **how: used.append(how["threads"]) or original(*args, **how)
+    )
+    small = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--dry-run")
+    assert gaga("train", "--dataset", xyz, "--max-t", "60", *small, *words).code == 0
+    assert used == [threads]
+
+
 def test_a_dry_run_prints_and_leaves_nothing(train, tmp_path):
     ran = train("--dry-run", "--json").json
     assert ran["dry_run"]

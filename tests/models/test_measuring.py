@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 
 from gaga.base.errors import InvalidInput
-from gaga.models.measuring import History, Metrics, Window
+from gaga.base.molecules import PackedMolecules, offsets_of
+from gaga.data import Dataset
+from gaga.models.measuring import History, Metrics, Window, validated
 
 
 def row(step, stable=None):
@@ -50,3 +53,19 @@ def test_a_file_that_is_no_log_is_told(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("{")
     with pytest.raises(InvalidInput, match="no log"):
         History.at(1, tmp_path / "metrics.jsonl", {})
+
+
+@pytest.mark.parametrize("conformers", [1, 30])
+def test_validation_sees_many_molecules_whatever_the_number_of_their_conformers(conformers):
+    n = 6000
+    splits = {"train": np.arange(1500), "valid": np.arange(1500, n), "test": np.arange(0)}
+    atoms = PackedMolecules(np.zeros((n, 3), np.float32), np.ones(n, np.uint8), offsets_of([1] * n))
+    groups = None if conformers == 1 else np.arange(n) // conformers
+    dataset = Dataset(name="d", molecules=atoms, ids=np.arange(n), splits=splits, vocabulary=(1,), groups=groups)
+    seen = validated(dataset)
+    assert len(np.unique(seen)) == 2000
+    assert set(seen) <= set(splits["valid"])
+    if groups is None:
+        np.testing.assert_array_equal(seen, np.arange(1500, 3500))
+    else:
+        assert set(groups[seen]) == set(groups[1500:])

@@ -12,6 +12,7 @@ from gaga import load_model
 from gaga.base.errors import Conflict, GagaError, InvalidInput, Unavailable
 from gaga.base.filed import file_away
 from gaga.base.molecules import pack
+from gaga.base.records import from_tree, to_tree
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import load_checkpoint
@@ -19,7 +20,7 @@ from gaga.models.columns import StreamedColumns
 from gaga.models.ranks import Ranks
 from gaga.models.recipes import make_recipe
 from gaga.models.training import Trainer
-from gaga.models.training_record import record_of
+from gaga.models.training_record import TrainingRecord, record_of
 from gaga.models.training_state import TrainingState
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import toy_molecules
@@ -100,6 +101,16 @@ def test_what_steps_wait_for_data_is_written_down(dataset, tmp_path):
     assert 0.01 < written[0] <= 1, "nothing was there for the first step"
     assert "waits for data" in notes[0]
     assert record_of(run, finished=True).metrics.data_wait.tolist() == written
+
+
+def test_a_record_from_before_waiting_was_measured_can_be_read(dataset, tmp_path):
+    run = trainer(dataset, tmp_path)
+    assert run.run()
+    tree = to_tree(record_of(run, finished=True))
+    assert len(tree["metrics"].pop("data_wait")) == len(run.rows())
+    found = from_tree(tree, TrainingRecord).metrics
+    assert found.data_wait.shape == found.step.shape
+    assert np.isnan(found.data_wait).all()
 
 
 def test_molecules_that_fit_no_batch_are_refused(dataset, tmp_path):

@@ -128,6 +128,23 @@ def test_single_atoms_are_left_out_and_counted(space, qm9, qm9_moments):
     assert (result.n_molecules, result.n_left_out, result.n_null) == (2, 1, 2)
 
 
+def test_single_atoms_do_not_bring_the_others_into_memory(space, qm9, qm9_moments):
+    class Filed(PackedMolecules):
+        def select(self, indices):
+            selected.append(indices.tolist())
+            return super().select(indices)
+
+    pair, selected = qm9.take([10, 20]), []
+    molecules = Filed(
+        np.concatenate([pair.positions, np.zeros((1, 3), np.float32)]),
+        np.append(pair.atomic_numbers, np.uint8(6)),
+        np.append(pair.offsets, pair.offsets[-1] + 1),
+    )
+    config = GaussianityConfig(timesteps=(500,), n_resamples=5)
+    gaussianity(molecules, space, SCHEDULE, qm9_moments, config, seed=0, threads=1)
+    assert selected == [[0, 1]]
+
+
 def test_uncentred_types_and_charges(qm9):
     space = FeatureSpace((1, 6, 7, 8, 9), include_charges=True, centred_features=False)
     chosen = qm9.take(np.arange(0, 130_000, 650))
