@@ -24,12 +24,9 @@ from gaga.cli.train_moments import moments_of
 from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
 
 if TYPE_CHECKING:
-    import torch
-
     from gaga.data import Dataset
     from gaga.data.features import FeatureSpace
     from gaga.models.measuring import Metrics
-    from gaga.models.ranks import Ranks
     from gaga.models.recipes import Recipe
     from gaga.models.training import Trainer
     from gaga.models.training_record import TrainingRecord
