@@ -19,7 +19,7 @@ def no_output() -> Iterator[None]:
             yield
             return
         try:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
+            nowhere = os.open(os.devnull, os.O_WRONLY)  # not atomic: no file
             try:
                 os.dup2(nowhere, _STDOUT)
             finally:

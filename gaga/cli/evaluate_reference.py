@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaga import __version__
 from gaga.cli.render import Output
 from gaga.cli.results import Key, slug
 from gaga.cli.resuming import Resumption, compute_resumably
@@ -83,7 +84,14 @@ def _hold_own(against: Against, store: "Store", output: Output) -> Held:
     key = Key(
         kind="reference",
         name=f"{slug(data.name)}_{against.protocol}_{data.fingerprint[:8]}",
-        config={"protocol": against.protocol, "time_limit": against.time_limit, **sizes},
+        # A row that an older program judged would stand beside molecules that this one judges.
+        config={
+            "protocol": against.protocol,
+            "time_limit": against.time_limit,
+            **sizes,
+            "rdkit": rdkit_version(),
+            "gaga": __version__,
+        },
         inputs={data.name: data.fingerprint},
     )
     with output.progress(f"judging {data.name}") as progress:

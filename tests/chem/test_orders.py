@@ -82,14 +82,16 @@ def test_ions_have_no_uncharged_structure():
     assert lewis_structure(np.array([8, 1]), np.array([[0, 1]])) is None
 
 
+# Elements and bonded pairs of a radical.
+ELEMENTS = "8 6 6 7 6 7 6 6 6 6 8 6 7 6 6 6 6 6 6 1 1 1 1 1 1 1 1 1 1 1 1 1 1"
+PAIRS = (
+    "0 1 0 19 1 2 1 20 1 21 2 3 2 22 2 23 3 4 3 18 4 5 4 12 5 6 5 24 6 7 6 11 7 8 7 25 8 9 8 26 9 10 9 27 "
+    "10 11 11 28 12 13 13 14 13 18 14 15 14 29 15 16 15 30 16 17 16 31 17 18 17 32"
+)
+
+
 def test_the_solver_prints_nothing(capfd):
-    """HiGHS prints a line about this radical, into what a command writes as JSON."""
-    heavy, bonds = (
-        "8 6 6 7 6 7 6 6 6 6 8 6 7 6 6 6 6 6 6",
-        "0 1 0 19 1 2 1 20 1 21 2 3 2 22 2 23 3 4 3 18 4 5 4 12 5 6 5 24 6 7 6 11 7 8 7 25 8 9 8 26 9 10 9 27 "
-        "10 11 11 28 12 13 13 14 13 18 14 15 14 29 15 16 15 30 16 17 16 31 17 18 17 32",
-    )
-    numbers = np.array([*heavy.split(), *["1"] * 14], np.uint8)
-    pairs = np.array(bonds.split(), np.int64)
-    assert lewis_structure(numbers, pairs.reshape(-1, 2)) is None
+    """HiGHS prints a line about this one, into what a command writes as JSON."""
+    pairs = np.array(PAIRS.split(), np.int64).reshape(-1, 2)
+    assert lewis_structure(np.array(ELEMENTS.split(), np.uint8), pairs) is None
     assert capfd.readouterr().out == ""

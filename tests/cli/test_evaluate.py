@@ -116,6 +116,15 @@ def test_the_users_own_data_set_is_judged_once_and_shown_beside(gaga, xyz, drugs
     assert itself["rates"]["novel"]["value"] < 1.0
 
 
+def test_the_data_sets_row_is_judged_anew_by_another_program(gaga, xyz, drugs, monkeypatch):
+    words = ("evaluate", xyz, "--dataset", drugs, "--threads", 1)
+    assert gaga(*words, "--json").code == 0
+    monkeypatch.setattr("gaga.cli.evaluate_reference.rdkit_version", lambda: "rdkit 1")
+    assert gaga(*words, "--json", "--name", "b").code == 0
+    row = next(e for e in gaga("store", "list", "--json").json["results"] if e["kind"] == "reference")
+    assert gaga("store", "show", f"reference/{row['name']}", "--json").json["config"]["rdkit"] == "rdkit 1"
+
+
 def test_failures_are_counted_by_reason(gaga, xyz):
     xyz.write_text(xyz.read_text() + "2\nalone\nC 0 0 0\nH 0 0 1.1\n" * 3)
     payload = gaga("evaluate", xyz, "--protocol", "strict", "--threads", 1, "--json").json
