@@ -513,7 +513,9 @@ def test_a_gzip_bomb_is_refused(tmp_path):
     refused(path, tmp_path / "out.h5", "times its size|no rdkit_folder")
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage" * 200, gzip.compress(b"garbage" * 200)])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage" * 200, gzip.compress(b"garbage" * 200)], ids=["empty", "text", "gzip"]
+)
 def test_what_is_no_archive_is_refused(content, tmp_path):
     (tmp_path / "rdkit_folder.tar.gz").write_bytes(content)
     refused(tmp_path / "rdkit_folder.tar.gz", tmp_path / "out.h5", "no rdkit_folder|no usable|cut short")
