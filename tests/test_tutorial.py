@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # What makes a command short; each is one of the tutorial's words, or this test would not run the tutorial.
 SHORT = {
     "gaussianity --dataset mine.h5": "gaussianity --dataset mine.h5 --timesteps 200:1000:200 --n-null 200",
-    "--budget 5m --batch-size 8": "--steps 2 --batch-size 4",
+    "--budget 5m": "--steps 2",
     "--stability-samples 20": "--stability-samples 1",
     "--n 50": "--n 3 --steps 4",
 }
