@@ -68,7 +68,7 @@ def test_molecules_of_new_elements_are_hardly_worse_off(network):
     eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         losses = torch.stack([diffusion.loss(x, eps, torch.tensor([t]), layout) for t in (50, 200, 400)])
-    assert losses.max() < 2
+    assert losses.max() < 2  # 0.2 to 0.4 as it is, 0.5 untrained; what is blown up has hundreds
 
 
 def test_the_scales_stay(shipped):
