@@ -22,6 +22,10 @@ def _option(flag: str, metavar: str, help: str) -> Any:
 Hidden = Annotated[int | None, _option("--hidden", "N", "Width of the network (nf).")]
 Layers = Annotated[int | None, _option("--layers", "N", "Blocks of the network.")]
 InvSublayers = Annotated[int | None, _option("--inv-sublayers", "N", "Message layers of a block.")]
+TunedForAtoms = Annotated[
+    float | None,
+    _option("--tuned-for-atoms", "N", "Divide sums over atoms by the data's mean size over N, where that is above 1."),
+]
 Charges = Annotated[
     bool | None,
     typer.Option("--charges/--no-charges", help="A column with the nuclear charge.", rich_help_panel=_PANEL),
@@ -58,7 +62,9 @@ WeightDecay = Annotated[float | None, _option("--weight-decay", "X", "Weight dec
 AmsGrad = Annotated[
     bool | None, typer.Option("--amsgrad/--no-amsgrad", help="AdamW with amsgrad, as EDM.", rich_help_panel=_PANEL)
 ]
-ClippingName = Annotated[str | None, _option("--clipping", "adaptive|none", "Gradient clipping; adaptive is EDM's.")]
+ClippingName = Annotated[
+    str | None, _option("--clipping", "adaptive|median|none", "Gradient clipping; adaptive is EDM's.")
+]
 EmaDecay = Annotated[float | None, _option("--ema-decay", "X", "Decay of the averaged weights.")]
 EmaWarmup = Annotated[
     bool | None,

@@ -94,6 +94,7 @@ def train(
     hidden: hyper.Hidden = None,
     n_layers: hyper.Layers = None,
     inv_sublayers: hyper.InvSublayers = None,
+    tuned_for_atoms: hyper.TunedForAtoms = None,
     include_charges: hyper.Charges = None,
     centred_features: hyper.Centred = None,
     factors: hyper.Factors = None,
@@ -253,8 +254,9 @@ def _run(
 
 
 def _described(recipe: "Recipe") -> dict[str, Any]:
-    """The recipe without `batch_edges` where there are none: runs from before there were any are the same."""
-    return {name: value for name, value in asdict(recipe).items() if (name, value) != ("batch_edges", None)}
+    """The recipe without what came later and is not used: runs from before it are the same."""
+    later = {("batch_edges", None), ("tuned_for_atoms", None)}
+    return {name: value for name, value in asdict(recipe).items() if (name, value) not in later}
 
 
 def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_run: bool) -> "Entry | None":

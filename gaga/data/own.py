@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
@@ -19,7 +21,7 @@ from gaga.base.progress import Progress, silent
 from gaga.chem.elements import symbol_of
 from gaga.chem.facts import smiles_of
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
-from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
+from gaga.data.dataset import Annotations, Dataset, already_read, numbered_anew, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
 from gaga.data.geometries import ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
 from gaga.data.preparation import Preparation
@@ -28,6 +30,7 @@ from gaga.data.splits import content_split
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
 MAX_SMILES = 1000  # letters of one that is kept; each takes as much memory as the longest
+_FEWEST_TO_SPLIT = 10
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
@@ -95,12 +98,14 @@ def read_own(
     if not records:
         raise InvalidInput(f"{path} holds no usable molecule", received=_counts(account.left_out))
     molecules = pack((record.atomic_numbers, record.positions) for record in records)
+    groups = conformer_groups(records)
     return Dataset(
         name=dataset_name(path),
         molecules=molecules,
         ids=np.arange(len(records)),
-        splits=content_split(molecules),
+        splits=content_split(molecules, groups=groups),
         vocabulary=vocabulary_of(molecules.atomic_numbers),
+        groups=groups,
         skipped=dict(account.left_out),
         origin=path.name,
         preparation=report(account, len(records), wanted),
@@ -183,6 +188,21 @@ def programs(wanted: Wanted) -> dict[str, str]:
 
         found["xtb"] = version()
     return found
+
+
+def conformer_groups(records: Sequence[Record]) -> Int64[np.ndarray, " M"] | None:
+    """Which molecule each record is a conformer of, 0, 1, 2, ...; None where each is its own.
+
+    Conformers have the same SMILES, or, where the file tells none, the same name, and the same atoms in any order. What
+    has neither is a molecule of its own, and so is everything where this would leave too few to split.
+    """
+    numbers: dict[Any, int] = {}
+    found = []
+    for i, record in enumerate(records):
+        called = smiles_of(record) or record.name.strip()
+        key = (called, np.sort(record.atomic_numbers).tobytes()) if called else i
+        found.append(numbers.setdefault(key, len(numbers)))
+    return numbered_anew(np.array(found, dtype=np.int64)) if len(numbers) >= _FEWEST_TO_SPLIT else None
 
 
 def annotations_of(records: Sequence[Record]) -> Annotations:

@@ -47,15 +47,26 @@ def precondition_of(
     return Precondition("x0", tuple(max(_LEAST, float(v)) for v in squares**0.5))
 
 
-def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str, init_from: Path | None = None) -> EGNN:
+def initial_network(
+    recipe: Recipe,
+    space: FeatureSpace,
+    seed: int,
+    kernel: str,
+    init_from: Path | None = None,
+    *,
+    mean_atoms: float | None = None,
+) -> EGNN:
     """A network drawn by the seed, or with the weights of a checkpoint, on the CPU.
+
+    `mean_atoms` is the mean size of the molecules that it will be trained on, which a recipe may ask about.
 
     Raises:
         InvalidInput: the checkpoint is of another network or other columns.
     """
     config = EGNNConfig(
-        features=space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers, inv_sublayers=recipe.inv_sublayers
-    )
+        features=space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers, inv_sublayers=recipe.inv_sublayers,
+        normalization_factor=_sums_divided_by(recipe, mean_atoms),
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = EGNN(config, kernel, recipe.precision)
@@ -67,10 +78,18 @@ def initial_network(recipe: Recipe, space: FeatureSpace, seed: int, kernel: str,
     return network
 
 
+def _sums_divided_by(recipe: Recipe, mean_atoms: float | None) -> float:
+    """Larger molecules have larger sums of messages and of forces, which a rate that suits QM9 makes explode."""
+    if recipe.tuned_for_atoms is None or mean_atoms is None:
+        return 1.0
+    return max(1.0, round(mean_atoms / recipe.tuned_for_atoms, 1))
+
+
 def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: FeatureSpace, recipe: Recipe) -> None:
     """Refuse weights that mean something else than this recipe's would."""
+    divided_by = start.network.normalization_factor if recipe.tuned_for_atoms is None else config.normalization_factor
     same_but_for_elements = (
-        replace(start.network, features=config.features) == config
+        replace(start.network, features=config.features, normalization_factor=divided_by) == config
         and replace(start.space, vocabulary=space.vocabulary) == space
     )
     if not same_but_for_elements or not set(start.space.vocabulary) & set(space.vocabulary):

@@ -1,4 +1,4 @@
-"""What a training step does with a gradient: clipping, AdamW, the moving average of the weights.
+"""What a training step does with a gradient: clipping, AdamW or Muon, the moving average of the weights.
 
 A step whose loss or gradient is not finite changes nothing. All of this is decided on the device, from tensors that
 stay where they are: a CUDA graph can hold it.
@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from gaga.base.errors import InvalidInput
-from gaga.models.clipping import AdaptiveClipping
+from gaga.models.clipping import AdaptiveClipping, Clipping, MedianClipping
 from gaga.models.muon import Muon
 from gaga.models.random import exact_device
 from gaga.models.recipes import Recipe
 
 
 class Optimiser:
-    """AdamW, EDM's adaptive clipping, and the averaged weights (Hoogeboom et al. 2022, appendix E).
+    """AdamW or Muon, clipping, and the averaged weights (Hoogeboom et al. 2022, appendix E).
 
     Attributes:
         parameters: of the network, in its order.
@@ -34,8 +34,9 @@ class Optimiser:
         self._rate = torch.tensor(recipe.learning_rate, device=self._exact)
         self._forget = torch.zeros((), device=self._exact)
         self._no_limit = torch.tensor(float("inf"), dtype=torch.float64, device=self._exact)
-        self._adaptive = recipe.clipping == "adaptive"
-        self.clipping = AdaptiveClipping(self._exact)
+        self._clips = recipe.clipping != "none"
+        by_median = recipe.clipping == "median"
+        self.clipping: Clipping = (MedianClipping if by_median else AdaptiveClipping)(self._exact)
         matrices = _inner_matrices(network) if recipe.optimizer == "muon" else []
         self._muon = Muon(matrices) if matrices else None
         self._matrix_rate, self._weight_decay = recipe.matrix_rate, recipe.weight_decay
@@ -60,7 +61,7 @@ class Optimiser:
         loss = loss.to(self._exact, torch.float64)
         norm = torch.linalg.vector_norm(gradient).to(self._exact, torch.float64)
         taken = torch.isfinite(loss) & torch.isfinite(norm)
-        limit = self.clipping.limit() if self._adaptive else self._no_limit
+        limit = self.clipping.limit() if self._clips else self._no_limit
         gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0).to(gradient))
         self._descend(gradient, taken)
         self._average(taken)

@@ -14,7 +14,7 @@ from gaga.models.precondition import Prediction
 
 LearningRateSchedule = Literal["constant", "cosine"]
 OptimizerName = Literal["adamw", "muon"]
-Clipping = Literal["adaptive", "none"]
+Clipping = Literal["adaptive", "median", "none"]
 NoiseLevels = Literal["uniform", "lognormal"]
 
 
@@ -25,6 +25,8 @@ class Recipe:
     Attributes:
         hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
         include_charges: a column with the atomic number. centred_features: types centred in each molecule.
+        tuned_for_atoms: where given, the mean size of the molecules that the other values were chosen with. Sums over a
+            molecule's atoms are divided by the training set's mean size relative to it, where that is above one.
         factors: what positions, types and charges are divided by.
         prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
         noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
@@ -36,7 +38,8 @@ class Recipe:
         learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
         optimizer: AdamW for everything, or Muon for the matrices inside blocks (gaga.models.muon), at matrix_rate times
             the learning rate.
-        weight_decay, amsgrad: of AdamW. clipping: EDM's adaptive clipping of the gradient norm.
+        weight_decay, amsgrad: of AdamW. clipping: of the gradient norm: EDM's adaptive one, or by the median
+            of late, which outliers do not move.
         ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
         ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
             relative to the steps done (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2).
@@ -50,6 +53,7 @@ class Recipe:
     hidden: int = 256
     n_layers: int = 9
     inv_sublayers: int = 1
+    tuned_for_atoms: float | None = None
     include_charges: bool = False
     centred_features: bool = True
     factors: tuple[float, float, float] = EDM_FACTORS
@@ -102,6 +106,8 @@ class Recipe:
             raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
         if not 0 <= self.ema_decay < 1:
             raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
+        if self.tuned_for_atoms is not None and self.tuned_for_atoms < 1:
+            raise InvalidInput("tuned_for_atoms must be at least 1", received=self.tuned_for_atoms)
         if self.ema_width is not None and not 0 < self.ema_width < 0.288:
             raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
         if self.matrix_rate <= 0:
@@ -207,7 +213,8 @@ EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000
 # What learns fastest of what was tried (docs/QUALITY.md), on EDM's network and at a size for processors.
 LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=256, epochs=400, optimizer="muon",
                 learning_rate=1e-3, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
-                ema_width=0.1, stratified_t=True, stability_samples=200)  # fmt: skip
+                clipping="median", tuned_for_atoms=18.0, ema_width=0.1, stratified_t=True,
+                stability_samples=200)  # fmt: skip
 # EDM's own run on GEOM-Drugs (appendix E, and the README of its code): 1.1 million steps.
 EDM_GEOM = replace(EDM, n_layers=4, include_charges=False, epochs=13, stability_samples=500)
 # LARGE on that network, up to the T* that Qu et al. 2026 give for GEOM-Drugs; 146,000 edges are 64 of its molecules.

@@ -1,4 +1,4 @@
-"""Training on [0, T*]: AdamW, EMA, adaptive clipping, and a state that resumes bit for bit on the CPU.
+"""Training on [0, T*]: a step after another, their log, and a state that resumes bit for bit on the CPU.
 
 Recipe of Hoogeboom et al. 2022 (EDM), appendix E, and Qu et al. 2026 (GAGA). Everything random in step k is keyed
 by (seed, k), so that the state is the weights, their moments and a few numbers, whatever the number of processes.
@@ -97,7 +97,10 @@ class Trainer:
             centred_features=recipe.centred_features,
         )  # fmt: skip
         schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
-        self.network = initial_network(recipe, self.space, seed, kernel, init_from).to(self.device)
+        sizes = dataset.molecules.n_atoms[dataset.splits["train"]]
+        mean_atoms = float(sizes.mean()) if len(sizes) else None
+        network = initial_network(recipe, self.space, seed, kernel, init_from, mean_atoms=mean_atoms)
+        self.network = network.to(self.device)
         self.network.require_kernel()
         self.precondition = precondition_of(recipe, self.space, moments, init_from)
         self.diffusion = Diffusion(self.network, schedule, self.space, precondition=self.precondition)

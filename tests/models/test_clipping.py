@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.models.clipping import AdaptiveClipping
+from gaga.models.clipping import AdaptiveClipping, MedianClipping
 
 
 class Plain:
@@ -44,10 +44,25 @@ def test_the_first_limit_and_a_large_norm():
 
 
 @pytest.mark.parametrize("norm", [7.0, float("nan"), float("inf")])
-def test_a_norm_that_is_not_wanted_leaves_no_trace(norm):
-    clipping = AdaptiveClipping()
+@pytest.mark.parametrize("kind", [AdaptiveClipping, MedianClipping])
+def test_a_norm_that_is_not_wanted_leaves_no_trace(kind, norm):
+    clipping = kind()
     recorded(clipping, 1.0)
     norms, count = clipping.norms.clone(), clipping.count.clone()
     recorded(clipping, norm, wanted=False)
     assert torch.equal(clipping.norms, norms)
     assert torch.equal(clipping.count, count)
+
+
+def test_the_median_of_late_and_not_its_outliers():
+    clipping, norms = MedianClipping(), np.random.default_rng(1).lognormal(sigma=2.0, size=131)
+    assert float(clipping.limit()) == np.inf
+    for k, norm in enumerate(norms, 1):
+        recorded(clipping, norm)
+        of_late = sorted(norms[max(0, k - 50) : k])
+        assert float(clipping.limit()) == pytest.approx(2 * of_late[(len(of_late) - 1) // 2], rel=1e-12)
+    for _ in range(50):
+        recorded(clipping, 1.0)
+    for _ in range(20):
+        recorded(clipping, 1e9)
+    assert float(clipping.limit()) == 2.0

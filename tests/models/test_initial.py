@@ -11,7 +11,7 @@ from gaga.base.errors import InvalidInput
 from gaga.base.molecules import pack
 from gaga.data.features import FeatureSpace
 from gaga.models.api import SHIPPED_CHECKPOINT
-from gaga.models.checkpoint import load_checkpoint
+from gaga.models.checkpoint import load_checkpoint, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.initial import initial_network, precondition_of
@@ -103,6 +103,24 @@ def test_new_elements_are_named(caplog):
 def test_other_columns_are_refused(space):
     with pytest.raises(InvalidInput, match="other columns"):
         initial_network(RECIPE, space, 0, "auto", SHIPPED_CHECKPOINT)
+
+
+def test_sums_over_larger_molecules_are_divided_by_how_much_larger_they_are():
+    def divided_by(mean_atoms, recipe=RECIPE, init_from=None):
+        network = initial_network(recipe, MORE, 0, "auto", init_from, mean_atoms=mean_atoms)
+        return network.config.normalization_factor
+
+    assert [divided_by(n) for n in (None, 9.0, 18.02, 44.4, 181.0)] == [1.0, 1.0, 1.0, 2.5, 10.1]
+    assert divided_by(44.4, make_recipe("edm-geom")) == 1.0  # as published
+    assert divided_by(44.4, init_from=SHIPPED_CHECKPOINT) == 2.5
+
+
+def test_without_such_a_division_it_is_part_of_the_network(tmp_path, shipped):
+    other = replace(shipped, network=replace(shipped.network, normalization_factor=2.0))
+    save_checkpoint(other, tmp_path / "other.safetensors")
+    plain = replace(RECIPE, tuned_for_atoms=None)
+    with pytest.raises(InvalidInput, match="another network"):
+        initial_network(plain, shipped.space, 0, "auto", tmp_path / "other.safetensors", mean_atoms=44.4)
 
 
 def _moments() -> Moments:

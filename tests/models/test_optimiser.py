@@ -62,6 +62,18 @@ def test_without_clipping_nothing_is_clipped():
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_one_exploded_gradient_moves_the_weights_as_little_as_any(device):
+    """By the median: what remembers the mean of norms lets the next ones through, too."""
+    it = optimiser(device, replace(RECIPE, clipping="median"))
+    for gradient in gradients(it, 5):
+        usual = step(it, gradient)
+    exploded = gradients(it, 6)[5] * 1e6
+    outcome = it.apply(exploded, torch.tensor(1.0, device=exploded.device))
+    assert float(outcome[2]) < 3 * float(usual[1]) < 1e-3 * float(outcome[1])
+    assert float(torch.linalg.vector_norm(exploded)) == pytest.approx(float(outcome[2]), rel=1e-4)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("broken", ["gradient", "infinite gradient", "loss"])
 def test_a_step_that_is_not_finite_changes_nothing(device, broken):
     it = optimiser(device)

@@ -42,7 +42,8 @@ def test_batches_are_filled_by_edges_or_by_molecules():
     [{"max_t": 2000}, {"hidden": 0}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"lr_schedule": "step"},
      {"hidden": 8.5}, {"include_charges": "no"}, {"weight_decay": float("nan")},
      {"prediction": "x"}, {"noise_levels": "some"}, {"noise_spread": 0.0}, {"ema_width": 0.3},
-     {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"}],
+     {"colour": 1}, {"factors": [1, 0, 1]}, {"steps": 0}, {"hidden": "wide"},
+     {"clipping": "mean"}, {"tuned_for_atoms": 0.5}],
 )  # fmt: skip
 def test_recipes_out_of_range(changes):
     with pytest.raises(InvalidInput):
