@@ -79,7 +79,10 @@ def main() -> int:
     counts = {}
     print(f"| property | cases | failures | s |\n|---|---|---|---|   seed {asked.seed}", flush=True)
     for each in chosen:
-        count = counts[each.name] = run(each, round(asked.cases * each.share / shares), asked.seed, asked.out)
+        cases = round(asked.cases * each.share / shares)
+        if each is chosen[-1]:  # some before it have no more cases than they had
+            cases = asked.cases - sum(count.cases for count in counts.values())
+        count = counts[each.name] = run(each, cases, asked.seed, asked.out)
         print(f"| {each.name} | {count.cases} | {len(count.failures)} | {count.seconds:.0f} |", flush=True)
     failures = sum(len(count.failures) for count in counts.values())
     print(f"| all | {sum(count.cases for count in counts.values())} | {failures} | |")
