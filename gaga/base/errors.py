@@ -21,6 +21,9 @@ class GagaError(Exception):
         self.remedy = remedy
         super().__init__(self.line)
 
+    def __str__(self) -> str:
+        return self.line
+
     @property
     def line(self) -> str:
         """The message as one line: what, received, remedy."""

@@ -16,7 +16,7 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output, Table
-from gaga.cli.resuming import starts_over, told
+from gaga.cli.resuming import NOTHING_KEPT, starts_over, told
 
 if TYPE_CHECKING:
     from gaga.base.journal import Journal, Pieces
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _OWN = "Your own molecules"
 _START_OVER = "start over with --overwrite"
+_KEPT = "what was made is kept, and the same command with --resume goes on"
 
 Embed = Annotated[
     bool,
@@ -192,7 +193,7 @@ def kept_geometries(
         with _journal(place, _run(path, wanted), resume=resume, overwrite=overwrite) as journal:
             if len(journal):
                 output.note(f"Going on with {out}, which was interrupted.")
-            with _dropped_if_useless(place), told(lambda: _left(journal)):
+            with _dropped_if_useless(place), told(lambda: _KEPT if len(journal) else "", otherwise=NOTHING_KEPT):
                 yield journal
         place.unlink(missing_ok=True)
 
@@ -216,12 +217,6 @@ def _dropped_if_useless(place: Path) -> Iterator[None]:
     except InvalidInput:
         place.unlink(missing_ok=True)
         raise
-
-
-def _left(journal: "Journal") -> str:
-    if not len(journal):
-        return "nothing was finished yet, and the same command starts over"
-    return "what was made is kept, and the same command with --resume goes on"
 
 
 def _run(path: str, wanted: "Wanted") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from gaga.base.errors import Conflict, GagaError
+from gaga.base.errors import Conflict, GagaError, Unavailable
 from gaga.cli.results import Key, Outcome, compute_once
 from gaga.cli.signals import Terminated
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NOTHING_KEPT = "nothing was finished yet, and the same command starts over"
+NOTHING_KEPT = "nothing was finished yet, and the same command starts over"
 _START_OVER = "start over with --replace"
 _LONGEST = 150  # bytes of a name within a file's name
 
@@ -140,14 +140,14 @@ def _identity(key: Key, how: Resumption) -> dict[str, Any]:
 @contextmanager
 def _resumable(journal: "Journal", how: Resumption) -> Iterator[None]:
     """Whoever ends the run is told that what is kept is not lost."""
-    with told(lambda: how.kept if len(journal) else _NOTHING_KEPT):
+    with told(lambda: how.kept if len(journal) else "", otherwise=NOTHING_KEPT):
         yield
 
 
 @contextmanager
 def starts_over() -> Iterator[None]:
     """Whoever ends work that is quickly done again is told that it left nothing behind."""
-    with told(lambda: "nothing was written, and the same command starts over"):
+    with told(lambda: "", otherwise="nothing was written, and the same command starts over"):
         yield
 
 
@@ -155,16 +155,19 @@ def starts_over() -> Iterator[None]:
 def goes_on(kept: Callable[[], bool]) -> Iterator[None]:
     """Whoever ends work whose finished part lies beside its output is told that --resume goes on with it."""
     words = "what was read is kept, and the same command with --resume goes on"
-    with told(lambda: words if kept() else "nothing was finished yet, and the same command starts over"):
+    with told(lambda: words if kept() else "", otherwise=NOTHING_KEPT):
         yield
 
 
 @contextmanager
-def told(message: Callable[[], str]) -> Iterator[None]:
-    """Whoever interrupts the block is told this."""
+def told(kept: Callable[[], str], *, otherwise: str) -> Iterator[None]:
+    """Whoever ends the block, a full disk too, is told what is kept; an interruption where nothing is, `otherwise`."""
     try:
         yield
     except Terminated as stop:
-        raise Terminated(143, message()) from stop
+        raise Terminated(143, kept() or otherwise) from stop
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(message()) from stop
+        raise KeyboardInterrupt(kept() or otherwise) from stop
+    except Unavailable as error:
+        error.remedy = "; ".join(filter(None, [error.remedy, kept()]))
+        raise

@@ -1,5 +1,6 @@
 """Long commands are interrupted for real, with signals, and taken up again: bit for bit, told in one line."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from gaga import Store
-from gaga.base.errors import Conflict
+from gaga.base.errors import Conflict, Unavailable
+from gaga.base.files import unwritable
 from gaga.cli.results import Key
 from gaga.cli.resuming import Resumption, compute_resumably, journal_path
 from tests.cli.conftest import METHANE, WATER
@@ -220,6 +222,21 @@ def test_replacing_a_stored_result_is_resumed_with_both_words(tmp_path):
         summed(tmp_path, how(said, False, replace=True), {"each": 2}, stop=True)
     assert summed(tmp_path, how(said, False), {"each": 1}) == 3, "found, and what is unfinished stays"
     assert summed(tmp_path, how(said, True, replace=True), {"each": 2}) == 6
+    assert len(said) == 1
+
+
+def test_a_store_for_which_there_is_no_room_leaves_what_was_computed_and_says_so(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise unwritable(tmp_path / "s.h5", OSError(errno.ENOSPC, "No space left on device"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "put", full)
+        with pytest.raises(
+            Unavailable, match=r"free some space; what was computed is kept, and .* --resume goes on\.$"
+        ):
+            summed(tmp_path, how([], False), {"each": 1})
+    said = []
+    assert summed(tmp_path, how(said, True), {"each": 1}, stop=True) == 3, "nothing is computed again"
     assert len(said) == 1
 
 
