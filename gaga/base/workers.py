@@ -199,7 +199,13 @@ def end_quietly() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _hear_no_more()
     raise SystemExit(128 + number)
+
+
+def _hear_no_more() -> None:
+    """Being told once more would interrupt what is put in order, or what other libraries do at the end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> None:
@@ -215,3 +221,4 @@ def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> 
                 connection.send((function(item, connection.send) if marks else function(item), ""))
             except GagaError as error:
                 connection.send((None, error.line))
+    _hear_no_more()

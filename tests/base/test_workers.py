@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from multiprocessing import get_context
 
 import pytest
 
 from gaga.base.errors import InvalidInput, Unavailable
 from gaga.base.names import checked_kind
-from gaga.base.workers import _AHEAD, Limit, Workers
+from gaga.base.workers import _AHEAD, Limit, Workers, end_quietly
 
 
 def test_results_are_in_the_order_of_the_items_and_processes_serve_again():
@@ -126,3 +127,27 @@ def test_whoever_gives_up_does_not_wait_for_work_that_nobody_takes():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def _ends_slowly(connection):
+    end_quietly()
+    try:
+        connection.send("at work")
+        time.sleep(60)
+    finally:
+        connection.send("putting things in order")
+        time.sleep(0.5)
+        connection.send("in order")
+
+
+def test_a_process_that_is_told_twice_to_end_puts_things_in_order_and_says_nothing(capfd):
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=_ends_slowly, args=(there,))
+    process.start()
+    for words in ("at work", "putting things in order"):
+        assert here.recv() == words
+        process.terminate()
+    assert here.recv() == "in order"
+    process.join(30)
+    assert process.exitcode == 143
+    assert capfd.readouterr().err == ""
