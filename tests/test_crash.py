@@ -44,6 +44,7 @@ def crash(folder: Path, *words: str, broken: str | None = None) -> subprocess.Co
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_by_kills_failing_disks_and_writers_at_once(tmp_path: Path) -> None:
     commands = [word for name in QUICK for word in ("--command", name)]
     ran = crash(tmp_path, "--kills", "20", "--failures", "6", "--rounds", "2", *commands)
@@ -54,6 +55,7 @@ def test_nothing_is_lost_by_kills_failing_disks_and_writers_at_once(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "told"),
     [(_IN_TWO_HALVES, "FAILED"), (_LEFT_BEHIND, "a run that was never killed does not leave")],

@@ -46,10 +46,10 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
             assert x == y
 
 
-@pytest.mark.parametrize("batch", ["1", "4"])
-def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--method", "ddpm", "--stride", "10",
-               "--batch-size", batch, "--store", "s.h5"]  # fmt: skip
+               "--batch-size", "4", "--store", "s.h5"]  # fmt: skip
 
     def run(*words):
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
@@ -76,6 +76,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, batch):
     assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_ten_times_has_every_molecule_in_the_order_of_its_seed(pytestconfig):
     """By SIGKILL, SIGTERM and SIGINT in turn; benchmarks/kill_sampling.py holds the output against an untouched run."""
     root = pytestconfig.rootpath

@@ -88,6 +88,7 @@ def rank_of(pid):
         return re.search(rb"(?:^|\0)RANK=(\d+)", file.read())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_run_whose_process_was_killed_goes_on_with_another_number_of_them(alone, tmp_path, victim):

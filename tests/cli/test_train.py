@@ -106,11 +106,12 @@ def test_batches_filled_by_edges(gaga, xyz):
         assert message in refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path, number, code):
     """Stopped or killed in the middle, the resumed run ends bit for bit like one that ran through."""
     command = [sys.executable, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL,
-               "--steps", "300", "--validate-every", "1000", "--save-every-s", "0"]  # fmt: skip
+               "--steps", "150", "--validate-every", "1000", "--save-every-s", "0"]  # fmt: skip
 
     def run(*words):
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
@@ -136,7 +137,7 @@ def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path, number, code):
     log = [
         json.loads(line)["step"] for line in (tmp_path / "runs" / "parts" / "metrics.jsonl").read_text().splitlines()
     ]
-    assert log == [300]
+    assert log == [150]
 
 
 def test_a_run_that_starts_over_keeps_no_old_log_and_one_without_its_checkpoint_is_trained_again(train, tmp_path):

@@ -23,6 +23,7 @@ def printed(row: str) -> float:
     return float(match[1]) / 100
 
 
+@pytest.mark.slow
 def test_stability_holds_with_a_fresh_seed():
     """Protocol edm, the default sampler, at least 95 % of what the README prints.
 

@@ -28,6 +28,7 @@ def compiled(request):
     return card, json.loads(ran.stdout)[str(card)]
 
 
+@pytest.mark.slow
 def test_what_the_compiler_makes_of_the_kernels(compiled):
     """No spills in the loops of the forward kernels; at most three registers' worth in the weights' on sm_90."""
     card, kernels = compiled

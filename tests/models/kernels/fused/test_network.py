@@ -53,6 +53,7 @@ def test_outputs_and_every_gradient(run, case):
     assert_close(case.results(run, torch.float32), oracle(case), 5e-5)
 
 
+@pytest.mark.slow
 @interpreted
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 def test_the_largest_drugs(run):
