@@ -126,7 +126,7 @@ class Recipe:
     def learning_rate_at(self, step: int, fraction: float) -> float:
         """The learning rate of a step (from 0), where this fraction of the run is done."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        fade = 0.5 * (1 + math.cos(math.pi * fraction)) if self.lr_schedule == "cosine" else 1.0
+        fade = 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0))) if self.lr_schedule == "cosine" else 1.0
         return self.learning_rate * warm * fade
 
     def ema_decay_at(self, step: int) -> float:
