@@ -81,7 +81,7 @@ def main() -> int:
     for each in chosen:
         cases = round(asked.cases * each.share / shares)
         if each is chosen[-1]:  # some before it have no more cases than they had
-            cases = asked.cases - sum(count.cases for count in counts.values())
+            cases = max(cases, asked.cases - sum(count.cases for count in counts.values()))
         count = counts[each.name] = run(each, cases, asked.seed, asked.out)
         print(f"| {each.name} | {count.cases} | {len(count.failures)} | {count.seconds:.0f} |", flush=True)
     failures = sum(len(count.failures) for count in counts.values())

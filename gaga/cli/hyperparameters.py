@@ -24,7 +24,7 @@ Layers = Annotated[int | None, _option("--layers", "N", "Blocks of the network."
 InvSublayers = Annotated[int | None, _option("--inv-sublayers", "N", "Message layers of a block.")]
 TunedForAtoms = Annotated[
     float | None,
-    _option("--tuned-for-atoms", "N", "Divide sums over atoms by the data's mean size over N, where that is above 1."),
+    _option("--tuned-for-atoms", "N", "Divide sums over atoms by the data's mean size over N, if above 1; 0: do not."),
 ]
 Charges = Annotated[
     bool | None,

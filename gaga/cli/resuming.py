@@ -169,5 +169,6 @@ def told(kept: Callable[[], str], *, otherwise: str) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(kept() or otherwise) from stop
     except Unavailable as error:
-        error.remedy = "; ".join(filter(None, [error.remedy, kept()]))
+        if "--resume" not in error.remedy:
+            error.remedy = "; ".join(filter(None, [error.remedy.rstrip("."), kept()]))
         raise

@@ -6,7 +6,7 @@ Example:
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -246,17 +246,11 @@ def _run(
             "dataset": data.name,
             "vocabulary": list(data.vocabulary),
             "budget_s": budget_s,
-            **_described(recipe),
+            **recipe.described(),
         },
         inputs={data.name: data.fingerprint, **source},
         seed=seed,
     )
-
-
-def _described(recipe: "Recipe") -> dict[str, Any]:
-    """The recipe without what came later and is not used: runs from before it are the same."""
-    later = {("batch_edges", None), ("tuned_for_atoms", None)}
-    return {name: value for name, value in asdict(recipe).items() if (name, value) not in later}
 
 
 def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_run: bool) -> "Entry | None":

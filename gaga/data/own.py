@@ -30,7 +30,7 @@ from gaga.data.splits import content_split
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
 MAX_SMILES = 1000  # letters of one that is kept; each takes as much memory as the longest
-_FEWEST_TO_SPLIT = 10
+_FEWEST_NAMES, _FEWEST_SMILES = 10, 3  # molecules: a name may be no molecule's
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
@@ -193,16 +193,24 @@ def programs(wanted: Wanted) -> dict[str, str]:
 def conformer_groups(records: Sequence[Record]) -> Int64[np.ndarray, " M"] | None:
     """Which molecule each record is a conformer of, 0, 1, 2, ...; None where each is its own.
 
-    Conformers have the same SMILES, or, where the file tells none, the same name, and the same atoms in any order. What
-    has neither is a molecule of its own, and so is everything where this would leave too few to split.
+    Conformers have the same SMILES and the same atoms in any order. Where a record tells no SMILES, its name does, if
+    all that have it have the same atoms: other names are titles. What has neither is a molecule of its own, and so is
+    everything where so few molecules are told apart that they cannot be split.
     """
+    atoms = [np.sort(record.atomic_numbers).tobytes() for record in records]
+    smiles = [smiles_of(record) for record in records]
+    names = ["" if told else record.name.strip() for record, told in zip(records, smiles, strict=True)]
+    kinds: dict[str, set[bytes]] = {}
+    for name, its in zip(names, atoms, strict=True):
+        kinds.setdefault(name, set()).add(its)
+    titles = {name for name, its in kinds.items() if len(its) > 1} | {""}
     numbers: dict[Any, int] = {}
     found = []
-    for i, record in enumerate(records):
-        called = smiles_of(record) or record.name.strip()
-        key = (called, np.sort(record.atomic_numbers).tobytes()) if called else i
+    for i, (told, name, its) in enumerate(zip(smiles, names, atoms, strict=True)):
+        key = (told, "", its) if told else (i if name in titles else ("", name, its))
         found.append(numbers.setdefault(key, len(numbers)))
-    return numbered_anew(np.array(found, dtype=np.int64)) if len(numbers) >= _FEWEST_TO_SPLIT else None
+    fewest = _FEWEST_NAMES if any(name not in titles for name in names) else _FEWEST_SMILES
+    return numbered_anew(np.array(found, dtype=np.int64)) if len(numbers) >= fewest else None
 
 
 def annotations_of(records: Sequence[Record]) -> Annotations:

@@ -5,10 +5,12 @@ a row of its last; those of shared elements are kept, and a new element starts a
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from gaga.models.recipes import Recipe
 from gaga.noise import Moments
 
 log = logging.getLogger(__name__)
+_MUCH_LARGER = 1.5  # times the atoms of the molecules that a checkpoint knows
 _LEAST = 0.01  # scale of a block that is the same in all molecules, such as the types of a single element
 
 
@@ -63,31 +66,46 @@ def initial_network(
     Raises:
         InvalidInput: the checkpoint is of another network or other columns.
     """
+    start = None if init_from is None else load_checkpoint(init_from)
     config = EGNNConfig(
         features=space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers, inv_sublayers=recipe.inv_sublayers,
-        normalization_factor=_sums_divided_by(recipe, mean_atoms),
+        normalization_factor=_sums_divided_by(recipe, mean_atoms, start),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = EGNN(config, kernel, recipe.precision)
-    if init_from is not None:
-        start = load_checkpoint(init_from)
+    if init_from is not None and start is not None:
         _check(init_from, start, config, space, recipe)
-        _tell(init_from, start, space)
+        _tell(init_from, start, space, config)
         network.load_state_dict(_carried_over(start, space))
     return network
 
 
-def _sums_divided_by(recipe: Recipe, mean_atoms: float | None) -> float:
-    """Larger molecules have larger sums of messages and of forces, which a rate that suits QM9 makes explode."""
-    if recipe.tuned_for_atoms is None or mean_atoms is None:
+def _sums_divided_by(recipe: Recipe, mean_atoms: float | None, start: Checkpoint | None) -> float:
+    """Larger molecules have larger sums of messages and of forces, which a rate that suits QM9 makes explode.
+
+    A checkpoint's weights go with its own division, and keep it unless the molecules are half as large again.
+    """
+    if not recipe.tuned_for_atoms:
         return 1.0
-    return max(1.0, round(mean_atoms / recipe.tuned_for_atoms, 1))
+    if start is None:
+        return 1.0 if mean_atoms is None else max(1.0, round(mean_atoms / recipe.tuned_for_atoms, 1))
+    before = start.network.normalization_factor
+    growth = (mean_atoms or 0.0) / _mean_atoms(start)
+    return before if growth < _MUCH_LARGER else round(before * growth, 1)
+
+
+def _mean_atoms(start: Checkpoint) -> float:
+    """Mean size of the molecules that a checkpoint was trained on; infinity where it does not say."""
+    if start.moments is None or not start.moments.counts.any():
+        return math.inf
+    counts = start.moments.counts
+    return float((counts * np.arange(len(counts))).sum() / counts.sum())
 
 
 def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: FeatureSpace, recipe: Recipe) -> None:
     """Refuse weights that mean something else than this recipe's would."""
-    divided_by = start.network.normalization_factor if recipe.tuned_for_atoms is None else config.normalization_factor
+    divided_by = config.normalization_factor if recipe.tuned_for_atoms else start.network.normalization_factor
     same_but_for_elements = (
         replace(start.network, features=config.features, normalization_factor=divided_by) == config
         and replace(start.space, vocabulary=space.vocabulary) == space
@@ -105,11 +123,16 @@ def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: Featur
         )
 
 
-def _tell(init_from: Path, start: Checkpoint, space: FeatureSpace) -> None:
+def _tell(init_from: Path, start: Checkpoint, space: FeatureSpace, config: EGNNConfig) -> None:
     new = [z for z in space.vocabulary if z not in start.space.vocabulary]
     if new:
         starts = [f"{symbol_of(z)} as {symbol_of(most_similar(z, start.space.vocabulary))}" for z in new]
         log.warning("%s does not know all elements: %s.", init_from.name, ", ".join(starts))
+    now, before = config.normalization_factor, start.network.normalization_factor
+    if now != before:
+        log.warning(
+            "%s has seen smaller molecules: sums over atoms are divided by %g, not %g.", init_from.name, now, before
+        )
 
 
 def _carried_over(start: Checkpoint, space: FeatureSpace) -> Mapping[str, Tensor]:

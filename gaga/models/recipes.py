@@ -1,7 +1,7 @@
 """Training recipes: one frozen configuration, and the presets that users name."""
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -25,8 +25,8 @@ class Recipe:
     Attributes:
         hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
         include_charges: a column with the atomic number. centred_features: types centred in each molecule.
-        tuned_for_atoms: where given, the mean size of the molecules that the other values were chosen with. Sums over a
-            molecule's atoms are divided by the training set's mean size relative to it, where that is above one.
+        tuned_for_atoms: the mean size of the molecules that the other values were chosen with. Sums over a molecule's
+            atoms are divided by the training set's mean size relative to it, where that is above one; 0: they are not.
         factors: what positions, types and charges are divided by.
         prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
         noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
@@ -53,7 +53,7 @@ class Recipe:
     hidden: int = 256
     n_layers: int = 9
     inv_sublayers: int = 1
-    tuned_for_atoms: float | None = None
+    tuned_for_atoms: float = 0.0
     include_charges: bool = False
     centred_features: bool = True
     factors: tuple[float, float, float] = EDM_FACTORS
@@ -106,8 +106,8 @@ class Recipe:
             raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
         if not 0 <= self.ema_decay < 1:
             raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
-        if self.tuned_for_atoms is not None and self.tuned_for_atoms < 1:
-            raise InvalidInput("tuned_for_atoms must be at least 1", received=self.tuned_for_atoms)
+        if self.tuned_for_atoms and self.tuned_for_atoms < 1:
+            raise InvalidInput("tuned_for_atoms must be at least 1, or 0", received=self.tuned_for_atoms)
         if self.ema_width is not None and not 0 < self.ema_width < 0.288:
             raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
         if self.matrix_rate <= 0:
@@ -122,6 +122,11 @@ class Recipe:
                 raise InvalidInput(f"{name} is one of {', '.join(get_args(allowed))}", received=getattr(self, name))
         if len(self.factors) != 3 or min(self.factors) <= 0:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
+
+    def described(self) -> dict[str, Any]:
+        """Every value by name, but for what came later and is not used: runs from before it are the same."""
+        later = {("batch_edges", None), ("tuned_for_atoms", 0.0)}
+        return {name: value for name, value in asdict(self).items() if (name, value) not in later}
 
     def learning_rate_at(self, step: int, fraction: float) -> float:
         """The learning rate of a step (from 0), where this fraction of the run is done."""

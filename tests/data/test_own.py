@@ -198,3 +198,21 @@ def test_conformers_are_told_by_smiles_before_names_and_by_their_atoms():
 def test_a_name_for_everything_or_none_is_no_molecule():
     assert conformer_groups(named_records(["written by hand"] * 100)) is None
     assert conformer_groups(named_records([""] * 100)) is None
+    mixed = named_records(["untitled"] * 100)
+    others = [replace(r, atomic_numbers=np.array([8, 1, 1 + k % 20], np.uint8)) for k, r in enumerate(mixed)]
+    assert conformer_groups(others) is None
+    named = named_records([f"m{k // 2}" for k in range(40)])
+    assert conformer_groups([*named, *others]).tolist() == [*(k // 2 for k in range(40)), *range(20, 120)]
+
+
+def test_few_molecules_told_by_smiles_are_kept_whole():
+    records = [replace(r, properties={"SMILES": f"{k % 3}"}) for k, r in enumerate(named_records(["it"] * 30))]
+    assert conformer_groups(records).tolist() == [k % 3 for k in range(30)]
+    assert conformer_groups([replace(r, name=f"{k % 2}") for k, r in enumerate(named_records([""] * 30))]) is None
+
+
+def test_a_name_is_no_smiles():
+    told = [replace(r, properties={"SMILES": r.name}, name="") for r in named_records(["O"] * 20)]
+    groups = conformer_groups([*named_records(["O"] * 20), *told, *named_records([f"{k}" for k in range(20)])])
+    assert groups[:20].tolist() == [0] * 20
+    assert groups[20:40].tolist() == [1] * 20

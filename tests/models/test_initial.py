@@ -115,10 +115,30 @@ def test_sums_over_larger_molecules_are_divided_by_how_much_larger_they_are():
     assert divided_by(44.4, init_from=SHIPPED_CHECKPOINT) == 2.5
 
 
+def test_weights_keep_their_division_unless_molecules_are_much_larger(tmp_path, shipped, caplog):
+    of_drugs = tmp_path / "drugs.safetensors"  # trained on molecules of 18 atoms, divided by 2.2 all the same
+    save_checkpoint(replace(shipped, network=replace(shipped.network, normalization_factor=2.2)), of_drugs)
+
+    def divided_by(mean_atoms):
+        network = initial_network(RECIPE, shipped.space, 0, "auto", of_drugs, mean_atoms=mean_atoms)
+        return network.config.normalization_factor
+
+    with caplog.at_level(logging.WARNING):
+        assert [divided_by(n) for n in (None, 9.0, 18.0, 26.0)] == [2.2] * 4
+    assert caplog.messages == []
+    with caplog.at_level(logging.WARNING):
+        assert divided_by(36.06) == 4.4
+    assert caplog.messages == [
+        "drugs.safetensors has seen smaller molecules: sums over atoms are divided by 4.4, not 2.2."
+    ]
+    save_checkpoint(replace(load_checkpoint(of_drugs), moments=None), of_drugs)
+    assert divided_by(181.0) == 2.2, "nothing is known of its molecules"
+
+
 def test_without_such_a_division_it_is_part_of_the_network(tmp_path, shipped):
     other = replace(shipped, network=replace(shipped.network, normalization_factor=2.0))
     save_checkpoint(other, tmp_path / "other.safetensors")
-    plain = replace(RECIPE, tuned_for_atoms=None)
+    plain = make_recipe("small", tuned_for_atoms=0)
     with pytest.raises(InvalidInput, match="another network"):
         initial_network(plain, shipped.space, 0, "auto", tmp_path / "other.safetensors", mean_atoms=44.4)
 

@@ -1,0 +1,78 @@
+"""Are drawn molecules as wide and as ringed as the data's? What stability and validity do not see.
+
+Radius of gyration (of all atoms, unweighted) relative to the mean of the data's molecules of the same number of atoms;
+rings (smallest set of smallest rings) a molecule, of those that RDKit sanitises; and shares of elements. Means with
+95 % intervals by bootstrap over molecules.
+
+    gaga sample --n 500 --seed 1 --out block.sdf
+    gaga sample --n 500 --seed 1 --start published --t-start 450 --out published450.sdf
+    python benchmarks/shape.py block.sdf published450.sdf
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gaga import load_dataset
+from gaga.base.molecules import PackedMolecules, pack
+from gaga.chem.bonds import perceive
+from gaga.chem.elements import symbol_of
+from gaga.chem.io import Record, read_molecules
+
+_JUDGED = 2_000  # of the data's test split, for their rings
+
+
+def radii(molecules: PackedMolecules) -> Float[np.ndarray, " M"]:
+    """Radius of gyration of each molecule in Å."""
+    centred = (positions - positions.mean(axis=0) for _, positions in molecules)
+    return np.array([np.sqrt((x.astype(np.float64) ** 2).sum(axis=1).mean()) for x in centred])
+
+
+def rings(molecules: PackedMolecules) -> Float[np.ndarray, " M"]:
+    """Rings of each molecule; NaN of those without a structure."""
+    found = (perceive(*molecule) for molecule in molecules)
+    return np.array([np.nan if it is None else float(it.GetRingInfo().NumRings()) for it in found])
+
+
+def interval(values: Float[np.ndarray, " M"]) -> str:
+    """Mean and its interval, of those that are numbers."""
+    values = values[np.isfinite(values)]
+    draws = np.random.default_rng(0).choice(values, (1000, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"{values.mean():.3f} ({low:.3f} – {high:.3f})"
+
+
+def row(name: str, molecules: PackedMolecules, expected: Float[np.ndarray, " sizes"]) -> str:
+    """A row of the table."""
+    known = np.array([n < len(expected) and np.isfinite(expected[n]) for n in molecules.n_atoms])
+    relative = radii(molecules)[known] / expected[molecules.n_atoms[known]]
+    heavy = molecules.atomic_numbers[molecules.atomic_numbers > 1]
+    shares = ", ".join(f"{symbol_of(int(z))} {np.mean(heavy == z):.1%}" for z in np.unique(heavy))
+    return f"| {name} | {len(molecules)} | {interval(relative)} | {interval(rings(molecules))} | {shares} |"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--dataset", default="qm9")
+    asked = parser.parse_args(words)
+    data = load_dataset(asked.dataset)
+    sizes, all_radii = data.molecules.n_atoms, radii(data.molecules)
+    with np.errstate(invalid="ignore"):
+        expected = np.bincount(sizes, all_radii) / np.bincount(sizes)
+    print("| | molecules | radius of gyration, relative to the data's | rings | heavy atoms |\n|---|---|---|---|---|")
+    test = data.molecules.take(data.splits["test"][:_JUDGED])
+    print(row(f"{data.name}, test", test, expected), flush=True)
+    for path in asked.files:
+        records = [r for r in read_molecules(path) if isinstance(r, Record)]
+        print(row(path.stem, pack((r.atomic_numbers, r.positions) for r in records), expected), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
