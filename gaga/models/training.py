@@ -343,6 +343,6 @@ class Trainer:
         self.history = History.at(state.counters.step, self.folder / METRICS_FILE, state.window)
 
     def _identity(self) -> dict[str, Any]:
-        return {"seed": self.seed, "budget_s": self.budget_s, "recipe": self.recipe.described(),
+        return {"seed": self.seed, "budget_s": self.budget_s, "recipe": asdict(self.recipe),
                 "dataset": self.dataset.fingerprint, "vocabulary": list(self.dataset.vocabulary),
                 "init_from": self.init_digest}  # fmt: skip

@@ -310,6 +310,14 @@ def test_a_budget_ends_a_full_schedule_in_time(dataset, tmp_path):
     assert rates[-1] < 0.1 * max(rates)
 
 
+@pytest.mark.parametrize("only", [{"tuned_for_atoms": 2.0}, {"batch_edges": 100}])
+def test_resume_refuses_a_run_without_what_the_state_was_made_with(dataset, tmp_path, only):
+    plain = replace(RECIPE, tuned_for_atoms=0.0, batch_edges=None, steps=1)
+    trainer(dataset, tmp_path, replace(plain, **only)).run()
+    with pytest.raises(Conflict, match=next(iter(only))):
+        trainer(dataset, tmp_path, plain).resume()
+
+
 def test_init_from_starts_at_the_weights_and_refuses_others(dataset, tmp_path):
     trainer(dataset, tmp_path / "a").run()
     start = tmp_path / "a" / "model.safetensors"
