@@ -23,7 +23,8 @@
 #   COMMIT      of this tree, where it comes without .git
 #   QM9         a prepared file for training: gaga data prepare qm9 --lean --out qm9_lean.h5
 #   RUNS        where training lives between calls (/tmp/gaga_campaign)
-#   PROBE       batch sizes that probe times
+#   FORWARD, TRAIN, PROBE   batch sizes that these parts time
+#   KERNELS     what train and forward compare (naive torch compile triton; forward leaves compile out)
 #   INIT        a checkpoint to go on from, such as the last campaign's; its shape is that of the preset
 #   TRAIN_OPTIONS   options of gaga train, the length of its --warmup-steps among them; they win over what probe chose
 #   TRAIN_WAIT, COLLECT_EVERY   seconds that train-collect waits (520), and between the weights that it brings (180)
@@ -65,8 +66,8 @@ if [ "$REHEARSE" = 1 ]; then
   PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method ddpm --stride 100; --method annealed --steps 5}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2
 else
-  DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD="256 1024 2048 10000" TRAIN="256 1024 2048" GEOM=256
-  KERNELS="naive torch compile triton" FULL=(--full) SIZE=()
+  DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD=${FORWARD:-"256 1024 2048 10000"} TRAIN=${TRAIN:-"256 1024 2048"} GEOM=256
+  KERNELS=${KERNELS:-naive torch compile triton} FULL=(--full) SIZE=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
   PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
   DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
@@ -113,9 +114,12 @@ part_tests() {
     echo "   there is no pytest here: the tests of kernels on the device were not run"
     return 1
   fi
+  local side_by_side=()
+  # Most of the time goes into compiling kernels, one core each.
+  [ "$REHEARSE" = 1 ] || ! "$PYTHON" -c 'import xdist' 2>/dev/null || side_by_side=(-n 8)
   # Without the options of pyproject.toml, which need packages that are not on every machine.
   limited 150 "$PYTHON" -m pytest -o addopts= --import-mode=importlib --continue-on-collection-errors \
-    -p no:cacheprovider -q -rs -m gpu tests/models tests/stats tests/benchmark
+    -p no:cacheprovider -p no:benchmark -q -rs -m gpu "${side_by_side[@]}" tests/models tests/stats tests/benchmark
 }
 
 part_parity() {
@@ -128,7 +132,7 @@ part_forward() {
   local ok=0
   for n in $FORWARD; do
     # shellcheck disable=SC2046
-    figures 100 --case qm9-forward --batch-size "$n" --precision bfloat16 --profile $(kernels naive torch triton) \
+    figures 100 --case qm9-forward --batch-size "$n" --precision bfloat16 --profile $(kernels ${KERNELS/ compile/}) \
       "${SIZE[@]}" || ok=1
   done
   return $ok

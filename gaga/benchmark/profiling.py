@@ -1,5 +1,6 @@
 """Where the time of a step goes, kernel by kernel, as torch's profiler sees it."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,12 +22,14 @@ def profile_step(step: Callable[[], None], device: torch.device, row: Row, edge_
     The rate of the edge kernels is of those whose names say edge and not that they compute a gradient.
     """
     on_cuda = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as found:
-        for _ in range(_STEPS):
-            step()
-        if on_cuda:
-            torch.cuda.synchronize(device)
-    times = own_times(found.key_averages(), on_cuda=on_cuda)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Warning: Profiler clears events")  # of a cycle; there is one
+        with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as found:
+            for _ in range(_STEPS):
+                step()
+            if on_cuda:
+                torch.cuda.synchronize(device)
+        times = own_times(found.key_averages(), on_cuda=on_cuda)
     names = sorted(times, key=lambda name: -times[name][1])[:_SHOWN]
     return Profile(
         case=row.case,

@@ -1,6 +1,7 @@
 """Small networks, and Gaussian data whose diffusion has a closed form."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -34,9 +35,14 @@ class OptimalDenoiser:
     schedule: Schedule
     variances: Tensor
 
+    @cached_property
+    def alpha2(self) -> Tensor:
+        """Of all steps, where the variances are: a recording copies nothing from the host."""
+        return torch.from_numpy(self.schedule.alpha2).to(self.variances.device)
+
     def __call__(self, z: Tensor, t: Tensor, layout: Layout) -> Tensor:
         step = torch.round(t * self.schedule.T).long()
-        alpha2 = torch.from_numpy(self.schedule.alpha2).to(z)[step]
+        alpha2 = self.alpha2.to(z)[step]
         total = alpha2[:, None] * self.variances.to(z) + (1 - alpha2)[:, None]
         return layout.per_atom(torch.sqrt(1 - alpha2)[:, None] / total) * z
 

@@ -153,7 +153,7 @@ def test_recorded_steps_are_those_of_the_processor(gaussian_model, egnn_model, d
     steps = [*range(550, 0, -28), 0]
     expected = walked(egnn_model, SIZES, draws=False, method=method, steps=steps)
     for records in (False, True):
-        model = network_model(gaussian_model, dtype, device="cuda")
+        model = network_model(gaussian_model, dtype, device="cuda", precondition=egnn_model.precondition)
         found = walked(model, SIZES, draws=True, method=method, device="cuda", records=records, steps=steps)
         torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
 

@@ -176,7 +176,7 @@ def test_a_device_takes_the_steps_of_the_host(kernel):
 
 
 def recorded():
-    return stepper(egnn("triton", 64), "cuda")
+    return stepper(egnn("triton", 32), "cuda")
 
 
 @pytest.mark.gpu
@@ -191,7 +191,7 @@ def test_recorded_steps_are_those_that_were_not():
 
 @pytest.mark.gpu
 def test_streamed_batches_are_recorded_too():
-    held, streamed = recorded(), stepper(egnn("triton", 64), "cuda", held_bytes=0)
+    held, streamed = recorded(), stepper(egnn("triton", 32), "cuda", held_bytes=0)
     assert streamed.records
     np.testing.assert_allclose(run(held, 0, 20), run(streamed, 0, 20), rtol=1e-4)
 

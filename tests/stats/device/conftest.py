@@ -1,5 +1,9 @@
 """Molecules of awkward sizes that need no data set, on the CPU and, where there is one, on a CUDA device."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,18 @@ from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments
 from gaga.stats.reference import TestPlan as Plan
+
+@contextmanager
+def refusing_to_wait() -> Iterator[None]:
+    """An operation that waits for a CUDA device is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
 
 SIZES = (2, 3, 4, 5, 9, 18, 29, 31, 33)
 

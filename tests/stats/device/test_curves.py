@@ -10,6 +10,7 @@ from gaga.stats.device.curves import _Counts, distance_curves
 from gaga.stats.device.states import draw
 from gaga.stats.groups import deal
 from gaga.stats.states import DataStates, GaussianStates
+from tests.stats.device.conftest import refusing_to_wait
 
 
 @pytest.fixture
@@ -61,9 +62,6 @@ def test_the_host_does_not_wait_within_a_chunk(molecules, space, moments, schedu
     states = DataStates(molecules, space, schedule, moments.centred, 1)
     counts = _Counts(distances, distances.timesteps, states, device)
     counts.add(indices, draw(states, indices, distances.timesteps, device))
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with refusing_to_wait():
         counts.add(indices, draw(states, indices, distances.timesteps, device))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert int(counts.pooled[0, 0].sum()) == 2 * 3 * len(indices) * 29 * 3

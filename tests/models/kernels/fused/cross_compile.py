@@ -44,7 +44,7 @@ KERNELS = {
     "displacement backward": ("displacement_backward", {"TANH": True}),
     "heads gradient": ("heads_gradient", {"TANH": True}),
 }
-WARPS = {"sum_items": 4, "node_gradients": 4, "edge_forward": 8, "edge_backward": 8, "head_backward": 8,
+WARPS = {"sum_items": 4, "node_gradients": 4, "edge_forward": 8, "edge_backward": 16, "head_backward": 8,
          "weight_gradient": 8}  # fmt: skip
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 

@@ -161,15 +161,15 @@ def test_device(run, case, precision):
     """As near to float64 as plain torch in the same precision is on a CPU, within a factor.
 
     The fused kernels round z2 and the gradients of z1 and z2 too, and take a tanh of eleven bits; float32 is three TF32
-    products. Case by case the CPU's errors are 0.5 to 4 % of an output in bfloat16, 1e-6 to 1e-4 in float32.
+    products, which keep 21 bits of 24. Case by case the CPU's errors are 0.5 to 4 % of an output in bfloat16, 1e-6 to 1e-4 in float32.
     """
     if precision == "float32":
         case = replace(case, hidden=32)
     exact = case.results(run_bucketed)
     plain = norms(case.results(run_flat, torch.float32, precision=precision), exact)
     found = norms(case.results(run, torch.float32, precision=precision, device="cuda"), exact)
-    least = 4e-3 if precision == "bfloat16" else 2e-6
-    wrong = {name: (error, plain[name]) for name, error in found.items() if error > 4 * max(plain[name], least)}
+    least, factor = (4e-3, 4) if precision == "bfloat16" else (2e-6, 8)
+    wrong = {name: (error, plain[name]) for name, error in found.items() if error > factor * max(plain[name], least)}
     assert not wrong, wrong
 
 
