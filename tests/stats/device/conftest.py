@@ -14,6 +14,7 @@ from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments
 from gaga.stats.reference import TestPlan as Plan
 
+
 @contextmanager
 def refusing_to_wait() -> Iterator[None]:
     """An operation that waits for a CUDA device is an error."""
