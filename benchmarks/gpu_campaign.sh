@@ -6,11 +6,12 @@
 #   benchmarks/gpu_campaign.sh --rehearse [parts]     the same on the CPU with tiny networks, fused kernels interpreted;
 #                                                     without parts, all of them
 #
-# Weights, in half an hour of calls to one machine that stays; each call may end in files of its own in OUT:
+# Weights, in one call or in several to one machine that stays; each call may end in files of its own in OUT:
 #
 #   benchmarks/gpu_campaign.sh tests probe train-start   is all well; the batch and precision that this device likes; then
 #                                                        training in the background
-#   benchmarks/gpu_campaign.sh train-collect             wait for it, and bring its weights every few minutes
+#   benchmarks/gpu_campaign.sh train-collect             wait for it, and bring its weights every few minutes; a run that
+#                                                        blows up goes on from its best weights at CALM_RATE
 #   benchmarks/gpu_campaign.sh draw                      N molecules from them for each of DRAWS, into one store, drawn.h5
 #
 # and where RDKit is: cat model.safetensors.* >model.safetensors; python benchmarks/quality.py stored drawn.h5 --strict
@@ -26,10 +27,13 @@
 #   FORWARD, TRAIN, PROBE   batch sizes that these parts time
 #   KERNELS     what train and forward compare (naive torch compile triton; forward leaves compile out)
 #   INIT        a checkpoint to go on from, such as the last campaign's; its shape is that of the preset
-#   TRAIN_OPTIONS   options of gaga train, the length of its --warmup-steps among them; they win over what probe chose
+#   TRAIN_OPTIONS   options of gaga train; they win over what probe chose
+#   TRAIN_S     seconds of training (400); where empty, TRAIN_OPTIONS says how long
+#   WORST, CALM_RATE   a validation loss above WORST (0.26) after 2,000 steps is a blow-up; then the rate (2e-4)
 #   TRAIN_WAIT, COLLECT_EVERY   seconds that train-collect waits (520), and between the weights that it brings (180)
 #   SHARD       largest file of weights (15M)
-#   N, DRAWS    molecules that draw draws (10000), and ways to, options of gaga sample, separated by semicolons
+#   N, DRAWS    molecules that draw draws (10000), and ways to, options of gaga sample, separated by semicolons: side by
+#               side, as most of the time goes into starting them
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,16 +68,16 @@ if [ "$REHEARSE" = 1 ]; then
   DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
   SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
   PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method ddpm --stride 100; --method annealed --steps 5}
-  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2 TRAIN_S=""
 else
   DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD=${FORWARD:-"256 1024 2048 10000"} TRAIN=${TRAIN:-"256 1024 2048"} GEOM=256
   KERNELS=${KERNELS:-naive torch compile triton} FULL=(--full) SIZE=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
   PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
   DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
-  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset gaga-qm9 --lr 4e-4 --lr-schedule cosine --warmup-steps 500 --ema-decay 0.999
-    --ema-warmup --stratified-t --budget 18m}
+  TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset large --sample-every 8000 --stability-samples 300 --seed 5} TRAIN_S=${TRAIN_S-400}
 fi
+WORST=${WORST:-0.26} CALM_RATE=${CALM_RATE:-2e-4}
 
 left() { echo $((BUDGET - SECONDS)); }
 
@@ -182,7 +186,7 @@ part_probe() {
 }
 
 part_train-start() {
-  local going_on=() choice=$CHOICE
+  local going_on=() choice=$CHOICE budget=()
   mkdir -p "$RUNS"
   if [ "$REHEARSE" = 1 ] && [ -z "${QM9:-}" ]; then
     QM9=$RUNS/molecules.h5
@@ -194,12 +198,35 @@ part_train-start() {
   [ ! -f "$RUNS/choice" ] || choice=$(cat "$RUNS/choice")
   [ -z "${INIT:-}" ] || going_on+=(--init-from "$INIT")
   [ ! -f "$RUNS/campaign/state.safetensors" ] || going_on+=(--resume)
+  [ -z "$TRAIN_S" ] || budget=(--budget "${TRAIN_S}s")
+  date +%s >"$RUNS/began"
   # shellcheck disable=SC2086
   set -- "${GAGA[@]}" train --dataset "$QM9" --max-t 550 --device "$DEVICE" --name campaign --runs "$RUNS" \
-    --store "$RUNS/gaga.h5" --save-every-s 60 $choice $TRAIN_OPTIONS "${going_on[@]}"
+    --store "$RUNS/gaga.h5" --save-every-s 60 $choice "${budget[@]}" $TRAIN_OPTIONS "${going_on[@]}"
   setsid nohup "$@" >>"$RUNS/train.log" 2>&1 </dev/null &
   echo $! >"$RUNS/pid"
   echo "   training as process $!, log in $RUNS/train.log: $*"
+}
+
+# Whether the newest row of the log is no training any more.
+blew_up() {
+  [ -f "$RUNS/campaign/metrics.jsonl" ] && [ -f "$RUNS/campaign/best.safetensors" ] || return 1
+  tail -n 1 "$RUNS/campaign/metrics.jsonl" | "$PYTHON" -c '
+import json, sys
+row = json.loads(sys.stdin.readline() or "{}")
+loss = row.get("valid_loss")
+sys.exit(not (row.get("step", 0) >= 2000 and (loss is None or loss > float(sys.argv[1]))))' "$WORST"
+}
+
+# What is left of the time, from the best weights there were, at a lower rate.
+calm_down() {
+  echo "   it blew up: $(tail -n 1 "$RUNS/campaign/metrics.jsonl")"
+  kill "$(cat "$RUNS/pid")"
+  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null; do sleep 1; done
+  rm -rf "$RUNS/blown_up" && mv "$RUNS/campaign" "$RUNS/blown_up"
+  INIT=$RUNS/blown_up/best.safetensors TRAIN_OPTIONS="$TRAIN_OPTIONS --lr $CALM_RATE --warmup-steps 200 --replace"
+  [ -z "$TRAIN_S" ] || TRAIN_S=$((TRAIN_S - $(date +%s) + $(cat "$RUNS/began")))
+  part_train-start
 }
 
 # The weights as they are now, whole or not at all; files above 16 MiB do not come back.
@@ -220,6 +247,7 @@ part_train-collect() {
       bring
       brought=$SECONDS
     fi
+    ! blew_up || calm_down || return 1
     sleep 1
   done
   tail -n 25 "$RUNS/train.log"
@@ -228,7 +256,7 @@ part_train-collect() {
 
 # From the weights as they are now, under their hash: drawing goes on in a further call where this one ends too early.
 part_draw() {
-  local model=$RUNS/campaign/model.safetensors digest store ways ok=0 number=0
+  local model=$RUNS/campaign/model.safetensors digest store ways ok=0 number=0 jobs=()
   [ -f "$model" ] || model=${INIT:-}
   [ -f "$model" ] || { echo "   there are no weights in $RUNS, and INIT names none"; return 1; }
   digest=$(sha256sum "$model" | head -c 8)
@@ -239,8 +267,10 @@ part_draw() {
     number=$((number + 1))
     # shellcheck disable=SC2086
     limited 560 "${GAGA[@]}" sample --checkpoint "$RUNS/weights_$digest.safetensors" --n "$N" --device "$DEVICE" \
-      --out "$RUNS/drawn_${digest}_$number.xyz" --name "drawn_$number" --store "$store" --resume $way || ok=1
+      --out "$RUNS/drawn_${digest}_$number.xyz" --name "drawn_$number" --store "$store" --resume $way &
+    jobs+=($!)
   done
+  for job in "${jobs[@]}"; do wait "$job" || ok=1; done
   [ ! -f "$store" ] || cp "$store" "$OUT/drawn.h5"
   return $ok
 }

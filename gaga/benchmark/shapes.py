@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from gaga.base.errors import InvalidInput
 from gaga.data.features import FeatureSpace
-from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.api import SMALL_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.egnn import EGNNConfig
 
@@ -131,7 +131,7 @@ def histogram(dataset: str) -> Int64[np.ndarray, " N_max_plus_1"]:
         counts = np.zeros(max(table["n_atoms"]) + 1, dtype=np.int64)
         counts[table["n_atoms"]] = table["conformers"]
         return counts
-    moments = load_checkpoint(SHIPPED_CHECKPOINT).moments
+    moments = load_checkpoint(SMALL_CHECKPOINT).moments
     if moments is None or dataset != "qm9":
         raise InvalidInput("no numbers of atoms ship for this data set", received=dataset)
     return moments.counts

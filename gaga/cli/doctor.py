@@ -203,7 +203,8 @@ class Shipped:
 
 SHIPPED = (
     Shipped(name="shipped results", file="results.h5", without="gaga tstar computes gaga gaussianity first"),
-    Shipped(name="shipped model", file="qm9_small.safetensors", without="sampling needs --checkpoint"),
+    Shipped(name="shipped model", file="qm9_large.safetensors", without="sampling needs --checkpoint"),
+    Shipped(name="shipped small model", file="qm9_small.safetensors", without="small networks start from nothing"),
     Shipped(name="shipped row of real data", file="reference_qm9.json", without="evaluation needs --reference none"),
     Shipped(name="shipped data for edm", file="reference_qm9_edm.npz", without="evaluation needs --reference none"),
     Shipped(

@@ -143,7 +143,11 @@ Source = Annotated[
 ]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option("--checkpoint", metavar="FILE", help="A gaga checkpoint, or a folder of EDM's code."),
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="A gaga checkpoint, a run's folder, qm9_large or qm9_small, which ship, or a folder of EDM's code.",
+    ),
 ]
 
 Kernel = Annotated[
@@ -164,6 +168,16 @@ Precision = Annotated[
         show_default=True,
         rich_help_panel=_RUN,
         help="Of matrix products; bfloat16 pays on GPUs and for wide networks.",
+    ),
+]
+SamplingPrecision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="auto|float32|bfloat16",
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="Of matrix products; auto is bfloat16 for wide networks on a GPU.",
     ),
 ]
 

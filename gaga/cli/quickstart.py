@@ -182,7 +182,7 @@ def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: in
 
     source = Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
     model, source = open_model(
-        source, device=torch_device(device), kernel="auto", precision="float32", dataset=None, cache=None, output=output
+        source, device=torch_device(device), kernel="auto", precision="auto", dataset=None, cache=None, output=output
     )
     job = Job(out=files.molecules, n=n, seed=seed, repeats=1, keep="all", trajectory=0)
     done = run(job, SampleConfig(), model, source, results, output, overwrite=True, name="quickstart")

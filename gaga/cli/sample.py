@@ -148,7 +148,7 @@ def sample(
     overwrite: options.Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that was interrupted.")] = False,
     kernel: options.Kernel = "auto",
-    precision: options.Precision = "float32",
+    precision: options.SamplingPrecision = "auto",
     device: options.Device = "auto",
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
@@ -189,9 +189,8 @@ def sample(
     model, source = open_model(
         source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
     )
-    output.note(
-        f"Sampling from {source.path}: {source.why}; kernel {getattr(model.network, 'kernel', 'none')}, {precision}."
-    )
+    kernel, precision = (getattr(model.network, name, "none") for name in ("kernel", "precision"))
+    output.note(f"Sampling from {source.path}: {source.why}; kernel {kernel}, {precision}.")
     done = run(
         job, config, model, source, results, output,
         ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,
@@ -225,7 +224,8 @@ def find_checkpoint(results: "Store", given: Path | None) -> Source:
     if given is not None:
         content = model_file(given)
         digest = file_digest(content) if content.is_file() else ""
-        return Source(path=given, why="named by --checkpoint", digest=digest)
+        path = given if given.exists() else content  # the file of a model that ships, by its name
+        return Source(path=path, why="named by --checkpoint", digest=digest)
     for entry in sorted(results.entries("train"), key=lambda entry: entry.created, reverse=True):
         record = results.get("train", entry.name, TrainingRecord)
         if record.finished and Path(record.checkpoint).is_file():

@@ -146,14 +146,14 @@ def train(
     options.use_threads(threads)
     keep_freed_memory()
     from gaga.cli.devices import ranks_from_environment, torch_device
-    from gaga.models.api import SHIPPED_CHECKPOINT, model_file
+    from gaga.models.api import model_file, shipped_like
     from gaga.models.training import Trainer
 
     budget_s = hyper.parse_duration(budget)
-    if init_from is not None:
-        init_from = SHIPPED_CHECKPOINT if str(init_from) == "shipped" else model_file(init_from)
     given["factors"] = hyper.parse_factors(factors)
     recipe = hyper.recipe_of(preset, config, given)
+    if init_from is not None:
+        init_from = shipped_like(recipe) if str(init_from) == "shipped" else model_file(init_from)
     check_max_t(max_t, tstar)
     ranks = ranks_from_environment()
     where = torch_device(device, ranks)

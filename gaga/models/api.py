@@ -10,16 +10,44 @@ from gaga.base.progress import Progress, silent
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.edm import WEIGHTS, is_edm_folder, load_edm
 from gaga.models.model import Model
+from gaga.models.recipes import Recipe
 from gaga.models.samplers import SampleConfig, sample_stream
 
-SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "shipped" / "qm9_small.safetensors"
+_SHIPPED = Path(__file__).parent.parent / "shipped"
+SHIPPED_CHECKPOINT, SMALL_CHECKPOINT = _SHIPPED / "qm9_large.safetensors", _SHIPPED / "qm9_small.safetensors"
+SHIPPED = {path.stem: path for path in (SHIPPED_CHECKPOINT, SMALL_CHECKPOINT)}
 
 
 def model_file(path: Path) -> Path:
-    """The file whose content names a model: a checkpoint, that of a run's folder, or an EDM folder's weights."""
+    """The file whose content names a model: a checkpoint, that of a run's folder, or an EDM folder's weights.
+
+    A name of a model that ships, where nothing of that name is there, is that model's file.
+    """
     if path.is_dir():
         return path / (WEIGHTS if is_edm_folder(path) else "model.safetensors")
-    return path
+    return path if path.exists() else SHIPPED.get(str(path), path)
+
+
+def shipped_like(recipe: Recipe) -> Path:
+    """The model that ships whose network has a recipe's shape.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    shapes = {path: load_checkpoint(path).network for path in SHIPPED.values()}
+    for path, shape in shapes.items():
+        if (shape.hidden, shape.n_layers, shape.inv_sublayers) == (
+            recipe.hidden,
+            recipe.n_layers,
+            recipe.inv_sublayers,
+        ):
+            return path
+    known = " or ".join(f"{shape.hidden} features and {shape.n_layers} layers" for shape in shapes.values())
+    raise InvalidInput(
+        f"the models that ship have {known}",
+        received=f"{recipe.hidden} features and {recipe.n_layers} layers",
+        remedy="use --preset small or large, or --init-from FILE",
+    )
 
 
 def load_model(
@@ -28,16 +56,17 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     kernel: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
 ) -> Model:
     """Open a gaga checkpoint, or a folder that EDM's training wrote; without a path, the model that ships with gaga.
 
     Args:
-        path: checkpoint file, folder of a training run, or EDM folder.
+        path: checkpoint file, folder of a training run, or EDM folder; `qm9_large` or `qm9_small`, which ship.
         dtype: type of the weights and of what is computed.
         device: where the weights go.
         kernel: how the network runs; all kernels give the same results.
-        precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %.
+        precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %; `auto` does so on
+            a CUDA device, for wide networks.
 
     Raises:
         NotFound: nothing is there.

@@ -1,6 +1,8 @@
 """A step that is the same every time, recorded once as a CUDA graph and replayed; on other devices simply called."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -43,7 +45,7 @@ class Replay:
             if self._graph is None:
                 graph = torch.cuda.CUDAGraph()
                 # Other threads, such as one that takes results over, may go on using CUDA meanwhile.
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                with _nothing_collected(), torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                     self._function()
                 self._graph = graph  # not before: a recording that failed is not replayed
             self._graph.replay()
@@ -55,6 +57,19 @@ class Replay:
         with torch.cuda.stream(stream):
             self._function()
         current.wait_stream(stream)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Collect what is garbage now, and nothing until the end: an old graph that is destroyed ends the recording."""
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @cache

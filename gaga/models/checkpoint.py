@@ -20,6 +20,7 @@ from gaga.base.files import atomic_write
 from gaga.base.records import from_tree
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN, EGNNConfig, fits
+from gaga.models.kernels import resolve_precision
 from gaga.models.model import Model
 from gaga.models.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
@@ -76,7 +77,7 @@ class Checkpoint:
         Raises:
             Unavailable: the kernel is named and cannot run on this device.
         """
-        network = EGNN(self.network, kernel, precision)
+        network = EGNN(self.network, kernel, resolve_precision(precision, self.network.hidden, kernel, device))
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
         network.require_kernel()

@@ -216,16 +216,16 @@ GAGA_QM9 = Recipe()
 EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000, batch_size=64, epochs=3000,
               padded_denominator=True)  # fmt: skip
 # What learns fastest of what was tried (docs/QUALITY.md), on EDM's network and at a size for processors.
-LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=256, epochs=400, optimizer="muon",
-                learning_rate=1e-3, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
-                clipping="median", tuned_for_atoms=18.0, ema_width=0.1, stratified_t=True,
+LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=512, epochs=100, optimizer="muon",
+                learning_rate=4e-4, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
+                precision="bfloat16", clipping="median", tuned_for_atoms=18.0, ema_width=0.1, stratified_t=True,
                 stability_samples=200)  # fmt: skip
 # EDM's own run on GEOM-Drugs (appendix E, and the README of its code): 1.1 million steps.
 EDM_GEOM = replace(EDM, n_layers=4, include_charges=False, epochs=13, stability_samples=500)
 # LARGE on that network, up to the T* that Qu et al. 2026 give for GEOM-Drugs; 146,000 edges are 64 of its molecules.
 LARGE_GEOM = replace(LARGE, n_layers=4, max_t=650, batch_edges=146_000, epochs=13)
-SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, warmup_steps=400, sample_every=10000,
-                stability_samples=100)  # fmt: skip
+SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, learning_rate=1e-3, warmup_steps=400,
+                precision="float32", sample_every=10000, stability_samples=100)  # fmt: skip
 TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
                sample_every=0, stability_samples=32)  # fmt: skip
 PRESETS: dict[str, Recipe] = {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.api import SMALL_CHECKPOINT
+from gaga.models.checkpoint import load_checkpoint
 from gaga.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +135,7 @@ def test_weights_are_brought_in_shards_and_whole_and_drawn_from(tmp_path):
     runs, out = tmp_path / "runs", tmp_path / "out"
     campaign = runs / "campaign"
     campaign.mkdir(parents=True)
-    weights = SHIPPED_CHECKPOINT.read_bytes()
+    weights = SMALL_CHECKPOINT.read_bytes()
     (campaign / "model.safetensors").write_bytes(weights)
     (campaign / "metrics.jsonl").write_text("{}\n")
     (runs / "train.log").write_text("done\n")
@@ -154,3 +155,33 @@ def test_weights_are_brought_in_shards_and_whole_and_drawn_from(tmp_path):
     campaign.joinpath("model.safetensors").write_bytes(weights[:1000])
     subprocess.run([*words[:2], "train-collect"], env=environment, capture_output=True, text=True, check=False)
     assert [path.name for path in out.glob("model.safetensors.*")] == ["model.safetensors.00"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_run_that_blows_up_goes_on_from_its_best_weights(tmp_path):
+    """The log says that the last losses were 17.9; the run is ended, kept, and begun anew at a fifth of the rate."""
+    runs, campaign = tmp_path / "runs", tmp_path / "runs" / "campaign"
+    tiny = "--preset tiny --hidden 8 --layers 1 --batch-size 4 --steps 2 --stability-samples 2 --threads 1"
+    words = ["bash", str(ROOT / "benchmarks" / "gpu_campaign.sh")]
+    environment = os.environ | {
+        "OUT": str(tmp_path / "out"), "RUNS": str(runs), "PYTHON": sys.executable, "DEVICE": "cpu", "CHOICE": "",
+        "QM9": str(ROOT / "examples" / "gdb17_xtb_1000.sdf.gz"), "TRAIN_S": "", "TRAIN_OPTIONS": f"{tiny} --lr 1e-3",
+        "GAGA_CACHE": str(tmp_path / "cache"), "TRITON_INTERPRET": "1",
+    }  # fmt: skip
+    first = subprocess.run(
+        [*words, "train-start", "train-collect"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert first.returncode == 0, first.stdout
+    assert not (runs / "blown_up").exists()
+    with (campaign / "metrics.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 4000, "valid_loss": 17.9}) + "\n")
+    (campaign / "best.safetensors").write_bytes((campaign / "model.safetensors").read_bytes())
+    orphan = subprocess.run(["bash", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], capture_output=True, check=True)
+    (runs / "pid").write_bytes(orphan.stdout)
+    done = subprocess.run([*words, "train-collect"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "it blew up" in done.stdout
+    assert json.loads((runs / "blown_up" / "metrics.jsonl").read_text().splitlines()[-1])["valid_loss"] == 17.9
+    recipe = load_checkpoint(campaign / "model.safetensors").recipe
+    assert (recipe["learning_rate"], recipe["hidden"]) == (2e-4, 8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-FAST = ("--method", "ddpm", "--stride", "50", "--threads", "1")
+FAST = ("--checkpoint", "qm9_small", "--method", "ddpm", "--stride", "50", "--threads", "1")
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
@@ -49,7 +49,7 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--method", "ddpm", "--stride", "10",
-               "--batch-size", "4", "--store", "s.h5"]  # fmt: skip
+               "--checkpoint", "qm9_small", "--batch-size", "4", "--store", "s.h5"]  # fmt: skip
 
     def run(*words):
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
@@ -115,7 +115,8 @@ def test_files_that_are_there_are_kept(gaga, tmp_path):
 
 
 def test_molecules_as_large_as_the_largest_drugs_are_drawn_beside_small_ones(gaga, tmp_path):
-    ran = gaga("sample", "--n", "2", "--seed", "5", "--out", "drugs.xyz", "--sizes", "2,181", "--steps", "2")
+    ran = gaga("sample", "--n", "2", "--seed", "5", "--out", "drugs.xyz", "--sizes", "2,181", "--steps", "2",
+               "--checkpoint", "qm9_small")  # fmt: skip
     assert ran.code == 0, ran.err
     lines = (tmp_path / "drugs.xyz").read_text().splitlines()
     sizes, at = [], 0

@@ -1,7 +1,9 @@
+import gc
+
 import pytest
 import torch
 
-from gaga.models.capture import Replay
+from gaga.models.capture import Replay, _nothing_collected
 
 
 def count(device):
@@ -28,3 +30,26 @@ def test_each_call_is_one_execution_recorded_or_not():
     step.fill_(10.0)
     replay()
     assert float(total) == 17.0
+
+
+class Loop:
+    """Garbage that only the collector finds."""
+
+    def __init__(self, freed):
+        self.itself, self.freed = self, freed
+
+    def __del__(self):
+        self.freed.append(True)
+
+
+def test_no_garbage_is_collected_while_a_step_is_recorded():
+    freed, enabled = [], gc.isenabled()
+    Loop(freed)
+    with _nothing_collected():
+        assert freed == [True]
+        Loop(freed)
+        _ = [[] for _ in range(100_000)]
+        assert freed == [True]
+    gc.collect()
+    assert freed == [True, True]
+    assert gc.isenabled() == enabled

@@ -10,7 +10,7 @@ import torch
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import pack
 from gaga.data.features import FeatureSpace
-from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.api import SMALL_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint, save_checkpoint
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
@@ -27,12 +27,12 @@ NEW = [4, 9]  # of B and S
 
 @pytest.fixture(scope="module")
 def shipped():
-    return load_checkpoint(SHIPPED_CHECKPOINT)
+    return load_checkpoint(SMALL_CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return initial_network(RECIPE, MORE, 0, "auto", SHIPPED_CHECKPOINT)
+    return initial_network(RECIPE, MORE, 0, "auto", SMALL_CHECKPOINT)
 
 
 def test_molecules_of_known_elements_are_seen_as_before(shipped, network):
@@ -62,7 +62,7 @@ def test_molecules_of_new_elements_are_hardly_worse_off(network):
         [-1.2, 0.9, -1.0], [-1.2, -0.9, -1.0]]))])  # fmt: skip
     schedule = make_schedule(RECIPE.schedule, 1000, 1e-5)
     diffusion = Diffusion(
-        network, schedule, MORE, precondition=precondition_of(RECIPE, MORE, _moments(), SHIPPED_CHECKPOINT)
+        network, schedule, MORE, precondition=precondition_of(RECIPE, MORE, _moments(), SMALL_CHECKPOINT)
     )
     x, layout = torch.from_numpy(MORE.encode(thiirane)).float(), Layout.of(thiirane.n_atoms)
     eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -72,14 +72,14 @@ def test_molecules_of_new_elements_are_hardly_worse_off(network):
 
 
 def test_the_scales_stay(shipped):
-    sd = precondition_of(RECIPE, MORE, _moments(), SHIPPED_CHECKPOINT).sd
+    sd = precondition_of(RECIPE, MORE, _moments(), SMALL_CHECKPOINT).sd
     assert [sd[c] for c in KEPT] == list(shipped.precondition.sd)
     assert [sd[c] for c in NEW] == [shipped.precondition.sd[4], shipped.precondition.sd[6]]
 
 
 def test_the_same_elements_are_the_same_weights_and_nothing_is_said(shipped, caplog):
     with caplog.at_level(logging.WARNING):
-        again = initial_network(RECIPE, shipped.space, 0, "auto", SHIPPED_CHECKPOINT)
+        again = initial_network(RECIPE, shipped.space, 0, "auto", SMALL_CHECKPOINT)
     for name, value in again.state_dict().items():
         torch.testing.assert_close(value, shipped.weights[name].float(), rtol=0, atol=0)
     assert caplog.messages == []
@@ -87,7 +87,7 @@ def test_the_same_elements_are_the_same_weights_and_nothing_is_said(shipped, cap
 
 def test_new_elements_are_named(caplog):
     with caplog.at_level(logging.WARNING):
-        initial_network(RECIPE, MORE, 0, "auto", SHIPPED_CHECKPOINT)
+        initial_network(RECIPE, MORE, 0, "auto", SMALL_CHECKPOINT)
     assert caplog.messages == ["qm9_small.safetensors does not know all elements: B as C, S as O."]
 
 
@@ -102,7 +102,7 @@ def test_new_elements_are_named(caplog):
 )
 def test_other_columns_are_refused(space):
     with pytest.raises(InvalidInput, match="other columns"):
-        initial_network(RECIPE, space, 0, "auto", SHIPPED_CHECKPOINT)
+        initial_network(RECIPE, space, 0, "auto", SMALL_CHECKPOINT)
 
 
 def test_sums_over_larger_molecules_are_divided_by_how_much_larger_they_are():
@@ -112,7 +112,7 @@ def test_sums_over_larger_molecules_are_divided_by_how_much_larger_they_are():
 
     assert [divided_by(n) for n in (None, 9.0, 18.02, 44.4, 181.0)] == [1.0, 1.0, 1.0, 2.5, 10.1]
     assert divided_by(44.4, make_recipe("edm-geom")) == 1.0  # as published
-    assert divided_by(44.4, init_from=SHIPPED_CHECKPOINT) == 2.5
+    assert divided_by(44.4, init_from=SMALL_CHECKPOINT) == 2.5
 
 
 def test_weights_keep_their_division_unless_molecules_are_much_larger(tmp_path, shipped, caplog):
@@ -144,6 +144,6 @@ def test_without_such_a_division_it_is_part_of_the_network(tmp_path, shipped):
 
 
 def _moments() -> Moments:
-    moments = load_checkpoint(SHIPPED_CHECKPOINT).moments
+    moments = load_checkpoint(SMALL_CHECKPOINT).moments
     assert moments is not None
     return moments

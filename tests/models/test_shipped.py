@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gaga import load_dataset, load_model, sample
+from gaga.base.errors import InvalidInput
 from gaga.chem import edm_stability
-from gaga.models.api import SHIPPED_CHECKPOINT
+from gaga.models.api import SHIPPED_CHECKPOINT, SMALL_CHECKPOINT, model_file, shipped_like
 from gaga.models.checkpoint import load_checkpoint
+from gaga.models.kernels import resolve_precision
+from gaga.models.recipes import make_recipe
 
 README = Path(__file__).parents[2] / "README.md"
 FRESH_SEED = 987
-N_MOLECULES = 200
+N_MOLECULES = 100
 
 
 def printed(row: str) -> float:
@@ -27,8 +31,8 @@ def printed(row: str) -> float:
 def test_stability_holds_with_a_fresh_seed():
     """Protocol edm, the default sampler, at least 95 % of what the README prints.
 
-    The seed is fixed: a machine that rounds otherwise moves a few of 200 molecules over the edge, not the four points
-    (one standard error and a half) that are allowed.
+    The seed is fixed: a machine that rounds otherwise moves a few of 100 molecules over the edge, not the five points
+    (two standard errors) that are allowed.
     """
     molecules = sample(load_model(), N_MOLECULES, seed=FRESH_SEED)
     verdicts = [edm_stability(numbers, positions) for numbers, positions in molecules]
@@ -48,7 +52,39 @@ def test_its_figures_are_inside_and_are_those_of_the_readme():
 def test_it_describes_itself():
     checkpoint = load_checkpoint(SHIPPED_CHECKPOINT)
     assert (checkpoint.dataset, checkpoint.max_t, checkpoint.space.vocabulary) == ("qm9", 550, (1, 6, 7, 8, 9))
-    assert (checkpoint.network.hidden, checkpoint.network.n_layers) == (128, 6)
+    assert (checkpoint.network.hidden, checkpoint.network.n_layers) == (256, 9)
     qm9 = load_dataset("qm9")
     assert checkpoint.provenance["dataset_fingerprint"] == qm9.fingerprint
     np.testing.assert_array_equal(checkpoint.moments.counts, qm9.sizes_histogram("train"))
+
+
+def test_a_model_that_ships_has_a_name_unless_something_of_that_name_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert model_file(Path("qm9_small")) == SMALL_CHECKPOINT
+    assert load_model("qm9_small").network.config.hidden == 128
+    Path("qm9_small").mkdir()
+    assert model_file(Path("qm9_small")) == Path("qm9_small/model.safetensors")
+
+
+def test_the_start_that_ships_is_the_one_of_the_recipes_shape():
+    assert shipped_like(make_recipe("small")) == SMALL_CHECKPOINT
+    assert shipped_like(make_recipe("large")) == SHIPPED_CHECKPOINT
+    with pytest.raises(InvalidInput, match="256 features and 9 layers or 128 features and 6 layers"):
+        shipped_like(make_recipe("tiny"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "width", "kernel", "device", "found"),
+    [
+        ("auto", 256, "auto", "cuda:1", "bfloat16"),
+        ("auto", 128, "triton", "cuda", "bfloat16"),
+        ("auto", 32, "auto", "cuda", "float32"),
+        ("auto", 256, "naive", "cuda", "float32"),
+        ("auto", 256, "compile", "cuda", "float32"),
+        ("auto", 256, "auto", "cpu", "float32"),
+        ("float32", 256, "auto", "cuda", "float32"),
+        ("bfloat16", 16, "torch", "cpu", "bfloat16"),
+    ],
+)
+def test_precision_is_that_of_the_fused_kernels_where_they_run(asked, width, kernel, device, found):
+    assert resolve_precision(asked, width, kernel, torch.device(device)) == found

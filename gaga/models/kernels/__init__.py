@@ -25,6 +25,7 @@ KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 STATIC: frozenset[KernelName] = frozenset({"compile", "triton"})  # know a batch by Layout.tensors() only: recordable
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_WIDE = 64  # features from which the fused kernels take bfloat16 alone
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +42,18 @@ def check_choice(kernel: str, precision: str) -> None:
         raise InvalidInput("unknown precision", received=precision, remedy=f"use one of {', '.join(PRECISIONS)}")
     if kernel == "naive" and precision != "float32":
         raise Unavailable("the naive kernel runs in float32 only", remedy="use --kernel torch, or --precision float32")
+
+
+def resolve_precision(asked: str, width: int, kernel: str, device: "torch.device | str") -> str:
+    """What `auto` means for a network of so many features.
+
+    It is bfloat16 on a CUDA device, where the fused kernels take wide networks in nothing else, and molecules come out
+    as good (docs/QUALITY.md); else float32.
+    """
+    if asked != "auto":
+        return asked
+    fused = str(device).startswith("cuda") and kernel in ("auto", "triton")
+    return "bfloat16" if fused and width >= _WIDE else "float32"
 
 
 def resolve_kernel(network: "EGNN", name: str, device: "torch.device") -> "tuple[KernelName, Kernel]":

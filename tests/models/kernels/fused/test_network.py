@@ -161,8 +161,8 @@ def test_device(run, case, precision):
     """As near to float64 as plain torch in the same precision is on a CPU, within a factor.
 
     The fused kernels round z2 and the gradients of z1 and z2 too, and take a tanh of eleven bits; float32 is three TF32
-    products, which keep 21 bits of 24. Case by case the CPU's errors are 0.5 to 4 % of an output in bfloat16, 1e-6 to 1e-4
-    in float32.
+    products, which keep 21 bits of 24. Case by case the CPU's errors are 0.5 to 4 % of an output in bfloat16 and 1e-6
+    to 1e-4 in float32.
     """
     if precision == "float32":
         case = replace(case, hidden=32)
