@@ -44,7 +44,7 @@ def blank_row(case: Case, variant: Variant, batch: Batch, whole: int) -> Row:
 
 
 def prepare(
-    case: Case, variant: Variant, agreement: Agreement, batch: Batch, device: torch.device, pool: Pool | None
+    case: Case, variant: Variant, agreement: Agreement, batch: Batch, device: torch.device, pool: Pool
 ) -> Ready | Row:
     """The step with its first runs done, or a row that says why there is none."""
     whole = len(batch.n_atoms)
@@ -78,7 +78,7 @@ def fitting(case: Case, variant: Variant, batch: Batch, available: int | None) -
     raise Unavailable(f"one molecule would take about {needed / 1e9:.1f} GB, of {available / 1e9:.1f} GB that are free")
 
 
-def _first_runs(step: Step, row: Row, variant: Variant, device: torch.device, pool: Pool | None) -> Ready:
+def _first_runs(step: Step, row: Row, variant: Variant, device: torch.device, pool: Pool) -> Ready:
     """Run the step for the first times: counting, measuring its memory, and on CUDA recording it."""
     if variant.kernel in _COUNTED:
         with nullcontext() if variant.is_oracle else one_thread():

@@ -22,7 +22,7 @@ class Replay:
         device: where its tensors are.
         enabled: false calls the function every time, on any device.
         pool: memory shared with other recordings (torch.cuda.graph_pool_handle) that never run at the same time and
-            read nothing of each other's.
+            read nothing of each other's; after a recording that failed it takes no more.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class Replay:
             if self._graph is None:
                 graph = torch.cuda.CUDAGraph()
                 # Other threads, such as one that takes results over, may go on using CUDA meanwhile.
-                with _nothing_collected(), torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+                with _on_this_stream(self._device), _nothing_collected(), recording:
                     self._function()
                 self._graph = graph  # not before: a recording that failed is not replayed
             self._graph.replay()
@@ -57,6 +58,16 @@ class Replay:
         with torch.cuda.stream(stream):
             self._function()
         current.wait_stream(stream)
+
+
+@contextmanager
+def _on_this_stream(device: torch.device) -> Iterator[None]:
+    """Come back to the current stream; torch stays on the one that it records on where a recording fails."""
+    stream = torch.cuda.current_stream(device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_stream(stream)
 
 
 @contextmanager
