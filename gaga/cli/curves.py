@@ -29,6 +29,8 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
             "mi_threshold": test.mi_threshold,
             "variances": test.variances,
             "neighbours": test.neighbours,
+            "molecules": len(test.passes),
+            "null_molecules": len(test.null_passes),
             "pass_rates": list(_pass_rates(result)),
         },
         "distances": _records(result, result.distances, ("block", result.blocks), ("reference", result.references)),
@@ -54,20 +56,20 @@ def _confidence(result: "GaussianityResult") -> dict[str, Any] | None:
         "available": found.available,
         "rounds": found.rounds,
         "half_widths": [
-            {"curve": curve, "block": block, "of": of, "half_width": width, "t": t}
-            for curve, block, of, width, t in _widest(result, found)
+            {"curve": curve, "block": block, "of": of, "half_width": width, "t": t, "molecules": molecules}
+            for curve, block, of, width, t, molecules in _widest(result, found)
         ],
     }
 
 
-def _widest(result: "GaussianityResult", found: "Confidence") -> Iterator[tuple[str, str, str, float, int]]:
-    """Curve, block, what it is of, and its largest half-width with the step where that is."""
+def _widest(result: "GaussianityResult", found: "Confidence") -> Iterator[tuple[str, str, str, float, int, int]]:
+    """Curve, block, what it is of, its largest half-width with the step where that is, and of how many molecules."""
     for b, block in enumerate(result.blocks):
         for r, reference in enumerate(result.references):
-            yield "D_t", block, reference, *_largest(found.distances[:, b, r], result)
+            yield "D_t", block, reference, *_largest(found.distances[:, b, r], result), result.n_molecules
         for p, pairs in enumerate(result.pairs):
             widths = found.dependence[:, b, p].max(axis=-1)
-            yield "Dep_t", block, pairs, *_largest(widths, result)
+            yield "Dep_t", block, pairs, *_largest(widths, result), int(result.measured[b, p])
 
 
 def _largest(widths: Any, result: "GaussianityResult") -> tuple[float, int]:
@@ -78,7 +80,7 @@ def _confidence_table(result: "GaussianityResult", found: "Confidence") -> Itera
     level = f"{100 * result.level:g} %"
     yield Table(
         title=f"Half-widths of the {level} intervals, where each curve's is largest; asked for ± {found.until:g}",
-        columns=("curve", "block", "of", "half-width", "at t"),
+        columns=("curve", "block", "of", "half-width", "at t", "molecules"),
         rows=list(_widest(result, found)),
     )
     used = f"{result.n_molecules:,} of {found.available:,} molecules"
@@ -138,7 +140,7 @@ def _dependence_table(result: "GaussianityResult") -> Table:
     """Dep_t against independent Gaussians, for each block and kind of pairs."""
     curves = [(b, p) for b in range(len(result.blocks)) for p in range(len(result.pairs))]
     return Table(
-        title=f"Dep_t, nats: mean mutual information of pairs above the null, {result.n_molecules:,} molecules",
+        title=f"Dep_t, nats: mean mutual information of pairs above the null, {result.measured_text} molecules",
         columns=("t", *(f"{result.blocks[b]}, {result.pairs[p]}" for b, p in curves)),
         rows=[
             (t, *(float(result.dependence.estimate[s, b, p, 0]) for b, p in curves))
@@ -153,7 +155,7 @@ def _test_table(result: "GaussianityResult") -> Table:
     data, null = (100 * flags.all(axis=3).mean(axis=0) for flags in (test.passes, test.null_passes))
     both = [100 * flags.all(axis=(2, 3)).mean(axis=0) for flags in (test.passes, test.null_passes)]
     return Table(
-        title="Published test: % of molecules that pass, beside true Gaussians of the same sizes (null)",
+        title=f"Published test: % of {len(test.passes):,} molecules that pass, beside true Gaussians (null)",
         columns=(
             "t",
             *(f"{block}{suffix}" for block in result.blocks for suffix in ("", ", null")),

@@ -95,7 +95,8 @@ def gaussianity(
 
     Two tests: the published one of each molecule (KS and mutual information), and the curves D_t and Dep_t
     over all molecules, for each reference Gaussian. gaga tstar reads the step from them. With --until molecules
-    come in random order until the interval of every curve at every step has that half-width.
+    come in random order until the interval of every curve at every step has that half-width; what is known is not
+    measured on, and the published test is of the molecules before that.
     """
     if until is not None and n_null is not None:
         raise usage_error("--n-null goes without --until, which takes as many true Gaussians as molecules")

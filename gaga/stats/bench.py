@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
 from gaga.base.journal import Pieces
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
 from gaga.stats.curves import DistanceCurves, DistancePlan, beside
 from gaga.stats.dependence import NULLS, DependenceCurves, dependence_curves, null_of
 from gaga.stats.engine import Engine, Flags, Sums
-from gaga.stats.groups import Resampling
+from gaga.stats.groups import Resampling, resampled_means
 from gaga.stats.meter import Meter
 from gaga.stats.reference import ReferenceTest, TestPlan
 from gaga.stats.states import GaussianStates, States
@@ -29,8 +29,6 @@ class Sample:
 
 Scores = tuple[Flags, Sums]
 """Flags of each molecule of a sample, and its mean mutual informations summed over each group."""
-NullScores = tuple[Bool[np.ndarray, "N S K 3"], Float64[np.ndarray, "H S K 2"]]
-"""The same, of as many molecules and groups as the nulls have."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,34 +61,44 @@ class Bench:
 
     def measure(self, data: Sample, nulls: list[Sample]) -> Measured:
         """Everything of samples that are tested in one go."""
-        scores, *null_scores = [self.scores(sample) for sample in (data, *nulls)]
-        reference, dependence = self.judged(scores, data.resampling, null_scores, nulls[0].resampling)
+        flags, means = [], []
+        for sample in (data, *nulls):
+            passes, sums = self.scores(sample)
+            flags.append(passes)
+            means.append(resampled_means(sums, sample.resampling))
         distances, null_distances = self.all_distances(data, nulls)
-        return Measured(reference=reference, dependence=dependence, distances=distances, null_distances=null_distances)
+        return Measured(
+            reference=self.test(flags[0], flags[1]),
+            dependence=dependence_curves(means[0], means[1:], self.level),
+            distances=distances,
+            null_distances=null_distances,
+        )
 
     def scores(self, sample: Sample, stage: str = "") -> Scores:
         """The per-molecule test of a sample, whose pieces are kept under its name and the stage."""
-        pieces = self.pieces.within(f"test/{sample.name}{stage}")
-        plan = self.plan
+        return self._run(sample, self.plan.parts, f"test/{sample.name}{stage}")
+
+    def information(self, sample: Sample, pairs: Bool[np.ndarray, "K 2"], stage: str) -> Sums:
+        """Of the per-molecule test only the mean mutual informations of these blocks and pairs; 0 of the others."""
+        parts = np.insert(pairs, 0, False, axis=1)
+        return self._run(sample, parts, f"information/{sample.name}{stage}")[1]
+
+    def _run(self, sample: Sample, parts: Bool[np.ndarray, "K 3"], stage: str) -> Scores:
+        plan = replace(self.plan, parts=parts)
         if sample.kind is not None:  # a null's states have the variance that is expected of them already
             plan = replace(plan, expected=np.ones_like(plan.expected))
-        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, pieces)
+        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, self.pieces.within(stage))
 
-    def judged(
-        self, scores: Scores, resampling: Resampling, nulls: list[NullScores], null_resampling: Resampling
-    ) -> tuple[ReferenceTest, DependenceCurves]:
-        """The test of the data and of the first null, and Dep_t against every null."""
-        passes, sums = scores
-        reference = ReferenceTest(
+    def test(self, passes: Flags, null_passes: Bool[np.ndarray, "N S K 3"]) -> ReferenceTest:
+        """The published test, of the flags of the data and of the first null."""
+        return ReferenceTest(
             alpha=self.plan.alpha,
             mi_threshold=self.plan.mi_threshold,
             variances=self.plan.variances,
             neighbours=np.array(self.plan.neighbours, dtype=np.int64),
             passes=passes,
-            null_passes=nulls[0][0],
+            null_passes=null_passes,
         )
-        null_sums = [null for _, null in nulls]
-        return reference, dependence_curves(sums, resampling, null_sums, null_resampling, self.level)
 
     def all_distances(
         self, data: Sample, nulls: list[Sample], stage: str = ""

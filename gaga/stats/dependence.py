@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from gaga.stats.groups import Resampling, quantile_interval, resampled_means
+from gaga.stats.groups import quantile_interval
 
 PAIRS = ("features", "atoms")
 NULLS = ("independent", "matched")
 
 _DIMS = ("timesteps", "blocks", "pairs", "nulls")
+
+Means = tuple[Float64[np.ndarray, "S K 2"], Float64[np.ndarray, "B S K 2"]]
+"""Mean over molecules of their mean mutual informations, and that of each resample."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,17 +52,14 @@ def null_of(reference: str) -> str:
 
 
 def dependence_curves(
-    data: Float64[np.ndarray, "G S K 2"],
-    data_resampling: Resampling,
-    nulls: list[Float64[np.ndarray, "H S K 2"]],
-    null_resampling: Resampling,
+    data: Means,
+    nulls: list[Means],
     level: float,
 ) -> DependenceCurves:
-    """Dep_t from mean mutual informations summed over groups of molecules, of the data and of each null."""
-    data_mean, data_resampled = resampled_means(data, data_resampling)
-    parts = [resampled_means(null, null_resampling) for null in nulls]
-    null_mean = np.stack([mean for mean, _ in parts], axis=-1)
-    null_resampled = np.stack([means for _, means in parts], axis=-1)
+    """Dep_t from the mean mutual informations of the data and of each null."""
+    data_mean, data_resampled = data
+    null_mean = np.stack([mean for mean, _ in nulls], axis=-1)
+    null_resampled = np.stack([means for _, means in nulls], axis=-1)
     resampled = data_resampled[..., None] - null_resampled
     low, high = quantile_interval(resampled, level)
     return DependenceCurves(

@@ -98,9 +98,9 @@ class GaussianityResult:
         schedule: name of the noise schedule; gamma: its table, gamma_t = -ln snr_t.
         timesteps: the steps, [S]; alpha2: alpha_t^2 there.
         blocks, references, nulls, pairs, tests: names along the axes of the arrays.
-        n_molecules: number of molecules tested; n_null: of true Gaussians beside them.
+        n_molecules: number of molecules that were used, those of D_t; n_null: of true Gaussians beside them.
         n_left_out: molecules of one atom, which have nothing to test.
-        reference: the published test of each molecule.
+        reference: the published test of each molecule; with `until`, of those that everything was measured of.
         distances: D_t of the data to each reference Gaussian.
         null_distances: D_t of the true Gaussians `nulls` to themselves: what sampling alone gives.
         dependence: Dep_t, the data's less each null's.
@@ -126,6 +126,19 @@ class GaussianityResult:
     null_distances: DistanceCurves
     dependence: DependenceCurves
     confidence: Confidence | None = None
+
+    @property
+    def measured(self) -> Int64[np.ndarray, "K 2"]:
+        """Of how many molecules Dep_t of each block and kind of pairs is: of all but with `until`."""
+        if self.confidence is None or self.confidence.measured is None:
+            return np.full((len(self.blocks), len(self.pairs)), self.n_molecules, dtype=np.int64)
+        return self.confidence.measured
+
+    @property
+    def measured_text(self) -> str:
+        """Such as "1,000 to 64,000"."""
+        least, most = int(self.measured.min()), int(self.measured.max())
+        return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def gaussianity(
@@ -184,8 +197,8 @@ def gaussianity(
         nulls=kinds.names,
         pairs=PAIRS,
         tests=TESTS,
-        n_molecules=len(found.reference.passes),
-        n_null=len(found.reference.null_passes),
+        n_molecules=len(found.reference.passes) if confidence is None else len(confidence.molecules),
+        n_null=len(found.reference.null_passes) if confidence is None else len(confidence.molecules),
         n_left_out=len(molecules) - len(tested),
         seed=seed,
         level=config.level,
@@ -222,6 +235,7 @@ def _test_plan(
         variances=variances,
         expected=schedule.alpha2[timesteps, None] * variances + schedule.sigma2[timesteps, None],
         neighbours=tuple(config.k_positions if n == "positions" else config.k_types for n in space.blocks),
+        parts=np.ones((len(space.blocks), len(TESTS)), dtype=bool),
         alpha=config.alpha,
         mi_threshold=config.mi_threshold,
     )

@@ -111,7 +111,7 @@ def _draw_distances(axes: Any, result: TstarResult, source: GaussianityResult) -
             other = curves.estimate[:, b, source.references.index("published")]
             axes.plot(source.timesteps, other, color=colour, alpha=0.55, linestyle="--", label=f"{block}, published")
     n = source.nulls.index(null_of(result.reference))
-    _draw_null(axes, source, null.low[..., n].min(axis=1), null.high[..., n].max(axis=1))
+    _draw_null(axes, source, f"{source.n_null:,}", null.low[..., n].min(axis=1), null.high[..., n].max(axis=1))
     _draw_threshold(axes, result.eps_distance, f"eps_DS = {result.eps_distance:g}")
     axes.set_yscale("log")
     # The lower ends of intervals around 0 would stretch a logarithmic axis for nothing.
@@ -135,15 +135,20 @@ def _draw_dependence(axes: Any, result: TstarResult, source: GaussianityResult) 
             style = _STYLES[pairs]
             axes.plot(source.timesteps, values, style, color=colour, marker="o", markersize=3, label=label)
     low, high = quantile_interval(curves.null_resampled[..., n], source.level)
-    _draw_null(axes, source, low.min(axis=(1, 2)), high.max(axis=(1, 2)))
+    molecules = f"{source.n_null:,}" if source.confidence is None else source.measured_text
+    _draw_null(axes, source, molecules, low.min(axis=(1, 2)), high.max(axis=(1, 2)))
     _draw_threshold(axes, result.eps_dependence, f"eps_dep = {result.eps_dependence:g} nats")
     axes.set_ylabel("$Dep_t$: mutual information\nabove the null (nats)")
 
 
 def _draw_null(
-    axes: Any, source: GaussianityResult, low: Float64[np.ndarray, " S"], high: Float64[np.ndarray, " S"]
+    axes: Any,
+    source: GaussianityResult,
+    molecules: str,
+    low: Float64[np.ndarray, " S"],
+    high: Float64[np.ndarray, " S"],
 ) -> None:
-    label = f"true Gaussians ({source.n_null:,} molecules)"
+    label = f"true Gaussians ({molecules} molecules)"
     axes.fill_between(source.timesteps, low, high, color=_NULL, alpha=0.3, linewidth=0, label=label, zorder=0)
 
 

@@ -45,6 +45,7 @@ class TestPlan:
         variances: v of each block, [K].
         expected: variance that entries are standardised with, alpha_t^2 v + sigma_t^2, [S, K].
         neighbours: k of the mutual information of each block.
+        parts: which of `TESTS` each block is put to, [K, 3]; the flags of the others are False, their sums 0.
         alpha: level of the KS test.
         mi_threshold: nats; a mean mutual information below it passes.
     """
@@ -56,8 +57,15 @@ class TestPlan:
     variances: Float64[np.ndarray, " K"]
     expected: Float64[np.ndarray, "S K"]
     neighbours: tuple[int, ...]
+    parts: Bool[np.ndarray, "K 3"]
     alpha: float
     mi_threshold: float
+
+    @property
+    def always_zero(self) -> Bool[np.ndarray, "K 2"]:
+        """Whose mutual information is 0 whatever the data, and costs nothing: no pairs, or too few samples of each."""
+        columns = np.array([block.stop - block.start for block in self.blocks])
+        return np.stack([columns < 2, columns <= np.array(self.neighbours) + 1], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +75,7 @@ class ReferenceTest:
     Attributes:
         variances: v of each block, [K].
         neighbours: k of each block, [K].
-        passes: flags of the data, [M, S, K, 3].
+        passes: flags of the data, [M, S, K, 3]; of the first molecules only where later ones were not put to all of it.
         null_passes: flags of the null, [M_null, S, K, 3].
     """
 
@@ -165,15 +173,18 @@ def score(
 ) -> tuple[Float64[np.ndarray, "m S K"], Float64[np.ndarray, "m S K 2"]]:
     """KS distances and mean mutual informations (column pairs, atom pairs) of molecules of one size."""
     n_steps, m, n_atoms, _ = z.shape
-    distances = np.empty((m, n_steps, len(plan.blocks)))
-    information = np.empty((*distances.shape, 2))
-    for b, (columns, k) in enumerate(zip(plan.blocks, plan.neighbours, strict=True)):
-        block = z[..., columns] / np.sqrt(plan.expected[:, b])[:, None, None, None]
-        distances[..., b] = ks_distances(block.reshape(n_steps * m, -1)).reshape(n_steps, m).T
+    distances = np.zeros((m, n_steps, len(plan.blocks)))
+    information = np.zeros((*distances.shape, 2))
+    for b in np.flatnonzero(plan.parts.any(axis=1)):
+        ks, *sides = plan.parts[b]
+        block = z[..., plan.blocks[b]] / np.sqrt(plan.expected[:, b])[:, None, None, None]
+        if ks:
+            distances[..., b] = ks_distances(block.reshape(n_steps * m, -1)).reshape(n_steps, m).T
         sets = block.reshape(n_steps * m, n_atoms, -1)
-        for side, order in enumerate([(2, 1, 0), (1, 2, 0)]):
-            values = np.ascontiguousarray(sets.transpose(order))
-            information[..., b, side] = mean_pairwise_information(values, k).reshape(n_steps, m).T
+        for side in np.flatnonzero(sides):
+            values = np.ascontiguousarray(sets.transpose([(2, 1, 0), (1, 2, 0)][side]))
+            means = mean_pairwise_information(values, plan.neighbours[b])
+            information[..., b, side] = means.reshape(n_steps, m).T
     return distances, information
 
 
@@ -185,4 +196,5 @@ def _flags(
 ) -> Bool[np.ndarray, "m S K 3"]:
     critical = [critical_distance(n_atoms * (s.stop - s.start), plan.alpha) for s in plan.blocks]
     ks = distances <= np.array(critical)
-    return np.concatenate([ks[..., None], information < plan.mi_threshold], axis=-1)
+    flags = np.concatenate([ks[..., None], information < plan.mi_threshold], axis=-1)
+    return np.asarray(flags & plan.parts)

@@ -6,27 +6,36 @@ of its interval, so that what is cut off below 0 counts; that of Dep_t, in nats,
 of a round follows from the widest interval of the one before, since widths fall with the root of the number of
 molecules; Dep_t, which costs more and needs more, decides first.
 
-Whether to stop is decided by the widths and never by the values, so that the intervals keep their level: they are the
-fixed-width sequential confidence intervals of Chow and Robbins, Ann. Math. Statist. 36, 457 (1965), which hold with the
-stated probability as the width goes to 0. Rounds are few and start at a thousand molecules, so that no interval is
+Dep_t of a block and kind of pairs that is known at every step and to every null is not measured again, in the data or
+in the nulls: it stays that of the first molecules, as many as it took. The published test needs everything of a
+molecule, and is of those of the rounds in which everything was measured. D_t, which is cheap, is of all molecules.
+
+What to measure and when to stop is decided by the widths and never by the values, so that the intervals keep their
+level: they are the fixed-width sequential confidence intervals of Chow and Robbins, Ann. Math. Statist. 36, 457 (1965),
+which hold with the stated probability as the width goes to 0. Dep_t of each block and kind of pairs has a stopping time
+of its own, the first round after which its widest interval is narrow enough; those of D_t share one, the last round.
+The level is that of each interval by itself. Rounds are few and start at a thousand molecules, so that no interval is
 taken from a handful.
 
 Each null has as many molecules as the data, and of the same sizes: what a molecule's size does to the estimator of
-mutual information cancels, and the groups of both are resampled together.
+mutual information cancels, and the groups of both are resampled together. A resample draws the same groups for every
+curve: a mean over n molecules and one over N, these among them, covary in the resamples as they do over samples, with
+1 / N, and so the resamples of the worst of several curves hold together too.
 """
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from gaga.base.resampling import bootstrap_weights
 from gaga.base.rng import uniforms
-from gaga.stats.bench import Bench, Measured, NullKinds, Sample, Scores
+from gaga.stats.bench import Bench, Measured, NullKinds, Sample
 from gaga.stats.curves import DistanceCurves
-from gaga.stats.dependence import DependenceCurves
-from gaga.stats.groups import MAX_GROUPS, Resampling
-from gaga.stats.reference import ReferenceTest
+from gaga.stats.dependence import PAIRS, DependenceCurves, Means, dependence_curves
+from gaga.stats.engine import Flags, Sums
+from gaga.stats.groups import MAX_GROUPS, Resampling, resampled_means
+from gaga.stats.reference import TESTS, ReferenceTest
 from gaga.stats.states import DataStates
 
 _FIRST = 1000  # molecules of the first round
@@ -45,9 +54,11 @@ class Confidence:
         reached: whether every interval is as narrow; if not, all molecules were used.
         available: how many molecules there were.
         rounds: number of molecules used by the end of each round.
-        molecules: the index of each molecule used, in the order in which they came.
+        molecules: the index of each molecule used, in the order in which they came: those of D_t.
         distances: half-width of the intervals of D_t, [S, K, R].
         dependence: that of Dep_t, [S, K, 2, L].
+        measured: of how many of these molecules, the first, Dep_t of each block and kind of pairs is, [K, 2]; of all
+            where it is None, as in results of before each had a number of its own.
     """
 
     until: float
@@ -59,6 +70,7 @@ class Confidence:
     dependence: Float64[np.ndarray, "S K 2 L"] = field(
         metadata={"unit": "nats", "dims": ("timesteps", "blocks", "pairs", "nulls")}
     )
+    measured: Int64[np.ndarray, "K 2"] | None = field(default=None, metadata={"dims": ("blocks", "pairs")})
 
 
 def measure_until(
@@ -70,19 +82,20 @@ def measure_until(
     after it.
     """
     sample = GrowingSample(data, kinds, bench, bootstrap_weights(_n_groups(len(data)), n_resamples, rng))
-    wanted = _FIRST
+    wanted, unknown = _FIRST, np.ones((len(bench.plan.blocks), len(PAIRS)), dtype=bool)
     while True:
-        sample.grow(wanted)
-        reference, dependence = sample.judged()
-        widest = float(_of_dependence(dependence).max())
-        if widest <= until or sample.is_all:
+        sample.grow(wanted, unknown)
+        dependence = sample.dependence()
+        widths = _of_dependence(dependence).max(axis=(0, 3))
+        unknown, widest = widths > until, float(widths.max())
+        if not unknown.any() or sample.is_all:
             distances, null_distances = sample.distances()
             widest = max(widest, float(_of_distances(distances).max()))
             if widest <= until or sample.is_all:
                 break
         wanted = next_size(sample.n, widest / until)
     return (
-        Measured(reference=reference, dependence=dependence, distances=distances, null_distances=null_distances),
+        Measured(reference=sample.test(), dependence=dependence, distances=distances, null_distances=null_distances),
         Confidence(
             until=until,
             reached=widest <= until,
@@ -91,6 +104,7 @@ def measure_until(
             molecules=sample.molecules,
             distances=_of_distances(distances),
             dependence=_of_dependence(dependence),
+            measured=sample.measured,
         ),
     )
 
@@ -126,12 +140,20 @@ class GrowingSample:
     """The first n molecules in the order of their seed, beside nulls of the same sizes; n grows.
 
     What was scored is not scored again: the noise of a molecule is keyed by its own index.
+
+    Attributes:
+        ends: the number of molecules at the end of each round.
+        measured: of how many of them, the first, each block's mutual information of features and of atoms is, [K, 2].
     """
 
     def __init__(self, data: DataStates, kinds: NullKinds, bench: Bench, weights: Float64[np.ndarray, "B G"]) -> None:
         self._data, self._kinds, self._bench, self._weights = data, kinds, bench, weights
         self._order = order_of(len(data), data.seed)
-        self._scores: list[Scores] = []
+        # Of the data and of each null; the flags are of the molecules of which everything was measured.
+        n, shape = 1 + len(kinds.names), (len(bench.plan.timesteps), len(bench.plan.blocks))
+        self._flags: list[Flags] = [np.empty((0, *shape, len(TESTS)), dtype=bool)] * n
+        self._sums: list[Sums] = [np.zeros((weights.shape[1], *shape, len(PAIRS)))] * n
+        self.measured = np.zeros((shape[1], len(PAIRS)), dtype=np.int64)
         self.ends: list[int] = []
 
     @property
@@ -149,25 +171,46 @@ class GrowingSample:
         """Their indices, in their order."""
         return self._order[: self.n]
 
-    def grow(self, wanted: int) -> None:
-        """Score the next molecules, up to `wanted` of them or to the last."""
+    def grow(self, wanted: int, unknown: Bool[np.ndarray, "K 2"]) -> None:
+        """Take the next molecules, up to `wanted` of them or to the last, and score what is unknown of Dep_t."""
         start, stop = self.n, min(wanted, len(self._data))
+        # What costs nothing comes along, so that it does not end the published test.
+        pairs = unknown | self._bench.plan.always_zero if unknown.any() else unknown
+        scored = stop - start if pairs.any() else 0
         samples = self._samples(start, stop)
         steps = len(self._bench.plan.timesteps) * len(samples)
         # Those of this round, and then the distances of all so far.
-        self._bench.advance.expect(steps * (stop - start + stop), f"{stop:,} of {len(self._data):,} molecules")
-        new = [self._bench.scores(sample, f"/{start}") for sample in samples]
-        old = self._scores or [(flags[:0], np.zeros_like(sums)) for flags, sums in new]
-        self._scores = [
-            (np.concatenate([flags, more_flags]), sums + more_sums)
-            for (flags, sums), (more_flags, more_sums) in zip(old, new, strict=True)
-        ]
+        self._bench.advance.expect(steps * (scored + stop), f"{stop:,} of {len(self._data):,} molecules")
+        if scored:
+            self._score(samples, pairs, f"/{start}")
+        self.measured = np.where(pairs, stop, self.measured)
         self.ends.append(stop)
 
-    def judged(self) -> tuple[ReferenceTest, DependenceCurves]:
-        """The published test and Dep_t of the molecules so far."""
-        resampling = self._resampling(0, self.n)
-        return self._bench.judged(self._scores[0], resampling, self._scores[1:], resampling)
+    def _score(self, samples: list[Sample], pairs: Bool[np.ndarray, "K 2"], stage: str) -> None:
+        """Add these samples' mutual informations and, where they are all wanted, their flags."""
+        for i, sample in enumerate(samples):
+            if pairs.all():
+                flags, sums = self._bench.scores(sample, stage)
+                self._flags[i] = np.concatenate([self._flags[i], flags])
+            else:
+                sums = self._bench.information(sample, pairs, stage)
+            self._sums[i] = self._sums[i] + sums
+
+    def test(self) -> ReferenceTest:
+        """The published test of the molecules of which everything was measured."""
+        return self._bench.test(self._flags[0], self._flags[1])
+
+    def dependence(self) -> DependenceCurves:
+        """Dep_t, of each block and kind of pairs of the molecules of which it was measured."""
+        data, *nulls = [self._means(sums) for sums in self._sums]
+        return dependence_curves(data, nulls, self._bench.level)
+
+    def _means(self, sums: Sums) -> Means:
+        mean, resampled = np.empty(sums.shape[1:]), np.empty((len(self._weights), *sums.shape[1:]))
+        for n in np.unique(self.measured).tolist():
+            these = self.measured == n
+            mean[:, these], resampled[..., these] = resampled_means(sums[..., these], self._resampling(0, n))
+        return mean, resampled
 
     def distances(self) -> tuple[DistanceCurves, DistanceCurves]:
         """D_t of the molecules so far and of their nulls."""

@@ -118,10 +118,30 @@ def test_until_says_how_many_molecules_it_took_and_how_well_curves_are_known(gag
     widths = confidence["half_widths"]
     assert len(widths) == 2 * (len(payload["references"]) + 2)
     assert all(0 <= row["half_width"] <= 0.2 and row["t"] in (200, 600, 1000) for row in widths)
+    assert {row["molecules"] for row in widths} == {60}
+    assert payload["reference_test"]["molecules"] == payload["reference_test"]["null_molecules"] == 60
     shown = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.2).out
     assert "Every curve is known to ± 0.2 at every step (95 %) from 60 of 60 molecules, in 1 round." in shown
     read = gaga("tstar", "identity_to_gaussian_tiny", "--plot", "t.png", "--json").json
     assert read["stored"]["inputs"]["gaussianity/identity_to_gaussian_tiny"] == payload["stored"]["digest"]
+
+
+def test_until_says_how_many_molecules_each_curve_is_of(gaga, xyz, monkeypatch):
+    monkeypatch.setattr("gaga.stats.until._FIRST", 20)
+    payload = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.025, "--json").json
+    of = {(row["curve"], row["block"], row["of"]): row["molecules"] for row in payload["confidence"]["half_widths"]}
+    assert payload["confidence"]["rounds"] == [20, 60]
+    assert (of["D_t", "types", "block"], of["Dep_t", "positions", "features"]) == (60, 60)
+    assert of["Dep_t", "types", "features"] == 20
+    assert payload["reference_test"]["molecules"] == payload["reference_test"]["null_molecules"] == 20
+    shown = gaga("gaussianity", "--dataset", xyz, *UNTIL, "--until", 0.025).out
+    assert "above the null, 20 to 60 molecules" in shown
+    assert "Published test: % of 20 molecules that pass" in shown
+    gaga("tstar", "identity_to_gaussian_tiny", "--plot", "t.svg")
+    with open("t.svg") as figure:
+        drawn = figure.read()
+    assert "true Gaussians (60 molecules)" in drawn
+    assert "true Gaussians (20 to 60 molecules)" in drawn
 
 
 def test_until_that_is_not_reached_says_so(gaga, xyz):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gaga.stats.dependence import dependence_curves, null_of
-from gaga.stats.groups import deal
+from gaga.stats.groups import deal, resampled_means
 
 
 def test_the_null_is_taken_away_with_its_own_uncertainty():
@@ -10,12 +10,12 @@ def test_the_null_is_taken_away_with_its_own_uncertainty():
     data, null = rng.normal(0.3, 0.1, size=(2, 1000)), rng.normal(0.2, 0.1, size=(2, 500))
     spread, null_spread = deal(1000, 400, rng), deal(500, 400, rng)
 
-    def by_group(values, resampling):
+    def means(values, resampling):
         sums = np.zeros((resampling.n_groups, 1, 1, 2))
         np.add.at(sums, resampling.group, values.T[:, None, None, :])
-        return sums
+        return resampled_means(sums, resampling)
 
-    curves = dependence_curves(by_group(data, spread), spread, [by_group(null, null_spread)] * 2, null_spread, 0.95)
+    curves = dependence_curves(means(data, spread), [means(null, null_spread)] * 2, 0.95)
     expected = data.mean(axis=1) - null.mean(axis=1)
     np.testing.assert_allclose(curves.estimate[0, 0, :, 1], expected)
     width = (curves.high - curves.low)[0, 0, 0, 0]

@@ -28,6 +28,7 @@ def plan_at(timesteps, blocks=(slice(0, 3), slice(3, 8)), expected=None):
         variances=VARIANCES[: len(blocks)],
         expected=expected,
         neighbours=(2, 3)[: len(blocks)],
+        parts=np.ones((len(blocks), 3), dtype=bool),
         alpha=ALPHA,
         mi_threshold=THRESHOLD,
     )

@@ -1,6 +1,7 @@
 """Gaussianity to a stated width: which molecules it takes, that its intervals hold, and that it goes on."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.records import flatten, from_tree, to_tree
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
-from gaga.stats import until
+from gaga.stats import reference, until
 from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
 from gaga.stats.tstar import TstarConfig, tstar
@@ -63,12 +64,92 @@ def test_it_is_the_test_of_those_molecules_in_the_order_of_the_seed(first_hundre
     found, whole, used_up = run(molecules, 0.015), run(molecules, None), run(molecules, 1e-6)
     chosen = found.confidence.molecules
     np.testing.assert_array_equal(chosen, order_of(2000, 3)[: found.n_molecules])
-    np.testing.assert_array_equal(found.reference.passes, whole.reference.passes[chosen])
-    np.testing.assert_array_equal(found.reference.null_passes, whole.reference.null_passes[chosen])
+    tested = chosen[: len(found.reference.passes)]
+    assert len(tested) == found.confidence.rounds[0] < len(chosen), "of the round in which everything was measured"
+    np.testing.assert_array_equal(found.reference.passes, whole.reference.passes[tested])
+    np.testing.assert_array_equal(found.reference.null_passes, whole.reference.null_passes[tested])
     assert not used_up.confidence.reached
+    np.testing.assert_array_equal(used_up.reference.passes, whole.reference.passes[order_of(2000, 3)])
     np.testing.assert_array_equal(used_up.confidence.molecules, order_of(2000, 3))
     np.testing.assert_array_equal(used_up.distances.estimate, whole.distances.estimate)
     np.testing.assert_allclose(used_up.dependence.estimate, whole.dependence.estimate, rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def measuring_all(monkeypatch):
+    """Runs that go on measuring what they know."""
+    grow = until.GrowingSample.grow
+
+    def undone():
+        monkeypatch.setattr(until.GrowingSample, "grow", grow)
+
+    monkeypatch.setattr(until.GrowingSample, "grow", lambda self, n, unknown: grow(self, n, np.ones_like(unknown)))
+    return undone
+
+
+POSITIONS, TYPES = 0, 1
+
+
+def test_what_is_known_is_not_measured_again(first_hundred, molecules, monkeypatch):
+    sets, information = Counter(), reference.mean_pairwise_information
+
+    def counted(values, k):
+        sets[k] += values.shape[2]
+        return information(values, k)
+
+    monkeypatch.setattr(reference, "mean_pairwise_information", counted)
+    found = run(molecules, 0.015)
+    assert found.confidence.rounds.tolist() == [100, 300, 400]
+    # The pairs of atoms in positions are 0 whatever the data, and go with the others.
+    assert found.measured.tolist() == [[400, 400], [100, 100]]
+    assert found.measured_text == "100 to 400"
+    # Two steps, pairs of features and of atoms, the data and two nulls; k is 2 for positions and 3 for types.
+    assert sets == {2: 2 * 2 * 3 * 400, 3: 2 * 2 * 3 * 100}
+
+
+def test_what_is_still_measured_is_as_if_all_were_and_what_is_known_stays(first_hundred, molecules, measuring_all):
+    everything = run(molecules, 0.015)
+    measuring_all()
+    found, first = run(molecules, 0.015), run(molecules, 0.05)
+    assert found.confidence.rounds.tolist() == everything.confidence.rounds.tolist() == [100, 300, 400]
+    assert first.confidence.rounds.tolist() == [100]
+    for name in (field.name for field in fields(found.dependence)):
+        curves, all_of_them, of_first = (getattr(one.dependence, name) for one in (found, everything, first))
+        axis = 1 if curves.ndim < 5 else 2
+        ours, theirs = curves.take(POSITIONS, axis), all_of_them.take(POSITIONS, axis)
+        known, then = curves.take(TYPES, axis), of_first.take(TYPES, axis)
+        for one, other in ((ours, theirs), (known, then)):  # but for the rounding of matrix products
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-15, err_msg=name)
+        assert not np.allclose(known, all_of_them.take(TYPES, axis), rtol=1e-3), name
+    for name in (field.name for field in fields(found.distances)):
+        np.testing.assert_array_equal(getattr(found.distances, name), getattr(everything.distances, name))
+
+
+def test_what_an_earlier_version_kept_of_a_round_is_not_taken_for_a_part_of_it(
+    first_hundred, molecules, measuring_all, tmp_path
+):
+    with Stopping(tmp_path / "journal") as journal:
+        run(molecules, 0.015, pieces=journal)
+    measuring_all()
+    with Stopping(tmp_path / "journal") as journal:
+        assert "test/data/100/0" in journal
+        found = flatten(to_tree(run(molecules, 0.015, pieces=journal)))
+        assert {name.split("/")[0] for name in journal.new} == {"information"}
+    for name, value in flatten(to_tree(run(molecules, 0.015))).items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_where_only_distances_are_unknown_nothing_else_is_measured(first_hundred, molecules, monkeypatch):
+    monkeypatch.setattr(until, "_of_distances", lambda curves: 3 * (curves.high - curves.estimate))
+    seen = []
+    found = run(molecules, 0.06, progress=lambda done, total, note: seen.append((done, total)))
+    assert found.confidence.reached
+    assert found.confidence.rounds[0] == 100 < found.n_molecules == len(found.confidence.molecules)
+    assert found.measured.tolist() == [[100, 100], [100, 100]]
+    assert len(found.reference.passes) == len(found.reference.null_passes) == 100
+    assert seen[-1][0] == seen[-1][1]
+    np.testing.assert_array_equal(found.dependence.estimate, run(molecules, 0.2).dependence.estimate)
+    assert np.all(found.distances.high < run(molecules, 0.2).distances.high)
 
 
 def test_the_order_is_the_seeds_alone():
@@ -82,11 +163,14 @@ def test_the_order_is_the_seeds_alone():
 
 @pytest.mark.parametrize("other", [{"threads": 3}, {"device": "cpu"}, {"seed": 4}])
 def test_the_result_depends_on_the_seed_and_not_on_what_computes_it(first_hundred, molecules, other):
-    one, two = run(molecules, 0.05), run(molecules, 0.05, **other)
+    one, two = run(molecules, 0.015), run(molecules, 0.015, **other)
     same = "seed" not in other
     assert np.array_equal(one.confidence.molecules, two.confidence.molecules) == same
     assert np.array_equal(one.reference.passes, two.reference.passes) == same
     assert np.allclose(one.distances.high, two.distances.high, rtol=0, atol=1e-9) == same
+    assert np.allclose(one.dependence.high, two.dependence.high, rtol=0, atol=1e-9) == same
+    assert np.array_equal(one.measured, two.measured) == same
+    assert len(np.unique(one.measured)) > 1, "some of it known before the rest"
 
 
 class Stopped(Exception):
@@ -111,7 +195,9 @@ def test_stopped_after_any_piece_it_ends_bit_for_bit_and_repeats_no_round(first_
     with Stopping(tmp_path / "whole") as journal:
         expected = flatten(to_tree(run(molecules, 0.015, pieces=journal)))
         names = journal.new
-    assert len({name.split("/")[2] for name in names if name.startswith("test/data")}) > 1, "two rounds"
+    rounds = [name.split("/")[:3] for name in names if "/data/" in name]
+    assert ["test", "data", "0"] in rounds, "of everything"
+    assert ["information", "data", "100"] in rounds, "of what was unknown after the first"
     for most in range(1, len(names), 3):
         with Stopping(tmp_path / f"{most}", most) as journal, pytest.raises(Stopped):
             run(molecules, 0.015, pieces=journal)
@@ -132,13 +218,17 @@ def test_progress_ends_at_its_total_and_names_the_molecules(first_hundred, molec
 
 
 def test_it_is_stored_and_read_and_has_a_tstar(first_hundred, molecules):
-    found = run(molecules, 0.05)
+    found = run(molecules, 0.015)
     back = from_tree(to_tree(found), GaussianityResult)
     np.testing.assert_array_equal(back.confidence.rounds, found.confidence.rounds)
     assert tstar(back, TstarConfig(n_resamples=50)).paper.data == tstar(found, TstarConfig(n_resamples=50)).paper.data
+    np.testing.assert_array_equal(back.measured, found.confidence.measured)
     earlier = to_tree(found)
+    del earlier["confidence"]["measured"]
+    assert from_tree(earlier, GaussianityResult).measured.tolist() == [[found.n_molecules] * 2] * 2
     del earlier["confidence"]
     assert from_tree(earlier, GaussianityResult).confidence is None
+    assert from_tree(earlier, GaussianityResult).measured.tolist() == [[found.n_molecules] * 2] * 2
 
 
 def test_single_atoms_are_none_of_the_molecules_used(first_hundred, molecules):

@@ -54,13 +54,14 @@ def score(z: Float64[Tensor, "S m N C"], plan: TestPlan, working_set: int) -> Fl
     """KS distances and mean mutual informations (column pairs, atom pairs) of molecules of one size."""
     n_steps, m = z.shape[:2]
     deviations = to_device(np.sqrt(plan.expected), z.device)
-    scores = []
-    for b, (columns, k) in enumerate(zip(plan.blocks, plan.neighbours, strict=True)):
-        sets = (z[..., columns] / deviations[:, b, None, None, None]).flatten(0, 1)
-        parts = [
-            ks_distances(sets.flatten(1)),
-            mean_pairwise_information(sets.permute(1, 2, 0), k, working_set),
-            mean_pairwise_information(sets.permute(2, 1, 0), k, working_set),
-        ]
-        scores.append(torch.stack(parts, dim=-1).reshape(n_steps, m, -1))
-    return torch.stack(scores, dim=2).transpose(0, 1)
+    scores = z.new_zeros((len(plan.blocks), 3, n_steps * m))
+    for b in np.flatnonzero(plan.parts.any(axis=1)):
+        k, (ks, features, atoms) = plan.neighbours[b], plan.parts[b]
+        sets = (z[..., plan.blocks[b]] / deviations[:, b, None, None, None]).flatten(0, 1)
+        if ks:
+            scores[b, 0] = ks_distances(sets.flatten(1))
+        if features:
+            scores[b, 1] = mean_pairwise_information(sets.permute(1, 2, 0), k, working_set)
+        if atoms:
+            scores[b, 2] = mean_pairwise_information(sets.permute(2, 1, 0), k, working_set)
+    return scores.reshape(len(plan.blocks), 3, n_steps, m).permute(3, 2, 0, 1)

@@ -73,6 +73,7 @@ def plan(schedule: Schedule, space: FeatureSpace) -> Plan:
         variances=variances,
         expected=schedule.alpha2[steps, None] * variances + schedule.sigma2[steps, None],
         neighbours=(2, 3, 3)[: len(variances)],
+        parts=np.ones((len(variances), 3), dtype=bool),
         alpha=0.05,
         mi_threshold=0.1,
     )

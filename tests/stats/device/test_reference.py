@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,26 @@ def test_scores_are_numpys(molecules, space, moments, schedule, plan, device):
         distances, information = reference.score(z.cpu().numpy(), plan)
         np.testing.assert_allclose(found[..., 0], distances, rtol=0, atol=1e-13)
         np.testing.assert_allclose(found[..., 1:], information, rtol=0, atol=1e-12)
+
+
+def test_parts_of_the_test_are_those_of_all_of_it(molecules, space, moments, schedule, plan, device):
+    """Each alone, on the device and in numpy; the others are 0, and their flags False."""
+    states = DataStates(molecules, space, schedule, moments.centred, 1)
+    z = draw(states, np.flatnonzero(molecules.n_atoms == 29), plan.timesteps, device)
+    whole = score(z, plan, 1 << 18).cpu().numpy()
+    resampling = deal(len(states), 3, np.random.default_rng(0))
+    flags, _ = run_test(states, plan, resampling, lambda _: None, device=device)
+    for part in np.ndindex(plan.parts.shape):
+        parts = np.zeros_like(plan.parts)
+        parts[part] = True
+        alone = replace(plan, parts=parts)
+        np.testing.assert_array_equal(score(z, alone, 1 << 18).cpu().numpy(), np.where(parts, whole, 0))
+        distances, information = reference.score(z.cpu().numpy(), alone)
+        both = np.concatenate([distances[..., None], information], axis=-1)
+        np.testing.assert_allclose(both, np.where(parts, whole, 0), rtol=0, atol=1e-12)
+        found, _ = run_test(states, alone, resampling, lambda _: None, device=device)
+        np.testing.assert_array_equal(found, flags & parts)
+    assert np.all(np.any(whole != 0, axis=(0, 1)) == np.insert(~plan.always_zero, 0, True, axis=1))
 
 
 @pytest.mark.parametrize("n", [2, 29, 181])
