@@ -30,6 +30,7 @@
 #   TRAIN_OPTIONS   options of gaga train; they win over what probe chose
 #   TRAIN_S     seconds of training (400); where empty, TRAIN_OPTIONS says how long
 #   WORST, CALM_RATE   a validation loss above WORST (0.26) after 2,000 steps is a blow-up; then the rate (2e-4)
+#               What train-start was told, train-collect remembers.
 #   TRAIN_WAIT, COLLECT_EVERY   seconds that train-collect waits (520), and between the weights that it brings (180)
 #   SHARD       largest file of weights (15M)
 #   N, DRAWS    molecules that draw draws (10000), and ways to, options of gaga sample, separated by semicolons: side by
@@ -185,27 +186,52 @@ part_probe() {
   echo "   chosen: $(cat "$RUNS/choice")"
 }
 
+# What a run was asked for, so that a further call needs no variables again; DEADLINE is in seconds of the clock.
+remember() {
+  for name in QM9 INIT TRAIN_OPTIONS CALM_RATE WORST DEADLINE; do printf '%s=%q\n' "$name" "${!name}"; done >"$RUNS/asked"
+}
+
+recall() {
+  # shellcheck disable=SC1091
+  [ ! -f "$RUNS/asked" ] || source "$RUNS/asked"
+}
+
 part_train-start() {
-  local going_on=() choice=$CHOICE budget=()
+  QM9=${QM9:-} INIT=${INIT:-}
   mkdir -p "$RUNS"
-  if [ "$REHEARSE" = 1 ] && [ -z "${QM9:-}" ]; then
+  if [ "$REHEARSE" = 1 ] && [ -z "$QM9" ]; then
     QM9=$RUNS/molecules.h5
     [ -f "$QM9" ] || limited 100 "${GAGA[@]}" data prepare examples/gdb17_xtb_1000.sdf.gz --lean --out "$QM9" || return 1
   fi
-  [ -f "${QM9:-}" ] || { echo "   QM9 names no prepared file"; return 1; }
-  [ -z "${INIT:-}" ] || [ -f "$INIT" ] || { echo "   INIT is no file: $INIT"; return 1; }
-  [ ! -f "$RUNS/pid" ] || ! kill -0 "$(cat "$RUNS/pid")" 2>/dev/null || { echo "   training goes on already"; return 1; }
+  [ -f "$QM9" ] || { echo "   QM9 names no prepared file"; return 1; }
+  [ -z "$INIT" ] || [ -f "$INIT" ] || { echo "   INIT is no file: $INIT"; return 1; }
+  ! alive || { echo "   training goes on already"; return 1; }
+  DEADLINE=${TRAIN_S:+$(($(date +%s) + TRAIN_S))}
+  remember
+  train
+}
+
+# Start training as it was asked for, until DEADLINE where there is one.
+train() {
+  local more=() choice=$CHOICE
   [ ! -f "$RUNS/choice" ] || choice=$(cat "$RUNS/choice")
-  [ -z "${INIT:-}" ] || going_on+=(--init-from "$INIT")
-  [ ! -f "$RUNS/campaign/state.safetensors" ] || going_on+=(--resume)
-  [ -z "$TRAIN_S" ] || budget=(--budget "${TRAIN_S}s")
-  date +%s >"$RUNS/began"
+  [ -z "$DEADLINE" ] || more+=(--budget "$((DEADLINE - $(date +%s)))s")
+  # shellcheck disable=SC2206
+  more+=($TRAIN_OPTIONS)
+  [ -z "$INIT" ] || more+=(--init-from "$INIT")
+  [ ! -f "$RUNS/campaign/state.safetensors" ] || more+=(--resume)
   # shellcheck disable=SC2086
   set -- "${GAGA[@]}" train --dataset "$QM9" --max-t 550 --device "$DEVICE" --name campaign --runs "$RUNS" \
-    --store "$RUNS/gaga.h5" --save-every-s 60 $choice "${budget[@]}" $TRAIN_OPTIONS "${going_on[@]}"
+    --store "$RUNS/gaga.h5" --save-every-s 60 $choice "${more[@]}"
   setsid nohup "$@" >>"$RUNS/train.log" 2>&1 </dev/null &
   echo $! >"$RUNS/pid"
   echo "   training as process $!, log in $RUNS/train.log: $*"
+}
+
+# Whether the process that trains is there; one that nobody waits for is not.
+alive() {
+  local pid
+  pid=$(cat "$RUNS/pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null && ! grep -qs '^State:.*Z' "/proc/$pid/status"
 }
 
 # Whether the newest row of the log is no training any more.
@@ -218,36 +244,58 @@ loss = row.get("valid_loss")
 sys.exit(not (row.get("step", 0) >= 2000 and (loss is None or loss > float(sys.argv[1]))))' "$WORST"
 }
 
-# What is left of the time, from the best weights there were, at a lower rate.
+# What is left of the time, if that is worth it, from the best weights there were, at CALM_RATE, and half of it next time.
 calm_down() {
+  local waited=0
   echo "   it blew up: $(tail -n 1 "$RUNS/campaign/metrics.jsonl")"
-  kill "$(cat "$RUNS/pid")"
-  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null; do sleep 1; done
-  rm -rf "$RUNS/blown_up" && mv "$RUNS/campaign" "$RUNS/blown_up"
+  kill "$(cat "$RUNS/pid")" 2>/dev/null
+  while alive; do
+    [ $waited -lt 60 ] || kill -9 "$(cat "$RUNS/pid")"
+    waited=$((waited + 1))
+    sleep 1
+  done
+  rm -rf "$RUNS/blown_up.2" && { [ ! -d "$RUNS/blown_up" ] || mv "$RUNS/blown_up" "$RUNS/blown_up.2"; }
+  mv "$RUNS/campaign" "$RUNS/blown_up"
+  if [ -n "$DEADLINE" ] && [ $((DEADLINE - $(date +%s))) -lt 30 ]; then
+    echo "   too little time is left to go on"
+    return 0
+  fi
   INIT=$RUNS/blown_up/best.safetensors TRAIN_OPTIONS="$TRAIN_OPTIONS --lr $CALM_RATE --warmup-steps 200 --replace"
-  [ -z "$TRAIN_S" ] || TRAIN_S=$((TRAIN_S - $(date +%s) + $(cat "$RUNS/began")))
-  part_train-start
+  CALM_RATE=$("$PYTHON" -c 'import sys; print(float(sys.argv[1]) / 2)' "$CALM_RATE")
+  remember
+  train
 }
 
-# The weights as they are now, whole or not at all; files above 16 MiB do not come back.
+# The best weights there are: the run's as they are now, or those of before it blew up.
+weights() {
+  local found=$RUNS/campaign/model.safetensors
+  ! blew_up || found=$RUNS/campaign/best.safetensors
+  [ -f "$found" ] || found=$RUNS/blown_up/best.safetensors
+  [ -f "$found" ] && echo "$found"
+}
+
+# They and the log, whole or not at all; files above 16 MiB do not come back.
 bring() {
-  [ -f "$RUNS/campaign/model.safetensors" ] || return 1
+  local found
+  found=$(weights) || return 1
   rm -rf "$scratch/shards" && mkdir "$scratch/shards"
-  cp "$RUNS/campaign/metrics.jsonl" "$scratch/shards/" 2>/dev/null
-  split -b "${SHARD:-15M}" -d "$RUNS/campaign/model.safetensors" "$scratch/shards/model.safetensors." || return 1
+  cp "$(dirname "$found")/metrics.jsonl" "$scratch/shards/" 2>/dev/null
+  split -b "${SHARD:-15M}" -d "$found" "$scratch/shards/model.safetensors." || return 1
   rm -f "$OUT"/model.safetensors.[0-9]*
   mv "$scratch"/shards/* "$OUT/"
 }
 
 part_train-collect() {
+  recall
   [ -f "$RUNS/pid" ] || { echo "   nothing was started in $RUNS"; return 1; }
   local until=$((SECONDS + ${TRAIN_WAIT:-520})) brought=$SECONDS
-  while kill -0 "$(cat "$RUNS/pid")" 2>/dev/null && [ $SECONDS -lt $until ] && [ "$(left)" -gt 15 ]; do
+  while [ $SECONDS -lt $until ] && [ "$(left)" -gt 15 ]; do
+    ! blew_up || calm_down
+    alive || break
     if [ $((SECONDS - brought)) -ge "${COLLECT_EVERY:-180}" ]; then
       bring
       brought=$SECONDS
     fi
-    ! blew_up || calm_down || return 1
     sleep 1
   done
   tail -n 25 "$RUNS/train.log"
@@ -256,8 +304,8 @@ part_train-collect() {
 
 # From the weights as they are now, under their hash: drawing goes on in a further call where this one ends too early.
 part_draw() {
-  local model=$RUNS/campaign/model.safetensors digest store ways ok=0 number=0 jobs=()
-  [ -f "$model" ] || model=${INIT:-}
+  local model digest store ways ok=0 number=0 jobs=()
+  model=$(weights) || model=${INIT:-}
   [ -f "$model" ] || { echo "   there are no weights in $RUNS, and INIT names none"; return 1; }
   digest=$(sha256sum "$model" | head -c 8)
   store=$RUNS/drawn_$digest.h5

@@ -2,7 +2,7 @@
 
     python benchmarks/same_molecules.py 1000
 
-Draws with the weights that ship, by the defaults of `gaga sample` on a CPU, and compares the ways, atom by atom.
+Draws with `qm9_small`, by the defaults of `gaga sample` on a CPU, and compares the ways, atom by atom.
 """
 
 import argparse
@@ -29,7 +29,19 @@ WAYS = {
 def drawn(folder: Path, name: str, n: int, seed: int, words: tuple[str, ...]) -> list[Record]:
     """n molecules by one way."""
     out = folder / f"{name}.xyz"
-    command = ["sample", "--n", str(n), "--seed", str(seed), "--device", "cpu", "--out", str(out)]
+    command = [
+        "sample",
+        "--checkpoint",
+        "qm9_small",
+        "--n",
+        str(n),
+        "--seed",
+        str(seed),
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
     store = ["--store", str(folder / "s.h5")]
     # a thread count is for this process, whatever the caller's
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}

@@ -65,8 +65,8 @@ def load_model(
         dtype: type of the weights and of what is computed.
         device: where the weights go.
         kernel: how the network runs; all kernels give the same results.
-        precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %; `auto` does so on
-            a CUDA device, for wide networks.
+        precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %; `auto` does so
+            where the fused kernels run in nothing else, but not for EDM folders.
 
     Raises:
         NotFound: nothing is there.

@@ -77,7 +77,7 @@ class Checkpoint:
         Raises:
             Unavailable: the kernel is named and cannot run on this device.
         """
-        network = EGNN(self.network, kernel, resolve_precision(precision, self.network.hidden, kernel, device))
+        network = EGNN(self.network, kernel, resolve_precision(precision, self.network, kernel, device, dtype))
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
         network.require_kernel()

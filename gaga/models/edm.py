@@ -18,7 +18,6 @@ from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, checked_schedule, file_digest, require_finite
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN, EGNNConfig, fits
-from gaga.models.kernels import resolve_precision
 from gaga.models.torch_state import read_state_dict
 from gaga.noise import Moments, Schedule, make_schedule
 
@@ -71,7 +70,7 @@ def load_edm(
     if not fits(config, weights):
         raise InvalidInput(f"the weights in {folder} do not fit their arguments")
     require_finite(folder / WEIGHTS, weights)
-    network = EGNN(config, kernel, resolve_precision(precision, config.hidden, kernel, device))
+    network = EGNN(config, kernel, "float32" if precision == "auto" else precision)
     network.load_state_dict(weights)
     network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
     network.require_kernel()

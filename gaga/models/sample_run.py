@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ class Run:
         self._tables = Tables.of(model, solver, like)
         self._draws = self._device.type == "cuda"
         self._records = kernel in _RECORDED
-        self._pool = torch.cuda.graph_pool_handle() if self._draws and self._records else None
+        self._pool = self._new_pool()
         self._reuses = self._draws and kernel in _REUSED
         self._walks: dict[Capacity, Walk] = {}
         self._most: int | None = None  # work of a batch, once one did not fit
@@ -190,6 +191,10 @@ class Run:
             self._model, self._tables, layout, self._seed, draws=self._draws, records=self._records, pool=self._pool
         )  # fmt: skip
 
+    def _new_pool(self) -> Any:
+        """Memory that recorded steps share, where any are."""
+        return torch.cuda.graph_pool_handle() if self._draws and self._records else None
+
     def _kept(self, start: Start) -> set[int]:
         """Steps before which a frame is kept."""
         if not self._config.frames or (self._framed is not None and start.keys.min() >= self._framed):
@@ -201,6 +206,7 @@ class Run:
         self._walks.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+            self._pool = self._new_pool()  # a recording that failed leaves it unusable
         if len(start.keys) == 1:
             raise Unavailable(
                 "the device has no memory for a molecule",

@@ -81,7 +81,8 @@ class Bench:
     def information(self, sample: Sample, pairs: Bool[np.ndarray, "K 2"], stage: str) -> Sums:
         """Of the per-molecule test only the mean mutual informations of these blocks and pairs; 0 of the others."""
         parts = np.insert(pairs, 0, False, axis=1)
-        return self._run(sample, parts, f"information/{sample.name}{stage}")[1]
+        which = "".join(str(int(wanted)) for wanted in pairs.flat)
+        return self._run(sample, parts, f"information/{which}/{sample.name}{stage}")[1]
 
     def _run(self, sample: Sample, parts: Bool[np.ndarray, "K 3"], stage: str) -> Scores:
         plan = replace(self.plan, parts=parts)

@@ -83,7 +83,7 @@ class ReferenceTest:
     mi_threshold: float = field(metadata={"unit": "nats"})
     variances: Float64[np.ndarray, " K"] = field(metadata={"dims": ("blocks",)})
     neighbours: Int64[np.ndarray, " K"] = field(metadata={"dims": ("blocks",)})
-    passes: Bool[np.ndarray, "M S K 3"] = field(metadata={"dims": ("molecules", "timesteps", "blocks", "tests")})
+    passes: Bool[np.ndarray, "M S K 3"] = field(metadata={"dims": ("tested molecules", "timesteps", "blocks", "tests")})
     null_passes: Bool[np.ndarray, "M_null S K 3"] = field(
         metadata={"dims": ("null molecules", "timesteps", "blocks", "tests")}
     )

@@ -10,9 +10,10 @@ import torch
 from gaga import load_dataset, load_model, sample
 from gaga.base.errors import InvalidInput
 from gaga.chem import edm_stability
+from gaga.models import kernels
 from gaga.models.api import SHIPPED_CHECKPOINT, SMALL_CHECKPOINT, model_file, shipped_like
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.kernels import resolve_precision
+from gaga.models.egnn import EGNNConfig
 from gaga.models.recipes import make_recipe
 
 README = Path(__file__).parents[2] / "README.md"
@@ -74,17 +75,25 @@ def test_the_start_that_ships_is_the_one_of_the_recipes_shape():
 
 
 @pytest.mark.parametrize(
-    ("asked", "width", "kernel", "device", "found"),
+    ("changes", "found"),
     [
-        ("auto", 256, "auto", "cuda:1", "bfloat16"),
-        ("auto", 128, "triton", "cuda", "bfloat16"),
-        ("auto", 32, "auto", "cuda", "float32"),
-        ("auto", 256, "naive", "cuda", "float32"),
-        ("auto", 256, "compile", "cuda", "float32"),
-        ("auto", 256, "auto", "cpu", "float32"),
-        ("float32", 256, "auto", "cuda", "float32"),
-        ("bfloat16", 16, "torch", "cpu", "bfloat16"),
+        ({}, "bfloat16"),
+        ({"width": 128, "kernel": "triton"}, "bfloat16"),
+        ({"width": 32}, "float32"),
+        ({"width": 96}, "float32"),
+        ({"kernel": "naive"}, "float32"),
+        ({"kernel": "compile"}, "float32"),
+        ({"device": "cpu"}, "float32"),
+        ({"dtype": torch.float64}, "float32"),
+        ({"aggregation": "mean"}, "float32"),
+        ({"fused": False}, "float32"),
+        ({"asked": "float32"}, "float32"),
+        ({"asked": "bfloat16", "width": 16, "kernel": "torch", "device": "cpu"}, "bfloat16"),
     ],
 )
-def test_precision_is_that_of_the_fused_kernels_where_they_run(asked, width, kernel, device, found):
-    assert resolve_precision(asked, width, kernel, torch.device(device)) == found
+def test_precision_is_that_of_the_fused_kernels_where_they_run(monkeypatch, changes, found):
+    it = {"asked": "auto", "width": 256, "kernel": "auto", "device": "cuda", "dtype": torch.float32, "fused": True,
+          "aggregation": "sum"} | changes  # fmt: skip
+    monkeypatch.setattr(kernels, "_may_be_fused", lambda device: it["fused"])
+    config = EGNNConfig(features=5, hidden=it["width"], aggregation=it["aggregation"])
+    assert kernels.resolve_precision(it["asked"], config, it["kernel"], it["device"], it["dtype"]) == found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gaga.models.egnn import EGNN
+    from gaga.models.egnn import EGNN, EGNNConfig
     from gaga.models.layout import Layout
 
     Kernel = Callable[["EGNN", Tensor, Tensor, Layout], Tensor]
@@ -25,7 +25,7 @@ KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 STATIC: frozenset[KernelName] = frozenset({"compile", "triton"})  # know a batch by Layout.tensors() only: recordable
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-_WIDE = 64  # features from which the fused kernels take bfloat16 alone
+FUSED_WIDTHS: dict[Precision, tuple[int, ...]] = {"bfloat16": (16, 32, 64, 128, 256), "float32": (16, 32)}
 log = logging.getLogger(__name__)
 
 
@@ -44,16 +44,29 @@ def check_choice(kernel: str, precision: str) -> None:
         raise Unavailable("the naive kernel runs in float32 only", remedy="use --kernel torch, or --precision float32")
 
 
-def resolve_precision(asked: str, width: int, kernel: str, device: "torch.device | str") -> str:
-    """What `auto` means for a network of so many features.
+def resolve_precision(
+    asked: str, config: "EGNNConfig", kernel: str, device: "torch.device | str", dtype: "torch.dtype"
+) -> str:
+    """What `auto` means for a network.
 
-    It is bfloat16 on a CUDA device, where the fused kernels take wide networks in nothing else, and molecules come out
-    as good (docs/QUALITY.md); else float32.
+    It is bfloat16 where the fused kernels can run it, and only so: on a CUDA device, by the kernel `auto` or `triton`,
+    with float32 parameters, of more than 32 features. Molecules come out as good (docs/QUALITY.md). Else it is float32.
     """
     if asked != "auto":
         return asked
-    fused = str(device).startswith("cuda") and kernel in ("auto", "triton")
-    return "bfloat16" if fused and width >= _WIDE else "float32"
+    import torch
+
+    only_so = config.hidden in set(FUSED_WIDTHS["bfloat16"]) - set(FUSED_WIDTHS["float32"])
+    fused = kernel in ("auto", "triton") and dtype == torch.float32 and config.attention and config.aggregation == "sum"
+    device = torch.device(device)
+    return "bfloat16" if only_so and fused and device.type == "cuda" and _may_be_fused(device) else "float32"
+
+
+def _may_be_fused(device: "torch.device") -> bool:
+    """Whether the card and what is installed let Triton's kernels run."""
+    import torch
+
+    return why_no_triton() is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def resolve_kernel(network: "EGNN", name: str, device: "torch.device") -> "tuple[KernelName, Kernel]":

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
+from gaga.models.kernels import FUSED_WIDTHS
 from gaga.models.kernels.bucketed import rounded_linear
 from gaga.models.kernels.fused.ops import Displacement, Heads, Messages, SquaredDistances
 from gaga.models.layout import Layout
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gaga.models.egnn import EGNN, Coordinates
     from gaga.models.egnn import Messages as MessageLayer
 
-_WIDTHS = {torch.bfloat16: (16, 32, 64, 128, 256), torch.float32: (16, 32)}  # wider ones spill on some card
+_WIDTHS = {torch.bfloat16: FUSED_WIDTHS["bfloat16"], torch.float32: FUSED_WIDTHS["float32"]}  # wider ones spill
 
 
 def why_not(network: "EGNN") -> str | None:
