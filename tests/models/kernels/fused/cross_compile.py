@@ -44,7 +44,7 @@ KERNELS = {
     "displacement backward": ("displacement_backward", {"TANH": True}),
     "heads gradient": ("heads_gradient", {"TANH": True}),
 }
-WARPS = {"sum_items": 4, "node_gradients": 4, "edge_forward": 8, "edge_backward": 16, "head_backward": 8,
+WARPS = {"sum_items": 4, "node_gradients": 4, "edge_forward": 8, "edge_backward": 8, "head_backward": 8,
          "weight_gradient": 8}  # fmt: skip
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
@@ -62,6 +62,7 @@ def compile_for(card: int, name: str) -> dict[str, int]:
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     warps = 4 if constants.get("F", F) < 128 else WARPS.get(function, 2)
+    warps *= 2 if card == 90 and warps == 8 and function == "edge_backward" else 1
     compiled = triton.compile(source, target=GPUTarget("cuda", card, 32), options={"num_warps": warps, "num_stages": 1})
     loop = _largest_loop(_disassembled(compiled.asm["cubin"]))
     return {
