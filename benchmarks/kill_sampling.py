@@ -24,7 +24,20 @@ from gaga import Store
 from gaga.chem.io import Record, read_molecules
 
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-DRAW = ("--method", "ddpm", "--threads", "1", "--device", "cpu", "--store", "s.h5", "--out", "mols.sdf")
+DRAW = (
+    "--checkpoint",
+    "qm9_small",
+    "--method",
+    "ddpm",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--store",
+    "s.h5",
+    "--out",
+    "mols.sdf",
+)
 
 
 def command(options: argparse.Namespace, *words: str) -> list[str]:
