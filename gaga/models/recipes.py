@@ -223,7 +223,7 @@ LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=
 # EDM's own run on GEOM-Drugs (appendix E, and the README of its code): 1.1 million steps.
 EDM_GEOM = replace(EDM, n_layers=4, include_charges=False, epochs=13, stability_samples=500)
 # LARGE on that network, up to the T* that Qu et al. 2026 give for GEOM-Drugs; 146,000 edges are 64 of its molecules.
-LARGE_GEOM = replace(LARGE, n_layers=4, max_t=650, batch_edges=146_000, epochs=13)
+LARGE_GEOM = replace(LARGE, n_layers=4, max_t=650, batch_size=256, batch_edges=146_000, epochs=13)
 SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, learning_rate=1e-3, warmup_steps=400,
                 precision="float32", sample_every=10000, stability_samples=100)  # fmt: skip
 TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
