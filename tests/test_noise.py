@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parent / "golden"
 N_MAX = 9
 
 
-@pytest.mark.parametrize("model", ["edm_tiny", "edm_inv2_tiny", "gaga_tiny"])
+@pytest.mark.parametrize("model", ["edm_tiny", "edm_inv2_tiny", "edm_geom_tiny", "gaga_tiny"])
 def test_schedule_is_the_published_one(model: str) -> None:
     gamma = np.load(GOLDEN / model / "vectors.npz")["gamma"]
     np.testing.assert_allclose(make_schedule("polynomial_2").gamma, gamma, rtol=0, atol=1e-6)

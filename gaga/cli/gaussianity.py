@@ -143,7 +143,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
         seed=request.seed,
         cache=request.cache,
     )
-    schedule, space, model = _schedule_and_space(request, chosen)
+    schedule, space, model = _schedule_and_space(request, chosen, output)
     changes = {option: value for option, value in request.changes.items() if value is not None}
     if request.timesteps is not None:
         changes["timesteps"] = options.parse_steps(request.timesteps, last=schedule.T)
@@ -196,18 +196,21 @@ def _described(config: "GaussianityConfig") -> dict[str, Any]:
     return {name: v for name, v in asdict(config).items() if name != ("until" if config.until is None else "n_null")}
 
 
-def _schedule_and_space(request: Request, chosen: Selection) -> "tuple[Schedule, FeatureSpace, dict[str, str]]":
+def _schedule_and_space(
+    request: Request, chosen: Selection, output: Output
+) -> "tuple[Schedule, FeatureSpace, dict[str, str]]":
     """Schedule and features, and the checkpoint's hash where one gives them."""
     from gaga.data.features import FeatureSpace
     from gaga.noise import make_schedule
 
     if request.checkpoint is None:
         return make_schedule(request.schedule), FeatureSpace(vocabulary=chosen.dataset.vocabulary), {}
-    from gaga.models.api import load_model, model_file
-    from gaga.models.checkpoint import file_digest
+    from gaga.models.api import load_model, model_digest
 
     model = load_model(request.checkpoint)
-    return model.schedule, model.space, {request.checkpoint.name: file_digest(model_file(request.checkpoint))}
+    if model.decided:
+        output.note(model.decided)
+    return model.schedule, model.space, {request.checkpoint.name: model_digest(request.checkpoint)}
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:

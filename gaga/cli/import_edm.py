@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 app = new_app()
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Holds args.pickle and generative_model_ema.npy.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="DIR", help="Holds args.pickle and generative_model_ema.npy, or args_N.pickle ...", show_default=False
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -38,6 +41,22 @@ OfSizes = Annotated[
         "-d",
         metavar="NAME|PATH",
         help="What it was trained on: its sizes and moments go into the checkpoint, and sampling needs no data.",
+    ),
+]
+Centred = Annotated[
+    bool | None,
+    typer.Option(
+        "--centred-features/--uncentred-features",
+        help="Types centred in each molecule.  [default: as args.pickle tells: GAGA's models without charges are]",
+    ),
+]
+MaxT = Annotated[
+    int | None,
+    typer.Option(
+        "--max-t",
+        metavar="STEP",
+        min=1,
+        help="T*, the last step that was trained.  [default: as args.pickle tells: GAGA's max_t, else all steps]",
     ),
 ]
 
@@ -53,11 +72,17 @@ def import_edm(
     folder: Folder,
     out: Out = None,
     dataset: OfSizes = None,
+    centred_features: Centred = None,
+    max_t: MaxT = None,
     overwrite: options.Overwrite = False,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Turn a folder of EDM's code into a gaga checkpoint; nothing in the folder is executed."""
+    """Turn a folder of EDM's or GAGA's code into a gaga checkpoint; nothing in the folder is executed.
+
+    Both write the same files; GAGA's arguments alone have max_t. The newest epoch is taken, its average over steps
+    (_ema) before the weights themselves.
+    """
     from gaga.base.files import refuse_to_overwrite, require_writable
     from gaga.models.checkpoint import save_checkpoint
     from gaga.models.edm import import_edm as run
@@ -66,7 +91,7 @@ def import_edm(
     refuse_to_overwrite(out, overwrite=overwrite)
     require_writable(out)
     output = Output(json=json)
-    checkpoint = run(folder, None)
+    checkpoint, decided = run(folder, None, centred_features=centred_features, max_t=max_t)
     if dataset is not None:
         checkpoint = _with_moments(checkpoint, dataset, output, cache=cache)
     save_checkpoint(checkpoint, out)
@@ -82,6 +107,8 @@ def import_edm(
             "parameters": sum(weight.numel() for weight in checkpoint.weights.values()),
             "vocabulary": checkpoint.space.vocabulary,
             "charges": checkpoint.space.include_charges,
+            "centred_features": checkpoint.space.centred_features,
+            "taken_for": decided,
         },
         Table(
             columns=("checkpoint", str(out)),
@@ -89,12 +116,15 @@ def import_edm(
                 ("size", human_bytes(size)),
                 ("trained on", checkpoint.dataset),
                 ("steps", str(checkpoint.schedule.T)),
+                ("T*", str(checkpoint.max_t)),
+                ("types", "centred in each molecule" if checkpoint.space.centred_features else "not centred"),
                 (
                     "sizes of molecules",
                     f"those of {dataset}" if dataset else "not known, so it cannot sample: --dataset",
                 ),
             ],
         ),
+        decided,
     )
 
 

@@ -217,15 +217,13 @@ def parse_sizes(text: str | None) -> tuple[int, ...] | None:
 
 def find_checkpoint(results: "Store", given: Path | None) -> Source:
     """The checkpoint named, else that of the newest finished run of the store, else the one that ships with gaga."""
-    from gaga.models.api import SHIPPED_CHECKPOINT, model_file
+    from gaga.models.api import SHIPPED_CHECKPOINT, model_digest, model_file
     from gaga.models.checkpoint import file_digest
     from gaga.models.training_record import TrainingRecord
 
     if given is not None:
-        content = model_file(given)
-        digest = file_digest(content) if content.is_file() else ""
-        path = given if given.exists() else content  # the file of a model that ships, by its name
-        return Source(path=path, why="named by --checkpoint", digest=digest)
+        path = given if given.exists() else model_file(given)  # the file of a model that ships, by its name
+        return Source(path=path, why="named by --checkpoint", digest=model_digest(given))
     for entry in sorted(results.entries("train"), key=lambda entry: entry.created, reverse=True):
         record = results.get("train", entry.name, TrainingRecord)
         if record.finished and Path(record.checkpoint).is_file():
@@ -256,5 +254,7 @@ def open_model(
     if model.moments is not None or dataset is None:
         model.known_moments()
         return model, source
+    if model.decided:
+        output.note(model.decided)
     moments, inputs = moments_of(dataset, model.space, output, cache=cache)
     return replace(model, moments=moments), replace(source, data=inputs)

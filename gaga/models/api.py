@@ -1,5 +1,6 @@
 """Open a model and sample from it: what `from gaga import load_model, sample` gives."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -7,8 +8,8 @@ import torch
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules, pack
 from gaga.base.progress import Progress, silent
-from gaga.models.checkpoint import load_checkpoint
-from gaga.models.edm import WEIGHTS, is_edm_folder, load_edm
+from gaga.models.checkpoint import file_digest, load_checkpoint
+from gaga.models.edm import edm_files, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.recipes import Recipe
 from gaga.models.samplers import SampleConfig, sample_stream
@@ -24,8 +25,18 @@ def model_file(path: Path) -> Path:
     A name of a model that ships, where nothing of that name is there, is that model's file.
     """
     if path.is_dir():
-        return path / (WEIGHTS if is_edm_folder(path) else "model.safetensors")
+        return edm_files(path).weights if is_edm_folder(path) else path / "model.safetensors"
     return path if path.exists() else SHIPPED.get(str(path), path)
+
+
+def model_digest(path: Path) -> str:
+    """Sha256 of all that a model is made of: its file, or the weights and arguments of an EDM folder; empty if there is
+    no such file."""
+    content = model_file(path)
+    if path.is_dir() and is_edm_folder(path):
+        both = "".join(file_digest(file) for file in edm_files(path))
+        return hashlib.sha256(both.encode()).hexdigest()
+    return file_digest(content) if content.is_file() else ""
 
 
 def shipped_like(recipe: Recipe) -> Path:
@@ -57,8 +68,10 @@ def load_model(
     device: torch.device | str = "cpu",
     kernel: str = "auto",
     precision: str = "auto",
+    centred_features: bool | None = None,
+    max_t: int | None = None,
 ) -> Model:
-    """Open a gaga checkpoint, or a folder that EDM's training wrote; without a path, the model that ships with gaga.
+    """Open a gaga checkpoint, or a folder that EDM's or GAGA's training wrote; without a path, the model that ships.
 
     Args:
         path: checkpoint file, folder of a training run, or EDM folder; `qm9_large` or `qm9_small`, which ship.
@@ -67,10 +80,13 @@ def load_model(
         kernel: how the network runs; all kernels give the same results.
         precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %; `auto` does so
             where the fused kernels run in nothing else, but not for EDM folders.
+        centred_features: of an EDM folder, whether types are centred in each molecule; None is as its arguments tell
+            (`Model.decided` says what was taken and why).
+        max_t: of an EDM folder, T*; None is as its arguments tell.
 
     Raises:
         NotFound: nothing is there.
-        InvalidInput: what is there is not a model.
+        InvalidInput: what is there is not a model, or a gaga checkpoint is asked for other features or another T*.
         Unavailable: the kernel is named and cannot run on this device.
 
     Example:
@@ -81,11 +97,20 @@ def load_model(
     """
     path = SHIPPED_CHECKPOINT if path is None else Path(path)
     if path.is_dir() and is_edm_folder(path):
-        diffusion, arguments = load_edm(path, dtype=dtype, device=device, kernel=kernel, precision=precision)
+        diffusion, arguments, last, decided = load_edm(
+            path, dtype=dtype, device=device, kernel=kernel, precision=precision,
+            centred_features=centred_features, max_t=max_t,
+        )  # fmt: skip
         return Model(
             diffusion.network, diffusion.schedule, diffusion.space,
-            max_t=diffusion.schedule.T, moments=None, dataset=str(arguments["dataset"]),
+            max_t=last, moments=None, dataset=str(arguments["dataset"]), decided=decided,
         )  # fmt: skip
+    if centred_features is not None or max_t is not None:
+        raise InvalidInput(
+            "a gaga checkpoint holds its own T* and says whether its types are centred",
+            received=path,
+            remedy="centred_features and max_t are for folders of EDM's code; leave them out",
+        )
     return load_checkpoint(model_file(path)).model(dtype=dtype, device=device, kernel=kernel, precision=precision)
 
 

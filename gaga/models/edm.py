@@ -1,12 +1,17 @@
-"""EDM's own model folders, read without executing their pickle.
+"""Model folders of EDM's and of GAGA's published code, read without executing their pickle.
 
-A folder holds `generative_model_ema.npy`, a torch state dict, and `args.pickle`, an argparse.Namespace.
+A folder holds `generative_model_ema.npy`, a torch state dict, and `args.pickle`, an argparse.Namespace; with the epoch
+in their names too (`generative_model_ema_40.npy`, `args_40.pickle`), and without `_ema` before the average over steps.
+
+Both codes write the same files. The argument `max_t` tells them apart: GAGA's training alone has it. With it, types of
+a model without charges are centred in each molecule, and `max_t` is T*; without it, types are not centred, and all
+steps were trained.
 """
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +29,9 @@ from gaga.noise import Moments, Schedule, make_schedule
 T = TypeVar("T")
 
 WEIGHTS, ARGUMENTS = "generative_model_ema.npy", "args.pickle"
+_WEIGHTS_NAME = re.compile(r"generative_model(?P<ema>_ema)?(?:_(?P<epoch>[0-9]+))?\.npy")
+_ARGUMENTS_NAME = re.compile(r"args(?:_(?P<epoch>[0-9]+))?\.pickle")
+_LAST = float("inf")  # epoch of the files without one in their names, which are written with the newest that have one
 _VOCABULARIES = {"qm9": QM9_VOCABULARY, "qm9_second_half": QM9_VOCABULARY, "geom": GEOM_VOCABULARY}
 _DEFAULTS: dict[str, Any] = {
     "inv_sublayers": 1, "attention": True, "tanh": True, "norm_constant": 1, "normalization_factor": 1,
@@ -31,14 +39,54 @@ _DEFAULTS: dict[str, Any] = {
     "normalize_factors": [1, 4, 10], "diffusion_noise_schedule": "polynomial_2", "diffusion_noise_precision": 1e-5,
     "diffusion_steps": 1000, "context_node_nf": 0, "remove_h": False, "model": "egnn_dynamics",
 }  # fmt: skip
+_BY_GAGA = "max_t"  # the argument that GAGA's training alone writes
 _NAMESPACE = Global("argparse", "Namespace")
 _MOST_ARGUMENTS = 1 << 20  # bytes; EDM's are a few kilobytes
 _LONGEST_SCHEDULE = 1_000_000  # steps
 
 
+class EdmFiles(NamedTuple):
+    """The files of a folder that are read; they need not exist."""
+
+    arguments: Path
+    weights: Path
+
+
+class EdmModel(NamedTuple):
+    """A model of such a folder.
+
+    Attributes:
+        diffusion: network, schedule and columns. arguments: of its training, plain values.
+        max_t: T*, the largest step that was trained.
+        decided: in a sentence, whose training it was taken for and why, and what follows.
+    """
+
+    diffusion: Diffusion
+    arguments: dict[str, Any]
+    max_t: int
+    decided: str
+
+
+def edm_files(folder: Path) -> EdmFiles:
+    """The newest weights, the average over steps where both are there, and the arguments that belong to them."""
+    names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    weights = [found for name in names if (found := _WEIGHTS_NAME.fullmatch(name))]
+    arguments = {_epoch(found): name for name in names if (found := _ARGUMENTS_NAME.fullmatch(name))}
+    newest = max(weights, key=lambda found: (_epoch(found), bool(found["ema"])), default=None)
+    last = arguments[max(arguments)] if arguments else ARGUMENTS
+    if newest is None:
+        return EdmFiles(folder / last, folder / WEIGHTS)
+    return EdmFiles(folder / arguments.get(_epoch(newest), last), folder / newest.string)
+
+
+def _epoch(found: re.Match[str]) -> float:
+    return _LAST if found["epoch"] is None else int(found["epoch"])
+
+
 def is_edm_folder(path: Path) -> bool:
-    """Whether this looks like a folder that EDM's training wrote."""
-    return (path / WEIGHTS).is_file() and (path / ARGUMENTS).is_file()
+    """Whether this looks like a folder that EDM's or GAGA's training wrote."""
+    files = edm_files(path)
+    return files.weights.is_file() and files.arguments.is_file()
 
 
 def load_edm(
@@ -48,58 +96,79 @@ def load_edm(
     device: torch.device | str = "cpu",
     kernel: str = "auto",
     precision: str = "float32",
-) -> tuple[Diffusion, dict[str, Any]]:
-    """The model of an EDM folder, and its arguments as a plain dict.
+    centred_features: bool | None = None,
+    max_t: int | None = None,
+) -> EdmModel:
+    """The model of a folder of EDM's or GAGA's code.
 
-    Models without charges were trained by GAGA's code with centred features; EDM's own have charges.
+    Args:
+        folder: where it is.
+        dtype, device, kernel, precision: as of `gaga.load_model`.
+        centred_features: whether types are centred in each molecule; None is as the arguments tell.
+        max_t: T*; None is as the arguments tell.
 
     Raises:
         NotFound: a file is missing.
-        InvalidInput: a file cannot be read, is hostile, or describes a model that is not EDM's EGNN.
+        InvalidInput: a file cannot be read, is hostile, or describes a model that is not EDM's EGNN, or T* is no step.
     """
-    arguments = _DEFAULTS | read_arguments(folder / ARGUMENTS)
-    state = read_state(folder / WEIGHTS)
+    files = edm_files(folder)
+    arguments, state = _DEFAULTS | read_arguments(files.arguments), read_state(files.weights)
     _refuse_foreign(arguments)
     try:
-        space = _space(arguments)
+        centred = _centred(arguments) if centred_features is None else centred_features
+        space = _space(arguments, centred)
         config = _network_config(arguments, space)
         schedule = _schedule(arguments, state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(f"an argument of the model in {folder} cannot be: {_first_line(error)}") from error
+    last = _last_step(arguments, schedule.T, files.arguments) if max_t is None else _asked_step(max_t, schedule.T)
     weights = {_our_name(k): v for k, v in state.items() if k.startswith("dynamics.egnn.")}
     if not fits(config, weights):
         raise InvalidInput(f"the weights in {folder} do not fit their arguments")
-    require_finite(folder / WEIGHTS, weights)
+    require_finite(files.weights, weights)
     network = EGNN(config, kernel, "float32" if precision == "auto" else precision)
     network.load_state_dict(weights)
     network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
     network.require_kernel()
-    return Diffusion(network, schedule, space), arguments
+    decided = _decided(
+        files, arguments, space, last, schedule.T, asked=(centred_features is not None, max_t is not None)
+    )
+    return EdmModel(Diffusion(network, schedule, space), arguments, last, decided)
 
 
-def import_edm(folder: Path, moments: Moments | None) -> Checkpoint:
-    """The checkpoint of an EDM folder.
+def import_edm(
+    folder: Path, moments: Moments | None, *, centred_features: bool | None = None, max_t: int | None = None
+) -> tuple[Checkpoint, str]:
+    """The checkpoint of such a folder, and in a sentence whose training it was taken for and why.
 
     Args:
-        folder: what EDM's training wrote.
+        folder: what EDM's or GAGA's training wrote.
         moments: of the data set that it was trained on, in the model's own columns (`load_edm` tells them);
             without them the checkpoint predicts, but cannot sample.
+        centred_features, max_t: as of `load_edm`, which also says what it raises.
     """
-    diffusion, arguments = load_edm(folder, dtype=torch.float32)
+    diffusion, arguments, last, decided = load_edm(
+        folder, dtype=torch.float32, centred_features=centred_features, max_t=max_t
+    )
     network = diffusion.network
     if not isinstance(network, EGNN):  # load_edm builds nothing else
         raise TypeError(type(network).__name__)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         network=network.config,
         space=diffusion.space,
         schedule=diffusion.schedule,
-        max_t=diffusion.schedule.T,
+        max_t=last,
         moments=moments,
         weights=network.state_dict(),
         dataset=str(arguments["dataset"]),
         recipe={name: value for name, value in arguments.items() if isinstance(value, bool | int | float | str | list)},
-        provenance={"imported_from": folder.name, "weights_sha256": file_digest(folder / WEIGHTS)},
+        provenance={
+            "imported_from": folder.name,
+            "weights_sha256": file_digest(edm_files(folder).weights),
+            "taken_for": decided,
+        },
     )
+    return checkpoint, decided
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
@@ -131,7 +200,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise NotFound(f"no {path.name} in {path.parent}", remedy=f"an EDM folder holds {ARGUMENTS} and {WEIGHTS}")
+        raise NotFound(
+            f"no {path.name} in {path.parent}",
+            remedy=f"a folder of EDM's code holds {ARGUMENTS} and {WEIGHTS}, or both with an epoch (args_40.pickle)",
+        )
 
 
 def _told_where(path: Path, read: Callable[[], T]) -> T:
@@ -147,6 +219,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _refuse_foreign(arguments: dict[str, Any]) -> None:
+    if "latent_nf" in arguments:
+        raise InvalidInput(
+            "latent models of GeoLDM's code are not supported", received=f"latent_nf={arguments['latent_nf']!r}"
+        )
     for name, wanted in {
         "sin_embedding": False,
         "context_node_nf": 0,
@@ -164,13 +240,54 @@ def _vocabulary(arguments: dict[str, Any]) -> tuple[int, ...]:
     return _VOCABULARIES[dataset]
 
 
-def _space(arguments: dict[str, Any]) -> FeatureSpace:
+def _centred(arguments: dict[str, Any]) -> bool:
+    """GAGA's training, and it alone, centres types, where there are no charges."""
+    return _BY_GAGA in arguments and not arguments["include_charges"]
+
+
+def _last_step(arguments: dict[str, Any], T: int, path: Path) -> int:
+    """T* as the arguments tell it: GAGA's `max_t`, where None is all steps, and all steps of EDM's models."""
+    value = arguments.get(_BY_GAGA)
+    if value is None:
+        return T
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(number) if isinstance(number, float) and number.is_integer() else number
+    if type(number) is not int or not 1 <= number <= T:
+        raise InvalidInput(
+            f"the argument {_BY_GAGA} in {path} is no step of the model's schedule, 1 to {T}",
+            received=repr(value)[:40],
+            remedy="say what T* is: `gaga import-edm DIR --max-t STEP`",
+        )
+    return number
+
+
+def _asked_step(max_t: int, T: int) -> int:
+    if not 1 <= max_t <= T:
+        raise InvalidInput(f"T* of this model is a step of its schedule, 1 to {T}", received=max_t)
+    return max_t
+
+
+def _decided(
+    files: EdmFiles, arguments: dict[str, Any], space: FeatureSpace, last: int, T: int, *, asked: tuple[bool, bool]
+) -> str:
+    """Whose training it was, what that follows from, and what follows from that or was asked for."""
+    charges = "charges" if space.include_charges else "no charges"
+    told = f"max_t {str(arguments[_BY_GAGA])[:40]}" if _BY_GAGA in arguments else "no max_t"
+    whose = "GAGA" if _BY_GAGA in arguments else "EDM"
+    types, steps = (" (as asked)" if it else "" for it in asked)
+    return (
+        f"{files.weights.name} is a model of {whose}'s training, as {files.arguments.name} has {told} and {charges}: "
+        f"types {'' if space.centred_features else 'not '}centred in each molecule{types}, T* = {last} of {T}{steps}."
+    )
+
+
+def _space(arguments: dict[str, Any], centred: bool) -> FeatureSpace:
     x, h, charge = (float(f) for f in arguments["normalize_factors"])
     return FeatureSpace(
         vocabulary=_vocabulary(arguments),
         factors=(x, h, charge),
         include_charges=bool(arguments["include_charges"]),
-        centred_features=not arguments["include_charges"],
+        centred_features=centred,
     )
 
 

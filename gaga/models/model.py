@@ -15,11 +15,13 @@ class Model(Diffusion):
         max_t: T*, the largest step that the network was trained on.
         moments: second moments and histogram of sizes of its data; None for an EDM folder opened as it is.
         dataset: name of the data set.
+        decided: of an EDM folder, in a sentence: whose training it was taken for and why; else empty.
     """
 
     max_t: int = field(kw_only=True)
     moments: Moments | None = field(kw_only=True)
     dataset: str = field(kw_only=True, default="")
+    decided: str = field(kw_only=True, default="")
 
     def known_moments(self) -> Moments:
         """The moments.

@@ -17,7 +17,9 @@ FEW = ("--split", "all", "--max-molecules", 8, "--threads", 1, "--device", "cpu"
 @pytest.fixture
 def tiny(gaga, xyz):
     """A checkpoint of waters and methanes, untrained, of all steps."""
-    assert gaga("import-edm", GOLDEN / "gaga_tiny", "--dataset", xyz, "--out", "m.safetensors").code == 0
+    assert (
+        gaga("import-edm", GOLDEN / "gaga_tiny", "--dataset", xyz, "--out", "m.safetensors", "--max-t", 1000).code == 0
+    )
     return gaga
 
 

@@ -9,7 +9,7 @@ import torch
 from gaga import load_model
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-FOLDERS = ["edm_tiny", "edm_inv2_tiny", "gaga_tiny"]
+FOLDERS = ["edm_tiny", "edm_inv2_tiny", "edm_geom_tiny", "gaga_tiny"]
 
 
 def relative(value, expected):
