@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 app = new_app()
 
 KIND, PREFIX = "truncation", "truncation_"
+_NOT_KNOWN = "not known from this model"
 
 
 @app.command(
@@ -150,7 +151,10 @@ def _some(molecules: "PackedMolecules", most: int, seed: int) -> "tuple[PackedMo
 def _draw(result: "TruncationResult", path: Path, output: Output) -> None:
     from gaga.stats.plots import plot_nats
 
-    plot_nats(result.curve_t, dict(zip(result.references, result.curve.T, strict=True)), path)
+    first = 0 if result.max_t == result.T else 1  # the lowest signal-to-noise ratio, that of T*, comes first
+    curves = dict(zip(result.references, result.curve[first:].T, strict=True))
+    beyond = None if first == 0 else result.max_t
+    plot_nats(result.curve_t[first:], curves, path, unknown_from=beyond)
     output.note(f"Drew {path}.")
 
 
@@ -169,7 +173,11 @@ def _payload(result: "TruncationResult") -> dict[str, Any]:
         "max_t": result.max_t,
         "level": result.level,
         "steps": [
-            {"t": t, "alone": result.alone[s], "references": dict(_references(result, s))}
+            {
+                "t": t,
+                "alone": result.alone[s] if result.known[s] else None,
+                "references": dict(_references(result, s)),
+            }
             for s, t in enumerate(result.timesteps)
         ],
         "unknown_at_most": result.unknown,
@@ -181,7 +189,8 @@ def _payload(result: "TruncationResult") -> dict[str, Any]:
 def _references(result: "TruncationResult", s: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is known of each reference Gaussian at one step."""
     for r, name in enumerate(result.references):
-        yield name, {kind: getattr(result, kind)[s, r] for kind in ("nats", "low", "high", "gaussian")}
+        found = {kind: getattr(result, kind)[s, r] if result.known[s] else None for kind in ("nats", "low", "high")}
+        yield name, {**found, "gaussian": result.gaussian[s, r]}
 
 
 def _tables(outcome: "Outcome[TruncationResult]") -> Iterator[Table | str]:
@@ -191,26 +200,28 @@ def _tables(outcome: "Outcome[TruncationResult]") -> Iterator[Table | str]:
     yield Table(
         title=f"KL(q(z_T*) || Gaussian), nats per molecule, at least; {counted(len(result.n_atoms), 'molecule')}",
         columns=("T*", "matched", f"{100 * result.level:.0f} % interval", *(result.references[r] for r in others)),
-        rows=[
-            (
-                t,
-                result.nats[s, matched],
-                f"{result.low[s, matched]:.4g} – {result.high[s, matched]:.4g}",
-                *(result.nats[s, r] for r in others),
-            )
-            for s, t in enumerate(result.timesteps)
-        ],
+        rows=[_row(result, s, matched, others) for s in range(len(result.timesteps))],
     )
     yield _unknown(result)
     yield f"All are lower bounds, which a better network raises; the quadrature errs by {result.quadrature:.1g} nats."
+
+
+def _row(result: "TruncationResult", s: int, matched: int, others: list[int]) -> tuple[object, ...]:
+    """One step: the bounds; at a T* of the model's own only what the other Gaussians add to the matched one."""
+    t = result.timesteps[s]
+    if not result.known[s]:
+        return t, _NOT_KNOWN, "", *(f"+ {result.gaussian[s, r]:.4g}" for r in others)
+    interval = f"{result.low[s, matched]:.4g} – {result.high[s, matched]:.4g}"
+    return t, result.nats[s, matched], interval, *(result.nats[s, r] for r in others)
 
 
 def _unknown(result: "TruncationResult") -> str:
     """What the numbers leave out, in a sentence."""
     if result.max_t == result.T:
         return f"Left out: the noise beyond step {result.T}, at most {result.unknown:.2g} nats."
+    at_last = "" if result.known.all() else f" At {result.max_t} each number after + is what that Gaussian adds to it."
     return (
         f"Left out: the steps beyond {result.max_t}, on which the model was not trained. That adds the same to each "
-        f"number, KL(q(z_{result.max_t}) || matched),\nwhich is not known (0 to {result.unknown:.3g} nats); "
-        "differences between steps do not depend on it."
+        f"number, KL(q(z_{result.max_t}) || matched),\nwhich is {_NOT_KNOWN} (0 to {result.unknown:.3g} nats); "
+        f"differences between steps do not depend on it.{at_last}"
     )

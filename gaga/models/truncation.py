@@ -26,7 +26,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from gaga.base.errors import InvalidInput
@@ -127,7 +127,8 @@ class TruncationResult:
         timesteps: the steps, [S].
         T, max_t: steps of the schedule, and the last one that the model was trained on.
         references: names of the Gaussians.
-        nats, low, high: KL(q(z_t) || g_t) with its bootstrap interval over molecules at `level`, [S, R].
+        nats, low, high: KL(q(z_t) || g_t) with its bootstrap interval over molecules at `level`, [S, R]; where the
+            model knows nothing of the step (`known`), the closed form alone.
         gaussian: of that KL(matched_t || g_t), a closed form, [S, R].
         alone: KL(q(z_t) || matched_t) with the network's denoiser by itself (c = 1), [S].
         unknown: what every number leaves out, the nats below snr(max_t), lies between 0 and this.
@@ -163,6 +164,15 @@ class TruncationResult:
     share: Float64[np.ndarray, " n"] = field(metadata={"dims": ("nodes",)})
     n_atoms: Int64[np.ndarray, " M"] = field(metadata={"dims": ("molecules",)})
     per_molecule: Float64[np.ndarray, "M S"] = field(metadata={"unit": "nats", "dims": ("molecules", "timesteps")})
+
+    @property
+    def known(self) -> Bool[np.ndarray, " S"]:
+        """Whether the model says anything of KL(q(z_t) || matched_t) at each step, [S].
+
+        All that is to be integrated at T* = `max_t` < T lies beyond it, where the network was not trained.
+        """
+        known: Bool[np.ndarray, " S"] = self.timesteps < (self.T + 1 if self.max_t == self.T else self.max_t)
+        return known
 
 
 @dataclass(frozen=True, eq=False)

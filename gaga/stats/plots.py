@@ -56,10 +56,17 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
         figure.savefig(partial, dpi=160, format=image_format)
 
 
-def plot_nats(t: Float64[np.ndarray, " P"], nats: Mapping[str, Float64[np.ndarray, " P"]], path: Path) -> None:
+def plot_nats(
+    t: Float64[np.ndarray, " P"],
+    nats: Mapping[str, Float64[np.ndarray, " P"]],
+    path: Path,
+    *,
+    unknown_from: float | None = None,
+) -> None:
     """Write the KL divergence of q(z_t) from each reference Gaussian over the steps to an image, on a logarithmic axis.
 
-    Values that are not positive are left out.
+    Values that are not positive are left out. At `unknown_from`, the model's own T*, a line says that the model knows
+    nothing from there on.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `plot_tstar`.
@@ -73,7 +80,11 @@ def plot_nats(t: Float64[np.ndarray, " P"], nats: Mapping[str, Float64[np.ndarra
     for name, values in nats.items():
         positive = values > 0
         axes.plot(t[positive], values[positive], color=_REFERENCES.get(name), marker="o", markersize=3, label=name)
-    axes.set_yscale("log")
+    if unknown_from is not None:
+        label = f"from {unknown_from:g} on: not\nknown from this model"
+        axes.axvline(unknown_from, color=_NULL, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
+    if any((values > 0).any() for values in nats.values()):  # an empty axis has no logarithms
+        axes.set_yscale("log")
     axes.set_xlabel("first noise step $T^*$")
     axes.set_ylabel("KL divergence, nats per molecule\n(lower bound)")
     axes.grid(alpha=0.25, linewidth=0.6)

@@ -34,13 +34,20 @@ def test_the_shipped_model_finds_qm9_far_from_one_variance_for_all(gaga):
     for t in (250, 350, 450):
         assert 0 < steps[t]["matched"]["low"] < steps[t]["matched"]["nats"] < steps[t]["matched"]["high"]
         assert steps[t]["block"]["nats"] < steps[t]["published"]["nats"] / 5
-    assert steps[550]["matched"]["nats"] == 0
-    assert [row["matched"]["nats"] for row in steps.values()] == sorted(
-        (row["matched"]["nats"] for row in steps.values()), reverse=True
-    )
-    again = gaga("truncation", "--dataset", "qm9", *words)
+    below = [row["matched"]["nats"] for t, row in steps.items() if t < 550]
+    assert below == sorted(below, reverse=True)
+    for found in steps[550].values():  # the model cannot know it
+        assert (found["nats"], found["low"], found["high"]) == (None, None, None)
+    assert ran.json["steps"][-1]["alone"] is None
+    assert steps[550]["published"]["gaussian"] > 5
+    again = gaga("truncation", "--dataset", "qm9", *words, "--plot", "n.svg")
     assert "Found truncation/truncation_qm9" in again.out
     assert "the steps beyond 550, on which the model was not trained" in again.out
+    (row,) = [line for line in again.out.splitlines() if line.split()[:1] == ["550"]]
+    assert "not known from this model" in row
+    assert row.count("+") == 5
+    assert f"+ {steps[550]['published']['gaussian']:.4g}" in row
+    assert again.out.count("not known from this model") == 2  # in the table and in the sentence
 
 
 def test_every_step_of_a_model_of_the_whole_schedule(tiny, tmp_path):
@@ -60,6 +67,20 @@ def test_every_step_of_a_model_of_the_whole_schedule(tiny, tmp_path):
     assert found == pytest.approx(np.mean([from_prior(n) for n in result.n_atoms.tolist()]), rel=1e-9)
     out = tiny("truncation", "--checkpoint", "m.safetensors", "--dataset", "tiny.xyz", *FEW).out
     assert "Left out: the noise beyond step 1000" in out
+    assert "not known" not in out
+    assert all(row["references"]["matched"]["nats"] is not None for row in ran.json["steps"])
+
+
+def test_a_t_star_alone_is_not_known_and_others_are(gaga, xyz):
+    """Steps below the model's own T* alone, and that T* alone, drawn too."""
+    words = ("truncation", "--checkpoint", GOLDEN / "gaga_tiny", "--dataset", xyz, *FEW)
+    below = gaga(*words, "--timesteps", "400", "--name", "below")
+    assert below.out.count("not known from this model") == 1  # what is left out
+    assert "adds to it" not in below.out
+    alone = gaga(*words, "--timesteps", "550", "--name", "alone", "--plot", "n.png")
+    assert alone.code == 0
+    assert alone.out.count("not known from this model") == 2
+    assert "0 – 0" not in alone.out
 
 
 def test_options_reach_the_result_and_the_plot(tiny, tmp_path):

@@ -162,6 +162,8 @@ def test_what_was_not_trained_is_left_out_and_differences_stay(molecules, best):
     config = TruncationConfig(timesteps=(150, 350, 550), references=("matched",), n_resamples=10)
     short = price(model_of(Best(), max_t=550), molecules, config, batch_size=2000)
     assert short.nats[2, 0] == 0
+    assert short.known.tolist() == [True, True, False]
+    assert best.known.all()
     for s, t in enumerate((150, 350)):
         error = short.per_molecule[:, s].std() / np.sqrt(4000)
         assert abs(short.nats[s, 0] - (known(t)["matched"] - known(550)["matched"])) < 4 * error

@@ -54,3 +54,14 @@ def test_nats_by_step_where_they_are_positive(tmp_path):
     assert np.any(imread(path) != both)
     with pytest.raises(InvalidInput, match="cannot be drawn"):
         plot_nats(t, {"matched": t}, tmp_path / "nats.sdf")
+
+
+def test_where_a_model_knows_nothing_is_drawn(tmp_path):
+    t = np.array([250.0, 400.0])
+    curves = {"matched": np.array([8.0, 1.0])}
+    plot_nats(t, curves, tmp_path / "all.svg")
+    plot_nats(t, curves, tmp_path / "some.svg", unknown_from=550)
+    plot_nats(t[:0], {"matched": t[:0]}, tmp_path / "none.svg", unknown_from=550)
+    comment = "<!-- known from this model -->"  # matplotlib's, beside the outlines of the letters
+    drawn = [(tmp_path / f"{name}.svg").read_text().count(comment) for name in ("all", "some", "none")]
+    assert drawn == [0, 1, 1]
