@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -206,33 +206,56 @@ def check_fraction(fraction: float) -> float:
     return fraction
 
 
-def parse_steps(text: str, *, last: int, option: str = "--timesteps") -> tuple[int, ...]:
-    """Steps of a schedule from "50:1000:50" (first:last:stride, both ends included), "300,400,550", or both.
+class Numbers(NamedTuple):
+    """What the whole numbers of an option are, and how they are written."""
+
+    option: str
+    plural: str
+    example: str
+
+
+TIMESTEPS = Numbers("--timesteps", "steps", "50:1000:50 (first:last:stride) or 300,400,550")
+SIZES = Numbers("--sizes", "numbers of atoms", "18 or 9,18,27 or 9:29 (smallest:largest)")
+
+
+def parse_steps(text: str, *, last: int) -> tuple[int, ...]:
+    """Steps of a schedule; as `parse_numbers`."""
+    return parse_numbers(text, TIMESTEPS, last=last)
+
+
+def parse_numbers(text: str, of: Numbers, *, last: int) -> tuple[int, ...]:
+    """Numbers from "50:1000:50" (first:last:stride, both ends included), "300,400,550", or both.
 
     Sorted, each once.
 
     Raises:
-        UsageError: the text is neither, or a step is not in 1..`last`.
+        UsageError: the text is neither, or a number is not in 1..`last`.
     """
-    steps: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(","):
-        some = _steps_of(part.strip(), text, option)
+        some = _range_of(part.strip(), text, of)
         # The ends are enough: a range longer than any schedule would fill the memory before it is refused.
-        outside = [step for step in (some[0], some[-1]) if not 1 <= step <= last]
+        outside = [number for number in (some[0], some[-1]) if not 1 <= number <= last]
         if outside:
-            raise usage_error(f"invalid value for {option}: step {outside[0]} is not in 1 to {last}")
-        steps.update(some)
-    return tuple(sorted(steps))
+            raise _refused(of, f"{outside[0]} is not in 1 to {last}")
+        numbers.update(some)
+    return tuple(sorted(numbers))
 
 
-def _steps_of(part: str, text: str, option: str) -> range:
-    match = re.fullmatch(r"([0-9]+)(?::([0-9]+)(?::([0-9]+))?)?", part)
+def _range_of(part: str, text: str, of: Numbers) -> range:
+    match = re.fullmatch(r"([0-9]{1,18})(?::([0-9]{1,18})(?::([0-9]{1,18}))?)?", part)
     if match is None:
-        raise usage_error(f"invalid value for {option}: {text!r}; write 50:1000:50 or 300,400,550")
+        raise _refused(of, repr(text))
     first, last, stride = int(match[1]), int(match[2] or match[1]), int(match[3] or "1")
-    if stride < 1 or last < first:
-        raise usage_error(f"invalid value for {option}: {part} has no steps; write first:last:stride")
+    if last < first:
+        raise _refused(of, f"{part} begins at {first}, above its end {last}")
+    if stride < 1:
+        raise _refused(of, f"{part} has a stride of 0")
     return range(first, last + 1, stride)
+
+
+def _refused(of: Numbers, why: str) -> Exception:
+    return usage_error(f"invalid value for {of.option}: {why}; write {of.plural} such as {of.example}")
 
 
 def use_threads(threads: int | None) -> None:

@@ -210,9 +210,7 @@ def sample(
 
 def parse_sizes(text: str | None) -> tuple[int, ...] | None:
     """Numbers of atoms from "18", "9,18,27" or "9:29" (both ends included)."""
-    if text is None:
-        return None
-    return options.parse_steps(text, last=100_000, option="--sizes")
+    return None if text is None else options.parse_numbers(text, options.SIZES, last=100_000)
 
 
 def find_checkpoint(results: "Store", given: Path | None) -> Source:

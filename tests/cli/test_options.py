@@ -7,6 +7,7 @@ import pytest
 
 from gaga.cli import options
 from gaga.cli.commands import UsageError
+from gaga.cli.sample import parse_sizes
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_steps(text, steps):
     assert options.parse_steps(text, last=1000) == steps
 
 
-@pytest.mark.parametrize("text", ["", "a", "1:2:3:4", "100:50", "1:10:0", "-5", "1.5", "1,,2", "1:", "٣"])
+@pytest.mark.parametrize("text", ["", "a", "1:2:3:4", "100:50", "1:10:0", "-5", "1.5", "1,,2", "1:", "٣", "9" * 5000])
 def test_steps_that_are_none(text):
     with pytest.raises(UsageError, match="--timesteps"):
         options.parse_steps(text, last=1000)
@@ -33,6 +34,38 @@ def test_steps_that_are_none(text):
 def test_steps_outside_the_schedule_name_the_range(text):
     with pytest.raises(UsageError, match="is not in 1 to 1000"):
         options.parse_steps(text, last=1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("0", "0 is not in 1 to 100000"),
+        ("0:29", "0 is not in 1 to 100000"),
+        ("100001", "100001 is not in"),
+        ("14:12", "14:12 begins at 14, above its end 12"),
+        ("9,14:12", "14:12 begins at 14"),
+        ("9:29:0", "a stride of 0"),
+        ("abc", "'abc'"),
+        ("9-29", "'9-29'"),
+        ("", "''"),
+        ("1.5", "'1.5'"),
+        ("-3", "'-3'"),
+    ],
+)
+def test_sizes_that_are_none_speak_of_atoms(text, why):
+    with pytest.raises(UsageError, match="--sizes") as refused:
+        parse_sizes(text)
+    said = str(refused.value)
+    assert why in said
+    assert "write numbers of atoms such as 18 or 9,18,27 or 9:29" in said
+    assert "step" not in said
+    assert "stride" not in said.replace("a stride of 0", "")
+
+
+def test_sizes():
+    assert parse_sizes(None) is None
+    assert parse_sizes("18") == (18,)
+    assert parse_sizes("29, 9:11") == (9, 10, 11, 29)
 
 
 @pytest.mark.parametrize("fraction", [0.0, -1.0, 1.0001, float("nan"), float("inf")])
