@@ -4,7 +4,7 @@ Variance-preserving path, z_t = alpha_t x + sigma_t eps with alpha_t^2 + sigma_t
 section 2). GAGA (Qu et al. 2026) replaces q(z_T*) by a Gaussian of matched variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -131,6 +131,8 @@ class Moments:
         within: covariance between columns within molecules of each size, [N_max + 1, C, C].
         between: N times the covariance of the molecules' column means, [N_max + 1, C, C].
         published: the value that the papers use as a scalar variance (for QM9 it is a standard deviation).
+        of_one_element: number of atoms, element and count of the molecules of one element, [R, 3]; none where types are
+            not centred. Centred types of such a molecule are 0, whatever its element.
     """
 
     blocks: tuple[str, ...]
@@ -143,6 +145,7 @@ class Moments:
     within: Float64[np.ndarray, "N_max_plus_1 C C"]
     between: Float64[np.ndarray, "N_max_plus_1 C C"]
     published: float
+    of_one_element: Int64[np.ndarray, "R 3"] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
     @property
     def columns(self) -> int:
@@ -153,6 +156,13 @@ class Moments:
         """The columns of each block."""
         edges = pairwise(self.starts.tolist())
         return {name: slice(a, b) for name, (a, b) in zip(self.blocks, edges, strict=True)}
+
+    def element_alone(self, n_atoms: int) -> int | None:
+        """The element of most molecules of one element with so many atoms, or else of any; None if there are none."""
+        rows = self.of_one_element
+        some = rows[rows[:, 0] == n_atoms]
+        totals = np.bincount(*(some if len(some) else rows)[:, 1:].T)
+        return int(totals.argmax()) if len(rows) else None
 
     def extrapolates(self, n_atoms: int) -> bool:
         """Whether the data had no molecule of this size, so that its covariance comes from other sizes."""

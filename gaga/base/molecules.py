@@ -89,3 +89,17 @@ def pack(molecules: Iterable[tuple[Any, Any]]) -> PackedMolecules:
         atomic_numbers=np.concatenate([z for z, _ in pairs] or [np.zeros(0, np.uint8)]),
         offsets=offsets_of([len(z) for z, _ in pairs]),
     )
+
+
+def of_one_element(molecules: PackedMolecules) -> Int64[np.ndarray, "R 3"]:
+    """Number of atoms, element and count of the molecules of one element, as H2 and S8 are, [R, 3], by size."""
+    there = molecules.n_atoms > 0
+    starts, sizes = molecules.offsets[:-1][there], molecules.n_atoms[there]
+    if not len(starts):
+        return np.zeros((0, 3), dtype=np.int64)
+    least, most = (
+        least_or_most.reduceat(molecules.atomic_numbers, starts) for least_or_most in (np.minimum, np.maximum)
+    )
+    alone = least == most
+    kinds, counts = np.unique(np.stack([sizes[alone], least[alone]], axis=1), axis=0, return_counts=True)
+    return np.column_stack([kinds, counts]).astype(np.int64)

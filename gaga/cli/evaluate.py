@@ -28,6 +28,7 @@ from gaga.cli.evaluate_extras import (
 from gaga.cli.evaluate_extras import payload as extra_payload
 from gaga.cli.evaluate_extras import tables as extra_tables
 from gaga.cli.evaluate_reference import Against, Held, hold, rdkit_version
+from gaga.cli.one_element import note_of_file
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably
@@ -172,8 +173,10 @@ class Job:
 
 def _judged(job: Job, against: Against, held: Held, store: "Store", output: Output) -> "Outcome[Evaluation]":
     """The evaluation, from the store where it is there."""
+    from gaga.base.molecules import of_one_element
     from gaga.evaluation import Evaluation
     from gaga.evaluation import evaluate as run
+    from gaga.evaluation.evaluation import packed
 
     config = {"file": job.file.name, "protocol": against.protocol, "reference": held.name}
     key = Key(
@@ -186,8 +189,10 @@ def _judged(job: Job, against: Against, held: Held, store: "Store", output: Outp
     with output.progress("evaluating") as progress:
 
         def work(pieces: "Journal") -> Evaluation:
+            molecules = packed(job.file)
+            note_of_file(of_one_element(molecules), output)
             return run(
-                job.file,
+                molecules,
                 protocol=against.protocol,
                 workers=job.threads,
                 time_limit=against.time_limit,

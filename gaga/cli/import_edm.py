@@ -15,6 +15,7 @@ import typer
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.data import read_dataset
+from gaga.cli.one_element import note_of_training
 from gaga.cli.render import Output, Table, human_bytes
 
 if TYPE_CHECKING:
@@ -143,4 +144,5 @@ def moments_of(
 
     data = read_dataset(dataset, output, cache=cache)
     moments = estimate_moments(data.subset("train").molecules, space, PUBLISHED_VARIANCE.get(data.name))
+    note_of_training(moments, output)
     return moments, {data.name: data.fingerprint}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaga.base.errors import GagaError, Unavailable
 from gaga.cli.devices import judging_processes
+from gaga.cli.one_element import note_of_drawn
 from gaga.cli.render import Output, counted, human_time
 from gaga.cli.results import Key, require_writable, slug
 from gaga.cli.sample_checks import Job, refuse_existing, refuse_other
@@ -295,6 +296,7 @@ def _batches(task: Task, spool: "Spool") -> Iterator[None]:
     job, ranks = task.job, task.ranks
     judge = Judge(out=job.out, keep=job.keep, label=task.source.label)
     label = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else "")
+    guessed = 0
     with Judges(judge, judging_processes(task.device)) as judges, task.output.progress(label) as progress:
         for seed in range(job.seed, job.seed + job.repeats):
             there = spool.done(seed)
@@ -303,8 +305,10 @@ def _batches(task: Task, spool: "Spool") -> Iterator[None]:
                 for molecule in new:
                     if molecule.frames and seed == job.seed and molecule.index < job.trajectory:
                         write_trajectory(job.out, molecule)
+                guessed += sum(molecule.guessed for molecule in new)
                 spool.add(judges(seed, [Drawn(m.index, m.atomic_numbers, m.positions, m.finite) for m in new]))
                 yield
+    note_of_drawn(guessed, task.model.known_moments(), task.output)
 
 
 def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:

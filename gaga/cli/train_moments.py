@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from gaga.cli.one_element import note_of_training
 from gaga.cli.render import Output
 
 if TYPE_CHECKING:
@@ -21,4 +22,6 @@ def moments_of(data: "Dataset", space: "FeatureSpace", threads: int | None, outp
     train = data.molecules.select(np.sort(data.splits["train"]))  # in their order in the file
     published = PUBLISHED_VARIANCE.get(data.name)
     with output.progress("moments") as progress:
-        return estimate_moments(train, space, published, threads=threads or os.cpu_count() or 1, progress=progress)
+        moments = estimate_moments(train, space, published, threads=threads or os.cpu_count() or 1, progress=progress)
+    note_of_training(moments, output)
+    return moments

@@ -6,12 +6,13 @@ Hoogeboom et al. 2022 (EDM, arXiv 2203.17003), section 3: positions in Å / 1, o
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Integer, UInt8
+from jaxtyping import Bool, Float64, Integer, UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
 
 EDM_FACTORS = (1.0, 4.0, 10.0)
+_NO_ELEMENT = 0.25  # of a one-hot: halfway between 0 and the least largest entry of a molecule of two elements
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,26 @@ class FeatureSpace:
         return values
 
     def decode_types(self, values: Float64[np.ndarray, "A columns"]) -> UInt8[np.ndarray, " A"]:
-        """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest)."""
+        """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest).
+
+        That is the first of the vocabulary, or chance, where `tell_no_element` holds.
+        """
         index = np.argmax(values[:, 3 : 3 + self.n_types], axis=1)
         elements: UInt8[np.ndarray, " A"] = np.asarray(self.vocabulary, dtype=np.uint8)[index]
         return elements
+
+    def tell_no_element(
+        self, values: Float64[np.ndarray, "A columns"], offsets: Integer[np.ndarray, " M_plus_1"]
+    ) -> Bool[np.ndarray, " M"]:
+        """Molecules whose centred types are those of any molecule of one element: 0 in all columns of all atoms.
+
+        Where there are two elements, some atom has 1/2 or more of a one-hot in its column; here all have less than half
+        of that. Always false where types are not centred, or the vocabulary has one element.
+        """
+        if not self.centred_features or self.n_types == 1:
+            return np.zeros(len(offsets) - 1, dtype=bool)
+        largest = np.abs(values[:, 3 : 3 + self.n_types]).max(axis=1) * self.factors[1]
+        return np.asarray(np.maximum.reduceat(largest, offsets[:-1]) < _NO_ELEMENT)
 
     def _type_index(self, atomic_numbers: UInt8[np.ndarray, " A"]) -> Integer[np.ndarray, " A"]:
         lookup = np.full(256, -1, dtype=np.int64)

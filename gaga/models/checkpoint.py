@@ -31,6 +31,7 @@ SUFFIX = ".safetensors"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool)
 
 T = TypeVar("T")
+_ALONE = "of_one_element"  # which only checkpoints of data with such molecules have
 _MOMENT_ARRAYS = ("starts", "centred", "mean", "counts", "block", "within", "between")
 
 
@@ -90,7 +91,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     tensors = {f"weights.{k}": v.detach().cpu().contiguous() for k, v in checkpoint.weights.items()}
     tensors["schedule.gamma"] = torch.from_numpy(checkpoint.schedule.gamma.copy())
     if checkpoint.moments is not None:
-        for name in _MOMENT_ARRAYS:
+        for name in (*_MOMENT_ARRAYS, *([_ALONE] if len(checkpoint.moments.of_one_element) else [])):
             tensors[f"moments.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(checkpoint.moments, name)))
     header = json.dumps(_header(checkpoint), sort_keys=True)
     with atomic_write(path) as partial:
@@ -241,7 +242,9 @@ def _precondition(header: dict[str, Any]) -> Precondition:
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
     """The moments, of the shapes and types that they are declared with, and finite."""
-    parts: dict[str, Any] = {name: tensors[f"moments.{name}"].numpy() for name in _MOMENT_ARRAYS}
+    there = (*_MOMENT_ARRAYS, *([_ALONE] if f"moments.{_ALONE}" in tensors else []))
+    parts: dict[str, Any] = {name: tensors[f"moments.{name}"].numpy() for name in there}
+    parts.setdefault(_ALONE, np.zeros((0, 3), dtype=np.int64))
     parts |= {name: _as_array(header[name]) for name in ("blocks", "scalar", "published")}
     moments = from_tree(parts, Moments)
     n, c, starts = len(moments.counts), moments.columns, moments.starts
@@ -253,6 +256,9 @@ def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
         raise InvalidInput("the moments are not finite")
     if (moments.counts < 0).any() or not moments.counts[1:].any() or starts[0] != 0 or starts[-1] != c:
         raise InvalidInput("the moments have no molecules, or no columns")
+    alone = moments.of_one_element
+    if alone.ndim != 2 or alone.shape[1] != 3 or (alone < 1).any() or (alone[:, 1] > 255).any():
+        raise InvalidInput("the moments count molecules of one element that cannot be", received=alone.shape)
     if (np.diff(starts) < 0).any():
         raise InvalidInput("the blocks of the moments are out of order", received=starts.tolist())
     return moments

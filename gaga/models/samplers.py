@@ -11,10 +11,11 @@ from threading import Event
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from gaga.base.errors import InvalidInput
+from gaga.base.molecules import offsets_of
 from gaga.base.progress import Progress, silent
 from gaga.base.rng import MAX_SEED
 from gaga.base.threads import ahead, map_in_threads
@@ -39,6 +40,8 @@ class Sampled:
         positions: [N, 3] in Å, centred.
         finite: false where the network gave numbers that are not finite; positions are zero there.
         frames: trajectory as (atomic_numbers, positions) pairs, from noise to molecule.
+        guessed: whether it is of one element that centred types do not tell; it is then that of most such training
+            molecules of its size, if there are any.
     """
 
     index: int
@@ -46,6 +49,7 @@ class Sampled:
     positions: Float32[np.ndarray, "N 3"]
     finite: bool = True
     frames: tuple[tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]], ...] = ()
+    guessed: bool = False
 
 
 def sample_stream(
@@ -154,22 +158,28 @@ def _threads_for(model: Model, device: torch.device, batches: Iterator[Batch]) -
 
 def _unpack(model: Model, outcome: Outcome) -> list[Sampled]:
     """The molecules of a batch, their types decoded and their positions in Å."""
-    cuts = np.cumsum(outcome.start.sizes)[:-1]
-
-    def split(z: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-        columns = z.double().numpy()
-        numbers = model.space.decode_types(columns)
-        places = (columns[:, :3] * model.space.factors[0]).astype(np.float32)
-        return list(zip(np.split(numbers, cuts), np.split(places, cuts), strict=True))
-
-    molecules, histories = split(outcome.z), [split(frame) for frame in outcome.frames]
+    offsets = offsets_of(outcome.start.sizes)
+    molecules, guessed = _decoded(model, outcome.z, offsets)
+    histories = [_decoded(model, frame, offsets)[0] for frame in outcome.frames]
     sampled = []
     for i, (numbers, places) in enumerate(molecules):
         finite = bool(np.isfinite(places).all())
         history = tuple(frame[i] for frame in histories) + (((numbers, places),) if histories else ())
         places = places if finite else np.zeros_like(places)
-        sampled.append(Sampled(int(outcome.start.keys[i]), numbers, places, finite, history))
+        sampled.append(Sampled(int(outcome.start.keys[i]), numbers, places, finite, history, bool(guessed[i])))
     return sampled
+
+
+def _decoded(
+    model: Model, z: Tensor, offsets: Int64[np.ndarray, " M_plus_1"]
+) -> tuple[list[tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]]], Bool[np.ndarray, " M"]]:
+    """Elements and positions in Å of each molecule, and which are of one element that their types do not tell."""
+    columns = z.double().numpy()
+    numbers, guessed = model.space.decode_types(columns), model.space.tell_no_element(columns, offsets)
+    for start, stop in np.stack([offsets[:-1], offsets[1:]], axis=1)[guessed]:
+        numbers[start:stop] = model.known_moments().element_alone(int(stop - start)) or numbers[start:stop]
+    places, cuts = (columns[:, :3] * model.space.factors[0]).astype(np.float32), offsets[1:-1]
+    return list(zip(np.split(numbers, cuts), np.split(places, cuts), strict=True)), guessed
 
 
 def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 64) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules
+from gaga.base.molecules import PackedMolecules, of_one_element
 from gaga.base.progress import Progress, silent
 from gaga.base.threads import map_in_threads
 from gaga.data.features import FeatureSpace, molecule_means
@@ -68,6 +68,7 @@ def estimate_moments(
         within=within,
         between=between,
         published=deviation if published is None else published,
+        **({"of_one_element": of_one_element(molecules)} if space.centred_features and space.n_types > 1 else {}),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, offsets_of, pack
+from gaga.base.molecules import PackedMolecules, of_one_element, offsets_of, pack
 
 SIZES = (3, 1, 0, 29, 2)
 
@@ -59,3 +59,10 @@ def test_offsets() -> None:
 def test_wrong_offsets_are_refused(offsets: list[int]) -> None:
     with pytest.raises(InvalidInput, match="offsets"):
         PackedMolecules(np.zeros((3, 3), np.float32), np.ones(3, np.uint8), np.array(offsets, np.int64))
+
+
+def test_molecules_of_one_element_are_counted_by_size_and_element():
+    numbers = [[1, 1], [16] * 8, [], [1, 8, 1], [53, 53], [1, 1], [6], []]
+    found = of_one_element(pack((z, np.zeros((len(z), 3))) for z in numbers))
+    assert found.tolist() == [[1, 6, 1], [2, 1, 2], [2, 53, 1], [8, 16, 1]]
+    assert of_one_element(pack([])).shape == of_one_element(pack([([1, 6], np.zeros((2, 3)))])).shape == (0, 3)

@@ -46,6 +46,21 @@ def test_another_run_under_the_same_name_is_refused_or_replaced(train):
     assert train("--lr", "0.002", "--name", "b").code == 0
 
 
+def test_molecules_of_one_element_are_named(gaga, xyz):
+    """By training, by sampling from it, and by an evaluation of a file."""
+    pair = "2\n\n{0} 0 0 0\n{0} 0 0 {1}\n"
+    xyz.write_text(xyz.read_text() + pair.format("O", 1.2) * 30 + pair.format("H", 0.74) * 10)
+    words = ("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "2")
+    said = gaga(*words).err
+    assert "training molecules (O2 2" in said
+    assert "are of one element only: a model with centred types cannot tell which" in said
+    drawn = gaga("sample", "--n", "4", "--sizes", "1", "--out", "m.xyz", "--steps", "2")
+    assert "4 molecules are of one element only, and centred types do not tell which" in drawn.err
+    assert Path("m.xyz").read_text().count("\nO ") == 4
+    assert "4 molecules (O 4) are of one element only" in gaga("evaluate", "m.xyz", "--reference", "none").err
+    assert "one element" not in gaga(*words, "--uncentred-features", "--name", "uncentred").err
+
+
 def test_other_type_columns_are_another_run(gaga, xyz):
     """The molecules, and so the data set's fingerprint, are the same."""
     for vocabulary in ("data", "geom"):

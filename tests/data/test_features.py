@@ -27,6 +27,22 @@ def test_every_type_is_decoded_the_last_one_too(vocabulary, include_charges, cen
     np.testing.assert_array_equal(space.decode_types(values), numbers)
 
 
+@pytest.mark.parametrize("include_charges", [True, False])
+def test_molecules_whose_centred_types_tell_no_element(include_charges):
+    """Noise of a tenth of a one-hot, far more than a sample has, hides neither kind."""
+    numbers = [[1] * 2, [16] * 8, [1, 8], [6], [6] + [1] * 4, [1] * 180 + [83]]
+    molecules = pack((z, np.zeros((len(z), 3))) for z in numbers)
+    space = FeatureSpace(GEOM, include_charges=include_charges)
+    values = space.encode(molecules)
+    values[:, 3 : 3 + len(GEOM)] += 0.025 * np.random.default_rng(0).uniform(-1, 1, (len(values), len(GEOM)))
+    found = space.tell_no_element(values, molecules.offsets)
+    assert found.tolist() == [True, True, False, True, False, False]
+    for tells in (FeatureSpace(GEOM, centred_features=False), FeatureSpace((6,))):
+        some = pack([([6, 6], np.zeros((2, 3)))])
+        assert not tells.tell_no_element(tells.encode(some), some.offsets).any()
+        assert tells.decode_types(tells.encode(some)).tolist() == [6, 6]
+
+
 def test_elements_of_a_vocabulary_need_not_occur():
     molecules = pack([(np.array([6, 1, 83]), np.eye(3))])
     values = FeatureSpace(GEOM).encode(molecules)

@@ -45,6 +45,21 @@ def test_round_trip_samples_the_same_molecules_without_a_data_set(checkpoint, tm
     assert len(sample(tmp_path, 2, method="ddpm", stride=275)) == 2
 
 
+def test_molecules_of_one_element_are_kept_and_checked(checkpoint, tmp_path):
+    path, moments = tmp_path / "model.safetensors", checkpoint.moments
+    for rows in ([], [[2, 1, 3], [5, 6, 1]]):
+        alone = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        save_checkpoint(replace(checkpoint, moments=replace(moments, of_one_element=alone)), path)
+        np.testing.assert_array_equal(load_checkpoint(path).moments.of_one_element, alone)
+        with safe_open(path, framework="pt") as file:
+            assert ("moments.of_one_element" in file.keys()) == bool(rows)  # noqa: SIM118
+    for wrong in ([[2, 300, 1]], [[0, 1, 1]], [[2, 1, 0]]):
+        broken = replace(checkpoint, moments=replace(moments, of_one_element=np.array(wrong, dtype=np.int64)))
+        save_checkpoint(broken, path)
+        with pytest.raises(InvalidInput, match="of one element that cannot be"):
+            load_checkpoint(path)
+
+
 def test_what_a_network_predicts_is_kept_and_told_to_older_readers(checkpoint, tmp_path):
     """Version 1 says nothing of it: its readers would sample noise from such a network."""
     plain, other = tmp_path / "plain.safetensors", tmp_path / "other.safetensors"

@@ -3,12 +3,17 @@ import pytest
 import torch
 
 from gaga.base.errors import InvalidInput
+from gaga.base.molecules import pack
 from gaga.base.rng import STREAM_START
+from gaga.data.features import FeatureSpace
 from gaga.models import sample_walk
+from gaga.models.model import Model
 from gaga.models.sample_config import draw_sizes, solver_of, start_reference
 from gaga.models.samplers import SampleConfig, sample_stream
 from gaga.models.solvers import METHODS
-from tests.models.conftest import VARIANCES, gaussian_moments
+from gaga.noise import make_schedule
+from gaga.stats.moments import estimate_moments
+from tests.models.conftest import VARIANCES, OptimalDenoiser, gaussian_moments
 from tests.models.test_solvers import covariance_after
 
 
@@ -114,6 +119,36 @@ def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
     measured = (z**2).sum(axis=0) / (2000 * 8)
     np.testing.assert_allclose(measured[:3], positions, rtol=4 * np.sqrt(2 / 16000))
     np.testing.assert_allclose(measured[3:], types, rtol=4 * np.sqrt(2 / 16000))
+
+
+DIATOMIC, RING = [[0, 0, -0.5], [0, 0, 0.5]], np.random.default_rng(0).normal(size=(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("alone", "expected"),
+    [
+        ([1, 1, 53], {2: 1, 8: 16, 5: 1}),  # 5: of all sizes; H and S have two, and the lighter one is taken
+        ([53, 53, 53, 1], {2: 53, 8: 16, 5: 53}),
+        ([], {}),
+    ],
+)
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_molecule_of_one_element_has_that_of_such_training_molecules(alone, expected, centred):
+    """Centred types of H2, I2 and S8 are all 0, which the first column of the vocabulary, fluorine, would win."""
+    known = [([z, z], DIATOMIC) for z in alone] + ([([16] * 8, RING)] * 2 if alone else [])
+    space = FeatureSpace((9, 1, 16, 53), centred_features=centred)
+    moments = estimate_moments(pack([*known, ([1, 9], DIATOMIC)]), space)
+    schedule = make_schedule()
+    nothing = OptimalDenoiser(schedule, torch.tensor([2.0] * 3 + [1e-12] * 4, dtype=torch.float64))
+    model = Model(nothing, schedule, space, max_t=550, moments=moments)
+    config = SampleConfig(method="ddim", steps=20, sizes=(2, 5, 8), frames=2)
+    drawn = list(sample_stream(model, range(12), config))
+    assert {len(m.atomic_numbers) for m in drawn} == {2, 5, 8}
+    for molecule in drawn:
+        assert molecule.guessed == centred
+        if centred and alone:
+            assert set(molecule.atomic_numbers.tolist()) == {expected[len(molecule.atomic_numbers)]}
+            np.testing.assert_array_equal(molecule.frames[-1][0], molecule.atomic_numbers)
 
 
 def test_trajectory_ends_in_the_molecule(toy_model):

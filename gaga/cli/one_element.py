@@ -1,0 +1,53 @@
+"""What is said of molecules of one element (H2, S8): types that are centred in each molecule are 0 for all of them."""
+
+from typing import TYPE_CHECKING, Any
+
+from gaga.cli.render import Output, counted
+
+if TYPE_CHECKING:
+    from gaga.noise import Moments
+
+_SHOWN = 5
+
+
+def note_of_training(moments: "Moments", output: Output) -> None:
+    """Say which molecules of one element are in the data that a model with centred types is of, if any."""
+    if len(moments.of_one_element):
+        found = _found(moments.of_one_element, "training molecule")
+        output.note(
+            f"{found} of one element only: a model with centred types cannot tell which element that is.\n"
+            "Sampling takes the most frequent one of that size; a model with --uncentred-features knows it."
+        )
+
+
+def note_of_file(rows: Any, output: Output) -> None:
+    """Say which molecules of one element are in a file, if any."""
+    if len(rows):
+        found = _found(rows, "molecule")
+        output.note(f"{found} of one element only: if a model with centred types drew them, their element is a guess.")
+
+
+def note_of_drawn(count: int, moments: "Moments", output: Output) -> None:
+    """Say how many of the molecules drawn are of one element, and what it was taken for, if any are."""
+    if not count:
+        return
+    verb = "is" if count == 1 else "are"
+    taken = (
+        "it was taken for the most frequent one of such training molecules of that size"
+        if len(moments.of_one_element)
+        else "no training molecule is so, and the element is a guess"
+    )
+    output.note(
+        f"{counted(count, 'molecule')} {verb} of one element only, and centred types do not tell which: {taken}."
+    )
+
+
+def _found(rows: Any, noun: str) -> str:
+    """Such as `3 molecules (H2 2, S8 1) are`."""
+    from gaga.chem.elements import symbol_of
+
+    most = sorted(rows.tolist(), key=lambda row: -row[2])
+    kinds = [f"{symbol_of(z)}{size if size > 1 else ''} {count}" for size, z, count in most[:_SHOWN]]
+    total = int(rows[:, 2].sum())
+    listed = ", ".join([*kinds, *(["..."] if len(most) > _SHOWN else [])])
+    return f"{counted(total, noun)} ({listed}) {'is' if total == 1 else 'are'}"
