@@ -17,9 +17,10 @@ from gaga.benchmark.parity import Agreement
 from gaga.benchmark.profiling import profile_step
 from gaga.benchmark.report import Profile, Row, with_seconds
 from gaga.benchmark.shapes import Case
-from gaga.benchmark.timing import Rounds, interleave, one_thread, seconds_of
+from gaga.benchmark.timing import Rounds, interleave, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, forward_step, train_step
+from gaga.models.kernels.lanes import one_thread
 
 _COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
 _SHARE = 0.6  # of the free memory that a padded step may take

@@ -235,6 +235,19 @@ def _steps_of(part: str, text: str, option: str) -> range:
     return range(first, last + 1, stride)
 
 
+def use_products() -> None:
+    """Compute float32 products by the library that GAGA_PRODUCTS names: auto, mkl or onednn (docs/KERNELS.md).
+
+    Raises:
+        InvalidInput: it names no library.
+    """
+    asked = os.environ.get("GAGA_PRODUCTS")
+    if asked:
+        from gaga.models.kernels.products import ask_for
+
+        ask_for(asked.lower())
+
+
 def use_threads(threads: int | None) -> None:
     """Limit the threads of numerical libraries; takes effect on those not yet imported, and on torch."""
     if threads is None:
