@@ -39,8 +39,9 @@ def blank_row(case: Case, variant: Variant, batch: Batch, whole: int) -> Row:
     """A row with nothing measured yet; `batch` may be the first molecules only of the `whole`."""
     flops = useful_flops(case.shape.network, batch.n_atoms, training=case.work == "train")
     return Row(
-        case=case.name, kernel=variant.label, precision=variant.precision, batch=whole, molecules=len(batch.n_atoms),
-        atoms=int(batch.n_atoms.sum()), edges=batch.edges, useful_flops=flops, state="unavailable",
+        case=case.name, kernel=variant.label, precision=variant.precision, products=variant.products or "",
+        batch=whole, molecules=len(batch.n_atoms), atoms=int(batch.n_atoms.sum()), edges=batch.edges,
+        useful_flops=flops, state="unavailable",
     )  # fmt: skip
 
 

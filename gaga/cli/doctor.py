@@ -143,7 +143,7 @@ def check_products() -> Iterator[Check]:
     except GagaError as error:
         yield Check(name="products", state="broken", found=error.what, remedy="set GAGA_PRODUCTS to auto or mkl")
         return
-    yield Check(name="products", state="ok", found=f"float32 on the CPU by {choice.title}: {choice.why}")
+    yield Check(name="products", state="ok", found=choice.sentence)
 
 
 def check_store(path: Path) -> Check:

@@ -65,6 +65,11 @@ class Choice:
         """The library's name."""
         return TITLES[self.library]
 
+    @property
+    def sentence(self) -> str:
+        """The library and the reason."""
+        return f"float32 on the CPU by {self.title}: {self.why}"
+
 
 class _Setting:
     """The setting of this process, on while at least one caller needs it."""
