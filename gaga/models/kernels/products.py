@@ -161,10 +161,8 @@ def library_on(device: "torch.device", before: str | None = None) -> Library | N
     for same in usable():
         if same == (before or "mkl"):
             return same
-    log.warning(
-        "this run used %s for float32 products, which %s; going on with %s, not bit for bit", before or "mkl",
-        "was not asked for" if _setting.asked != "auto" else "cannot be used here", library,
-    )  # fmt: skip
+    was, now = (TITLES.get(name, name) for name in (before or "mkl", library))  # type: ignore[call-overload]
+    log.warning("%s computed this run's float32 products, now %s does (%s): not bit for bit", was, now, chosen().why)
     return library
 
 
