@@ -122,7 +122,7 @@ def ask_for(asked: str) -> None:
 
 
 def chosen() -> Choice:
-    """The choice of this process; the first call makes the check, which takes some milliseconds.
+    """The choice of this process; the first call makes the check, which takes about 20 ms.
 
     Raises:
         Unavailable: oneDNN was asked for by name, and would not compute in float32 here.
