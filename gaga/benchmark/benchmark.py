@@ -13,13 +13,15 @@ from gaga.benchmark.parity import Agreement, Oracle
 from gaga.benchmark.report import Benchmark, Profile, Row, with_floor, with_ratios
 from gaga.benchmark.request import Request
 from gaga.benchmark.sampling import Run, measure_sampling
-from gaga.benchmark.shapes import Case
+from gaga.benchmark.shapes import Case, Shape
 from gaga.benchmark.steps import measure_steps
 from gaga.benchmark.timing import Rounds
-from gaga.benchmark.variants import ORACLE, make_variants
+from gaga.benchmark.variants import ORACLE, Variant, libraries_on, make_variants
 from gaga.models.kernels import PRECISIONS
+from gaga.models.kernels.products import chosen
 
 SAMPLED_MOLECULES = 10_000
+Key = tuple[str, str, str, str | None]  # shape, kernel, precision, library of float32 products
 
 
 def run_benchmark(
@@ -58,21 +60,22 @@ def run_benchmark(
         rows=tuple(with_floor(row, _floor_of(row, floor)) for row in rows),
         profiles=tuple(profiles),
         networks=tuple(dict.fromkeys(case.shape.in_words for case in cases)),
+        products=chosen().sentence if device.type == "cpu" else "",
     )
 
 
 def _check_kernels(
     request: Request, cases: tuple[Case, ...], device: torch.device, progress: Progress
-) -> dict[tuple[str, str, str], Agreement]:
-    """The agreement of each kernel by (shape, kernel, precision)."""
+) -> dict[Key, Agreement]:
+    """The agreement of each kernel."""
     found = {}
     for shape in {case.shape.name: case.shape for case in cases}.values():
         progress(0, 1, f"the oracle of {shape.name}")
         oracle = Oracle(shape, device)
-        variants = [v for v in make_variants(request.kernels, request.precisions, shape.widest) if v.pad_to is None]
+        variants = [v for v in _variants(request, shape, device) if v.pad_to is None]
         for i, variant in enumerate(variants):
             progress(i, len(variants), f"checking {variant.kernel} in {variant.precision}")
-            found[shape.name, variant.kernel, variant.precision] = oracle.check(variant)
+            found[_key(shape, variant)] = oracle.check(variant)
     return found
 
 
@@ -80,7 +83,7 @@ def _measure(
     request: Request,
     case: Case,
     n_molecules: int,
-    parity: Mapping[tuple[str, str, str], Agreement],
+    parity: Mapping[Key, Agreement],
     device: torch.device,
     progress: Progress,
 ) -> tuple[list[Row], list[Profile]]:
@@ -88,8 +91,8 @@ def _measure(
     shape, rounds = case.shape, Rounds(n=request.rounds, budget_s=request.budget_s)
     batch = Batch.of(shape, shape.sizes(n_molecules, request.seed), request.seed)
     variants = {
-        variant: parity[shape.name, variant.kernel, variant.precision]
-        for variant in make_variants(request.kernels, request.precisions, shape.widest)
+        variant: parity[_key(shape, variant)]
+        for variant in _variants(request, shape, device)
         if case.work != "sampling" or variant.pad_to is None  # the sampler puts like sizes together
     }
     profiles: list[Profile] = []
@@ -102,6 +105,14 @@ def _measure(
             case, batch, variants, device, rounds, profiled=request.profiled, progress=progress
         )
     return with_ratios(rows, ORACLE), profiles
+
+
+def _variants(request: Request, shape: Shape, device: torch.device) -> tuple[Variant, ...]:
+    return make_variants(request.kernels, request.precisions, shape.widest, libraries_on(device))
+
+
+def _key(shape: Shape, variant: Variant) -> Key:
+    return shape.name, variant.kernel, variant.precision, variant.products
 
 
 def _floor_of(row: Row, floors: tuple[Floor, ...]) -> Floor:

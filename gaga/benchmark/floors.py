@@ -1,11 +1,12 @@
 """What the device can do at best: a large matrix product measured in the same run, beside the data sheet's figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from gaga.benchmark.timing import seconds_of
+from gaga.models.kernels.products import TITLES, fast_products, fixed, usable
 
 # Dense bfloat16 FLOP/s with float32 sums, from NVIDIA's data sheets; the first name that occurs in the device's counts.
 DATASHEET = (
@@ -49,13 +50,15 @@ class Floor:
 def measure_floors(device: torch.device, precisions: tuple[str, ...]) -> tuple[Floor, ...]:
     """The floor of each precision; on CUDA bfloat16's for all of them, since that is what the device can do.
 
+    On a CPU the floor of float32 is that of the faster library (gaga.models.kernels.products).
+
     Measured, not read off a data sheet: no clock or power limit lets a real product reach that one.
     """
     if device.type == "cuda":
         flops, how = _rate(device, torch.bfloat16, _CUDA_SIDE)
         sheet = datasheet_flops(torch.cuda.get_device_name(device))
         return tuple(Floor(precision=p, flops=flops, how=how, datasheet=sheet) for p in precisions)
-    measured = {p: _fastest(device, getattr(torch, p)) for p in precisions}
+    measured = {p: max(_by_each_library(device, getattr(torch, p))) for p in precisions}
     return tuple(Floor(precision=p, flops=flops, how=how, datasheet=None) for p, (flops, how) in measured.items())
 
 
@@ -67,6 +70,14 @@ def fastest(measured: Sequence[tuple[Floor, ...]]) -> tuple[Floor, ...]:
 def datasheet_flops(name: str) -> float | None:
     """The data sheet's figure for a device of this name."""
     return next((flops for known, flops in DATASHEET if known.lower() in name.lower()), None)
+
+
+def _by_each_library(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[float, str]]:
+    """The rate by each library of float32 products; in bfloat16 torch has one."""
+    for library in usable() if dtype == torch.float32 else (None,):
+        with fixed(library), fast_products(device):
+            rate, how = _fastest(device, dtype)
+        yield rate, f"{how}, by {TITLES[library]}" if library else how
 
 
 def _fastest(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:

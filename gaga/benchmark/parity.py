@@ -14,6 +14,7 @@ from gaga.benchmark.batches import Batch
 from gaga.benchmark.shapes import Shape
 from gaga.benchmark.variants import ORACLE, Variant, layout_for, open_network
 from gaga.models.egnn import EGNN
+from gaga.models.kernels.products import LARGEST_ERROR, fast_products, fixed
 
 AWKWARD_SIZES = (1, 2, 9, 29, 31, 33)
 _LAYERS = 2  # two blocks meet every path through a kernel; an oracle of all blocks would take minutes at 181 atoms
@@ -54,9 +55,10 @@ class Agreement:
     """How far a kernel is from the naive one in float64, on the shape that it is timed on.
 
     Attributes:
-        shape, kernel, precision: which.
+        shape, kernel, precision, products: which; the last as in `Row`.
         output, equivariance, gradient: the largest errors; None where the kernel did not run.
         parameter: whose gradient is the furthest off.
+        from_mkl: of oneDNN, the largest difference of its outputs from those of the same kernel by MKL.
         tolerance: what is allowed.
         unavailable: why it cannot run here, else empty. refused: why it may not be timed, else empty.
     """
@@ -68,6 +70,8 @@ class Agreement:
     equivariance: float | None = None
     gradient: float | None = None
     parameter: str = ""
+    products: str = ""
+    from_mkl: float | None = None
     tolerance: Tolerance
     unavailable: str = ""
     refused: str = ""
@@ -110,6 +114,7 @@ class Oracle:
         self.batches = {name: Batch.of(shape, n_atoms, _SEED) for name, n_atoms in sizes.items()}
         exact = torch.device("cpu") if device.type == "mps" else device  # which has no float64
         naive = Variant(kernel=ORACLE)
+        self._by_mkl: dict[str, Answers] = {}
         self.answers = self._ask(open_network(self.shape.network, naive, exact).double(), naive, exact)
 
     def check(self, variant: Variant) -> Agreement:
@@ -118,17 +123,23 @@ class Oracle:
             shape=self.shape.name,
             kernel=variant.kernel,
             precision=variant.precision,
+            products=variant.products or "",
             tolerance=TOLERANCES[variant.precision],
         )
         try:
             network = open_network(self.shape.network, variant, self.device)
-            answers = self._ask(network, variant, self.device)
-            turned = self._equivariance(network, variant)
+            with fixed(variant.products), fast_products(self.device):
+                answers = self._ask(network, variant, self.device)
+                turned = self._equivariance(network, variant)
         except Unavailable as error:
             return replace(blank, unavailable=error.what)
         except Exception as error:  # noqa: BLE001 - whatever a broken kernel does must not lose the others' figures
             return replace(blank, refused=in_a_line(error))
-        return _judged(blank, answers, self.answers, turned)
+        if variant.products == "mkl":
+            self._by_mkl[variant.kernel] = answers
+        found = _judged(blank, answers, self.answers, turned)
+        before = self._by_mkl.get(variant.kernel) if variant.products == "onednn" else None
+        return found if before is None else _beside_mkl(found, answers, before)
 
     def _ask(self, network: EGNN, variant: Variant, device: torch.device) -> Answers:
         """Outputs, and the gradients of their mean squares, summed over the batches."""
@@ -201,6 +212,15 @@ def _judged(blank: Agreement, answers: Answers, expected: Answers, equivariance:
         parameter=parameter,
         refused="; ".join(wrong),
     )
+
+
+def _beside_mkl(found: Agreement, answers: Answers, by_mkl: Answers) -> Agreement:
+    """The agreement with the difference of the outputs from those of the same kernel by MKL, which must be rounding."""
+    off = max(relative_error(answers.outputs[name], out) for name, out in by_mkl.outputs.items())
+    wrong = (
+        f"outputs are off those by MKL by {off:.1e}, more than {LARGEST_ERROR:.0e}" if not off <= LARGEST_ERROR else ""
+    )
+    return replace(found, from_mkl=off, refused="; ".join(filter(None, [found.refused, wrong])))
 
 
 def in_a_line(error: BaseException) -> str:

@@ -35,6 +35,7 @@ def profile_step(step: Callable[[], None], device: torch.device, row: Row, edge_
         case=row.case,
         kernel=row.kernel,
         precision=row.precision,
+        products=row.products,
         molecules=row.molecules,
         names=tuple(name[:100] for name in names),
         calls=np.array([times[name][0] for name in names], dtype=np.int64),

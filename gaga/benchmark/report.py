@@ -20,6 +20,7 @@ class Row:
 
     Attributes:
         case, kernel, precision: what ran; the kernel with its padding. batch: molecules of the batch.
+        products: library of float32 products, mkl or onednn; empty in bfloat16 and if the device is not a CPU.
         molecules, atoms, edges: that it ran on; the naive kernel gets the first molecules only where the whole batch
             does not fit the memory.
         state: `unavailable` where the kernel cannot run here, `refused` where it disagrees with the oracle or raised.
@@ -31,6 +32,7 @@ class Row:
         floor: useful FLOP/s over the floor. datasheet: over the data sheet's figure, where there is one.
         memory: peak bytes of a step.
         times_naive, times_padded: molecules/s over the naive kernel's, padded to the batch's or the data's largest.
+        times_mkl: molecules/s of a row of oneDNN over those of the same kernel by MKL.
         run_seconds, run_molecules, run_steps: a whole sampling run; `extrapolated` from the time of a step.
     """
 
@@ -43,6 +45,7 @@ class Row:
     edges: int
     useful_flops: int
     state: State
+    products: str = ""
     note: str = ""
     seconds: float | None = None
     low: float | None = None
@@ -55,6 +58,7 @@ class Row:
     memory: int | None = None
     times_naive: float | None = None
     times_padded: float | None = None
+    times_mkl: float | None = None
     run_seconds: float | None = None
     run_molecules: int | None = None
     run_steps: int | None = None
@@ -79,12 +83,16 @@ def with_floor(row: Row, floor: Floor) -> Row:
 
 
 def with_ratios(rows: Sequence[Row], oracle: str) -> list[Row]:
-    """Rows of one case and batch, each held against the naive kernel's own rows among them."""
+    """Rows of one case and batch, each held against the naive kernel's among them, and oneDNN's against MKL's."""
     rates = {row.kernel: row.molecules_per_second for row in rows}
     padded = next((rate for kernel, rate in rates.items() if kernel.startswith(f"{oracle}, padded")), None)
+    by_mkl = {(row.kernel, row.precision): row.molecules_per_second for row in rows if row.products == "mkl"}
     return [
         replace(
             row,
+            times_mkl=_ratio(row.molecules_per_second, by_mkl.get((row.kernel, row.precision)))
+            if row.products == "onednn"
+            else None,
             times_naive=_ratio(row.molecules_per_second, rates.get(oracle)),
             times_padded=_ratio(row.molecules_per_second, padded),
         )
@@ -101,7 +109,7 @@ class Profile:
     """Where the time of a step goes: kernels of the device, or operators of torch on the CPU, by their own time.
 
     Attributes:
-        case, kernel, precision, molecules: of which row.
+        case, kernel, precision, products, molecules: of which row.
         names, calls, seconds: of each kernel, the longest first.
         edge_flops: FLOPs of the products over edges that the step needs.
         edge_seconds: of all kernels named after edges; 0 where none is.
@@ -116,6 +124,7 @@ class Profile:
     seconds: Float64[np.ndarray, " K"]
     edge_flops: int
     edge_seconds: float
+    products: str = ""
 
     @property
     def edge_rate(self) -> float | None:
@@ -125,7 +134,12 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """One run of `gaga benchmark`; `networks` are its networks in words."""
+    """One run of `gaga benchmark`.
+
+    Attributes:
+        networks: its networks in words.
+        products: which library of float32 products gaga uses on this CPU, and why; empty on other devices.
+    """
 
     machine: Machine
     floors: tuple[Floor, ...]
@@ -134,6 +148,7 @@ class Benchmark:
     rows: tuple[Row, ...]
     profiles: tuple[Profile, ...] = ()
     networks: tuple[str, ...] = ()
+    products: str = ""
 
     @property
     def idle(self) -> bool:

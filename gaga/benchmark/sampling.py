@@ -40,6 +40,7 @@ class Ready:
     """A sampler that has run: few steps and some more."""
 
     row: Row
+    variant: Variant
     model: Model
     short: Step
     long: Step
@@ -49,9 +50,10 @@ class Ready:
 def blank_row(case: Case, variant: Variant, n_atoms: Int64[np.ndarray, " M"], run: Run) -> Row:
     """A row with nothing measured yet; FLOPs are of one step."""
     return Row(
-        case=case.name, kernel=variant.label, precision=variant.precision, batch=len(n_atoms),
-        molecules=len(n_atoms), atoms=int(n_atoms.sum()), edges=int((n_atoms * (n_atoms - 1)).sum()),
-        state="unavailable", useful_flops=useful_flops(case.shape.network, n_atoms),
+        case=case.name, kernel=variant.label, precision=variant.precision, products=variant.products or "",
+        batch=len(n_atoms), molecules=len(n_atoms), atoms=int(n_atoms.sum()),
+        edges=int((n_atoms * (n_atoms - 1)).sum()), state="unavailable",
+        useful_flops=useful_flops(case.shape.network, n_atoms),
         run_molecules=run.molecules, run_steps=run.steps,
     )  # fmt: skip
 
@@ -100,12 +102,15 @@ def _first_runs(case: Case, variant: Variant, row: Row, device: torch.device, ru
     model = sampler(case.shape, variant, device)
 
     def of_steps(n_steps: int) -> Step:
-        return sampling_run(model, row.molecules, n_steps, batch_size=run.batch_size, seed=run.seed)
+        return sampling_run(
+            model, row.molecules, n_steps, batch_size=run.batch_size, seed=run.seed, products=variant.products
+        )
 
     short, long = map(of_steps, steps_on(device))
     short()
     memory = peak_memory(short, device)
-    return Ready(row=replace(row, memory=memory), model=model, short=short, long=long, seconds=seconds_of(long, device))
+    row, seconds = replace(row, memory=memory), seconds_of(long, device)
+    return Ready(row=row, variant=variant, model=model, short=short, long=long, seconds=seconds)
 
 
 def steps_on(device: torch.device) -> tuple[int, int]:
@@ -151,8 +156,10 @@ def extrapolated(
 def _in_full(case: Case, item: Ready, device: torch.device, run: Run) -> Row:
     """The row of a whole run that is really done, once."""
     sizes = _sizes(case, run.molecules, run.seed)
-    blank = blank_row(case, Variant(kernel=item.row.kernel, precision=item.row.precision), sizes, run)
-    step = sampling_run(item.model, run.molecules, run.steps, batch_size=run.batch_size, seed=run.seed)
+    blank = blank_row(case, item.variant, sizes, run)
+    step = sampling_run(
+        item.model, run.molecules, run.steps, batch_size=run.batch_size, seed=run.seed, products=item.variant.products
+    )
 
     def whole() -> Row:
         seconds = seconds_of(step, device)

@@ -17,9 +17,10 @@ from gaga.benchmark.parity import Agreement
 from gaga.benchmark.profiling import profile_step
 from gaga.benchmark.report import Profile, Row, with_seconds
 from gaga.benchmark.shapes import Case
-from gaga.benchmark.timing import Rounds, interleave, one_thread, seconds_of
+from gaga.benchmark.timing import Rounds, interleave, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, forward_step, train_step
+from gaga.models.kernels.lanes import one_thread
 
 _COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
 _SHARE = 0.6  # of the free memory that a padded step may take
@@ -38,8 +39,9 @@ def blank_row(case: Case, variant: Variant, batch: Batch, whole: int) -> Row:
     """A row with nothing measured yet; `batch` may be the first molecules only of the `whole`."""
     flops = useful_flops(case.shape.network, batch.n_atoms, training=case.work == "train")
     return Row(
-        case=case.name, kernel=variant.label, precision=variant.precision, batch=whole, molecules=len(batch.n_atoms),
-        atoms=int(batch.n_atoms.sum()), edges=batch.edges, useful_flops=flops, state="unavailable",
+        case=case.name, kernel=variant.label, precision=variant.precision, products=variant.products or "",
+        batch=whole, molecules=len(batch.n_atoms), atoms=int(batch.n_atoms.sum()), edges=batch.edges,
+        useful_flops=flops, state="unavailable",
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The ways of running a network that are held against each other, and the one place where they are opened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Int64
 
 from gaga.models.egnn import EGNN, EGNNConfig
+from gaga.models.kernels.products import Library, usable
 from gaga.models.layout import Layout
 
 ORACLE = "naive"
@@ -16,11 +18,17 @@ _HEAD_GAIN = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A kernel and its precision; `pad_to` is for the naive kernel, which pads to a batch's largest molecule else."""
+    """A kernel and its precision.
+
+    Attributes:
+        pad_to: for the naive kernel, which pads to a batch's largest molecule else.
+        products: library of float32 products on a CPU; None for the one that gaga uses, and on other devices.
+    """
 
     kernel: str
     precision: str = "float32"
     pad_to: int | None = None
+    products: Library | None = None
 
     @property
     def label(self) -> str:
@@ -33,14 +41,29 @@ class Variant:
         return self.kernel == ORACLE
 
 
-def make_variants(kernels: tuple[str, ...], precisions: tuple[str, ...], widest: int) -> tuple[Variant, ...]:
+def make_variants(
+    kernels: tuple[str, ...], precisions: tuple[str, ...], widest: int, libraries: Sequence[Library | None] = (None,)
+) -> tuple[Variant, ...]:
     """Every kernel in every precision; the naive one in float32 alone, padded to each batch's largest and to `widest`.
 
-    The papers train in the first way and sample in the second.
+    The papers train in the first way and sample in the second. In float32 each kernel runs by each of the libraries,
+    the naive one by the first, as the papers' code does.
     """
-    oracle = (Variant(kernel=ORACLE), Variant(kernel=ORACLE, pad_to=widest)) if ORACLE in kernels else ()
-    others = (Variant(kernel=k, precision=p) for k in kernels if k != ORACLE for p in precisions)
+    pads = (None, widest) if ORACLE in kernels else ()
+    oracle = (Variant(kernel=ORACLE, pad_to=pad_to, products=libraries[0]) for pad_to in pads)
+    others = (
+        Variant(kernel=kernel, precision=precision, products=library)
+        for kernel in kernels
+        if kernel != ORACLE
+        for precision in precisions
+        for library in (libraries if precision == "float32" else (None,))
+    )
     return (*oracle, *others)
+
+
+def libraries_on(device: torch.device) -> Sequence[Library | None]:
+    """The libraries of float32 products that are held against each other: those that are exact here, MKL first."""
+    return usable() if device.type == "cpu" else (None,)
 
 
 def open_network(config: EGNNConfig, variant: Variant, device: torch.device, *, seed: int = 0) -> EGNN:

@@ -10,6 +10,7 @@ from gaga.benchmark.shapes import Shape
 from gaga.benchmark.variants import Variant, layout_for, open_network
 from gaga.models.api import sample
 from gaga.models.diffusion import Diffusion
+from gaga.models.kernels.products import Library, fast_products, fixed
 from gaga.models.model import Model
 from gaga.noise import Moments, make_schedule
 
@@ -35,7 +36,8 @@ def train_step(shape: Shape, batch: Batch, variant: Variant, device: torch.devic
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        diffusion.loss(x, eps, t, layout).mean().backward()  # type: ignore[no-untyped-call]
+        with fixed(variant.products), fast_products(device):
+            diffusion.loss(x, eps, t, layout).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
@@ -54,7 +56,7 @@ def forward_step(shape: Shape, batch: Batch, variant: Variant, device: torch.dev
     time = (batch.t.double() / diffusion.schedule.T).float().to(device)
 
     def step() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), fixed(variant.products):
             diffusion.noise(z, time, layout)
 
     return step
@@ -72,11 +74,14 @@ def sampler(shape: Shape, variant: Variant, device: torch.device) -> Model:
     )
 
 
-def sampling_run(model: Model, n_molecules: int, n_steps: int, *, batch_size: int | None, seed: int) -> Step:
+def sampling_run(
+    model: Model, n_molecules: int, n_steps: int, *, batch_size: int | None, seed: int, products: Library | None = None
+) -> Step:
     """Molecules from the sampler, as `gaga.sample` draws them, in so many steps and one last evaluation."""
 
     def run() -> None:
-        sample(model, n_molecules, seed=seed, method="ddpm", t_start=n_steps, batch_size=batch_size)
+        with fixed(products):
+            sample(model, n_molecules, seed=seed, method="ddpm", t_start=n_steps, batch_size=batch_size)
 
     return run
 

@@ -20,6 +20,7 @@ def payload(found: "Benchmark") -> dict[str, Any]:
     return {
         "machine": found.machine,
         "floors": found.floors,
+        "products": found.products,
         "memory": found.memory,
         "networks": found.networks,
         "parity": found.parity,
@@ -29,7 +30,7 @@ def payload(found: "Benchmark") -> dict[str, Any]:
 
 
 def _profile_payload(profile: "Profile") -> dict[str, Any]:
-    names = ("case", "kernel", "precision", "molecules", "edge_flops", "edge_seconds", "edge_rate")
+    names = ("case", "kernel", "precision", "products", "molecules", "edge_flops", "edge_seconds", "edge_rate")
     kernels = zip(profile.names, profile.calls.tolist(), profile.seconds.tolist(), strict=True)
     return {
         **{name: getattr(profile, name) for name in names},
@@ -41,6 +42,8 @@ def lines_of(found: "Benchmark") -> Iterator[str]:
     """Where the figures come from, and what they are held against."""
     yield _machine_line(found.machine)
     yield from dict.fromkeys(map(_floor_line, found.floors))
+    if found.products:
+        yield f"Products in {found.products}."
     if found.networks:
         yield f"Network of {'; of '.join(found.networks)}."
     yield f"Memory: {found.memory}.\n"
@@ -73,10 +76,15 @@ def tables(found: "Benchmark") -> Iterator[Table]:
 def parity_table(agreements: Sequence["Agreement"]) -> Table:
     """How far each kernel is from naive in float64."""
     rows = [
-        (a.shape, a.kernel, a.precision, _error(a.output), _error(a.equivariance), _error(a.gradient), _verdict(a))
+        (
+            a.shape, a.kernel, a.precision, a.products or MISSING, _error(a.output), _error(a.equivariance),
+            _error(a.gradient), _error(a.from_mkl), _verdict(a),
+        )
         for a in agreements
-    ]
-    columns = ("shape", "kernel", "precision", "outputs", "rotated", "gradients", "verdict")
+    ]  # fmt: skip
+    columns = (
+        "shape", "kernel", "precision", "products", "outputs", "rotated", "gradients", "outputs from MKL's", "verdict"
+    )  # fmt: skip
     return Table(columns=columns, rows=rows, title="Largest relative error against naive in float64, awkward sizes")
 
 
@@ -98,8 +106,8 @@ def case_table(case: str, molecules: int, rows: Sequence["Row"]) -> Table:
     whole = rows[0].run_molecules is not None
     batch = max(rows, key=lambda row: row.molecules)
     title = f"{case}, {molecules:,} molecules, {batch.atoms:,} atoms, {batch.edges:,} edges"
-    columns = ["kernel", "precision", "s / step", "least – most", "molecules/s", "of floor", "memory", "× naive"]
-    columns += [_run_title(rows[0])] if whole else ["× padded"]
+    columns = ["kernel", "precision", "products", "s / step", "least – most", "molecules/s", "of floor", "memory"]
+    columns += ["× MKL", "× naive", _run_title(rows[0]) if whole else "× padded"]
     return Table(
         columns=[*columns, "note"], rows=[_row(row, molecules, whole=whole) for row in rows], title=title, digits=3
     )
@@ -116,11 +124,13 @@ def _row(row: "Row", molecules: int, *, whole: bool) -> tuple[object, ...]:
     return (
         row.kernel,
         row.precision,
+        row.products or MISSING,
         row.seconds,
         spread,
         row.molecules_per_second,
         MISSING if row.floor is None else f"{100 * row.floor:.1f} %",
         MISSING if row.memory is None else human_bytes(row.memory),
+        row.times_mkl,
         row.times_naive,
         last if whole else row.times_padded,
         _note(row, molecules),

@@ -67,6 +67,7 @@ def run_checks(store: Path, cache: Path | None) -> Iterator[Check]:
     yield from map(check_package, PACKAGES)
     yield check_device()
     yield from check_kernels()
+    yield from check_products()
     yield check_store(store)
     yield from check_data(cache)
     yield from map(check_shipped, SHIPPED)
@@ -127,6 +128,22 @@ def check_kernels() -> Iterator[Check]:
             found.append(f"not {name} ({error.what.rpartition(': ')[2]})")
     chosen = EGNN(config, "auto", "bfloat16").to(device).kernel
     yield Check(name="kernels", state="ok", found=f"{', '.join(found)}; auto takes {chosen}")
+
+
+def check_products() -> Iterator[Check]:
+    """Which library computes float32 products on the CPU, and why (docs/KERNELS.md)."""
+    try:
+        import torch  # noqa: F401 - without it there are no products
+
+        from gaga.models.kernels.products import chosen
+    except (ImportError, OSError):
+        return
+    try:
+        choice = chosen()
+    except GagaError as error:
+        yield Check(name="products", state="broken", found=error.what, remedy="set GAGA_PRODUCTS to auto or mkl")
+        return
+    yield Check(name="products", state="ok", found=choice.sentence)
 
 
 def check_store(path: Path) -> Check:

@@ -20,6 +20,7 @@ from gaga.base.errors import GagaError
 from gaga.base.names import printable
 from gaga.cli.commands import LazyGroup, UsageError, examples
 from gaga.cli.devices import rank_in_environment
+from gaga.cli.options import use_products
 from gaga.cli.signals import Terminated
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ def root(
 
     Each command explains itself: gaga COMMAND --help.
     """
+    use_products()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -258,6 +258,19 @@ def _refused(of: Numbers, why: str) -> Exception:
     return usage_error(f"invalid value for {of.option}: {why}; write {of.plural} such as {of.example}")
 
 
+def use_products() -> None:
+    """Compute float32 products by the library that GAGA_PRODUCTS names: auto, mkl or onednn (docs/KERNELS.md).
+
+    Raises:
+        InvalidInput: it names no library.
+    """
+    asked = os.environ.get("GAGA_PRODUCTS")
+    if asked:
+        from gaga.models.kernels.products import ask_for
+
+        ask_for(asked.lower())
+
+
 def use_threads(threads: int | None) -> None:
     """Limit the threads of numerical libraries; takes effect on those not yet imported, and on torch."""
     if threads is None:

@@ -167,6 +167,7 @@ def sample(
     keep_freed_memory()
     if keep.lower() not in KEEP:
         raise usage_error(f"invalid value for --keep: {keep!r}; choose from {', '.join(KEEP)}")
+    from gaga.models.kernels.products import chosen
     from gaga.models.samplers import SampleConfig
 
     job = Job(out=out, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
@@ -190,7 +191,8 @@ def sample(
         source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
     )
     kernel, precision = (getattr(model.network, name, "none") for name in ("kernel", "precision"))
-    output.note(f"Sampling from {source.path}: {source.why}; kernel {kernel}, {precision}.")
+    library = f", products by {chosen().title}" if where.type == "cpu" and precision == "float32" else ""
+    output.note(f"Sampling from {source.path}: {source.why}; kernel {kernel}, {precision}{library}.")
     done = run(
         job, config, model, source, results, output,
         ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,

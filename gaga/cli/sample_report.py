@@ -17,6 +17,7 @@ def payload(record: "SampleSummary") -> dict[str, Any]:
         "molecules": record.molecules,
         "written": record.written,
         "not_finite": record.not_finite,
+        "products": record.products,
         "rates": rates,
         "by_seed": [{"seed": seed, **values} for seed, values in record.by_seed().items()],
     }

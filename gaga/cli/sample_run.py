@@ -77,6 +77,13 @@ class Task:
 
         return parameters_of(self.model).device
 
+    @property
+    def products(self) -> str:
+        """The library of float32 products, empty if the device is not a CPU."""
+        from gaga.models.kernels.products import library_on
+
+        return library_on(self.device) or ""
+
 
 class Done(NamedTuple):
     """The entry in the store, the counts, and whether all that had been there already."""
@@ -256,7 +263,7 @@ def _write_as_drawn(task: Task, spool: "Spool", *, replace: bool) -> Done:
         written.go_on(spool)
         for _ in _batches(task, spool):
             written.go_on(spool)
-        done = _store(task, written.finish(), replace=replace)
+        done = _store(task, written.finish(task.products), replace=replace)
     spool.remove()
     return done
 
@@ -272,7 +279,7 @@ def _put_together(task: Task, spool: "Spool", *, replace: bool) -> Done:
         )
     with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
-        done = _store(task, written.finish(), replace=replace)
+        done = _store(task, written.finish(task.products), replace=replace)
     spool.remove()
     return done
 

@@ -91,6 +91,7 @@ def payload(record: "TrainingRecord") -> dict[str, Any]:
         "max_t": record.max_t,
         "steps": record.steps,
         "seconds": record.seconds,
+        "products": record.products,
         "metrics": {f: getattr(record.metrics, f) for f in record.metrics.__dataclass_fields__},
     }
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gaga.base.errors import InvalidInput
 from gaga.models.kernels import KernelName, check_choice, resolve_kernel
+from gaga.models.kernels.products import fast_products
 from gaga.models.layout import Layout
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class EGNN(nn.Module):
             t: time in [0, 1] of each molecule.
             layout: sizes of the molecules.
         """
-        return self._kernel_on(z.device)[1](self, z, t, layout)
+        with fast_products(z.device):
+            return self._kernel_on(z.device)[1](self, z, t, layout)
 
     @property
     def kernel(self) -> KernelName:

@@ -53,15 +53,17 @@ class SampleOutput:
             self._columns.add(molecules)
             self._next = last
 
-    def finish(self) -> Any:
+    def finish(self, products: str = "") -> Any:
         """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.
+
+        `products` is the library of float32 products (gaga.models.kernels.products).
 
         Raises:
             Unavailable: the disk is full.
         """
         self._writer.close()
         sync(self._writer.path)
-        return self._columns.record(file_digest(self._writer.path))
+        return self._columns.record(file_digest(self._writer.path), products)
 
     def __enter__(self) -> "SampleOutput":
         return self

@@ -30,6 +30,7 @@ class SampleRecord:
         valid: by the strict protocol, for all molecules, or empty where rdkit was missing.
         smiles: of valid molecules, else empty.
         written: how many went to the file. output_sha256: hash of that file.
+        products: library of float32 products on a CPU (mkl, onednn), empty on other devices and in older records.
     """
 
     positions: Float32[np.ndarray, "A 3"]
@@ -44,6 +45,7 @@ class SampleRecord:
     smiles: tuple[str, ...]
     written: int
     output_sha256: str
+    products: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class _Columns:
     smiles: Blocks
     written: int
     output_sha256: str
+    products: str
 
 
 class SampleColumns:
@@ -107,11 +110,11 @@ class SampleColumns:
         self._written += sum(bool(m.text) for m in molecules)
         self._judged &= all(m.valid is not None for m in molecules)
 
-    def record(self, output_sha256: str) -> _Columns:
+    def record(self, output_sha256: str, products: str) -> _Columns:
         """What goes to the store, to be read as a `SampleRecord`, for an output of this hash."""
         columns = self._columns if self._judged else self._columns | {"valid": self._columns["none"]}
         members = {name: columns[name] for name in _TYPES if name != "none"}
-        return _Columns(**members, written=self._written, output_sha256=output_sha256)
+        return _Columns(**members, written=self._written, output_sha256=output_sha256, products=products)
 
     def __enter__(self) -> "SampleColumns":
         return self
@@ -144,6 +147,7 @@ class SampleSummary:
 
     Attributes:
         keys: its molecules. written: how many are in the output. output_sha256: its hash.
+        products: as in `SampleRecord`.
         atoms, stable_atoms: of each seed's molecules, by EDM's rule.
         finite, stable: molecules of each seed.
         valid: the same by the strict protocol; None where rdkit was missing.
@@ -152,6 +156,7 @@ class SampleSummary:
     keys: Keys
     written: int
     output_sha256: str
+    products: str
     atoms: Int64[np.ndarray, " S"]
     stable_atoms: Int64[np.ndarray, " S"]
     finite: Int64[np.ndarray, " S"]
@@ -165,6 +170,7 @@ class SampleSummary:
             keys=keys,
             written=members["written"],
             output_sha256=members["output_sha256"],
+            products=members.get("products", ""),
             atoms=np.diff(_every(members["offsets"], keys.n)),
             stable_atoms=_sums(members["n_stable_atoms"], keys),
             finite=_sums(members["finite"], keys),

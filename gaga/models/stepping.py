@@ -19,6 +19,7 @@ from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.egnn import EGNN
 from gaga.models.kernels import STATIC
+from gaga.models.kernels.products import fast_products
 from gaga.models.layout import Capacity
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -104,8 +105,9 @@ class Stepper:
     def gradient(self) -> Float[Tensor, " P_plus_1"]:
         """The gradient of this process's share of the loss by all parameters, and that share itself, side by side."""
         assert self._batch is not None  # noqa: S101 - cannot happen: the batch is set before
-        loss = self.objective.losses(self.diffusion, self.columns, self._batch, self._step).sum()
-        parts = torch.autograd.grad(loss, self.optimiser.parameters)
+        with fast_products(self.device):
+            loss = self.objective.losses(self.diffusion, self.columns, self._batch, self._step).sum()
+            parts = torch.autograd.grad(loss, self.optimiser.parameters)
         return torch.cat([*(part.reshape(-1) for part in parts), loss.detach().reshape(1)])
 
     def look(self, first: int, last: int) -> Float64[np.ndarray, "steps 4"]:

@@ -29,6 +29,7 @@ from gaga.models.columns import Columns
 from gaga.models.diffusion import Diffusion
 from gaga.models.feeding import Feed
 from gaga.models.initial import initial_network, precondition_of
+from gaga.models.kernels import products
 from gaga.models.measuring import History, Metrics, sampled_stability, validated
 from gaga.models.model import Model
 from gaga.models.objective import Objective
@@ -90,6 +91,7 @@ class Trainer:
     ) -> None:
         self.dataset, self.recipe, self.moments, self.folder = dataset, recipe, moments, folder
         self.seed, self.budget_s, self.device, self.ranks = seed, budget_s, torch.device(device), ranks
+        self.products = products.library_on(self.device)
         self.provenance = provenance or {}
         self.init_digest = None if init_from is None else file_digest(init_from)
         self.space = FeatureSpace(
@@ -156,12 +158,13 @@ class Trainer:
         self._meet()
         self._open_folder()
         try:
-            ended = self._train(progress, on_metrics, should_stop)
-            self.stepper.forget()
-            self.save()
-            if ended and not self.history.reaches(self.counters.step, sampled=True):
-                self._measure(on_metrics, last=True)
+            with products.fixed(self.products):
+                ended = self._train(progress, on_metrics, should_stop)
+                self.stepper.forget()
                 self.save()
+                if ended and not self.history.reaches(self.counters.step, sampled=True):
+                    self._measure(on_metrics, last=True)
+                    self.save()
             self.ranks.wait()
         except RankLost:
             if self.device.type == "cpu":  # a GPU that waits for another one may never answer
@@ -203,13 +206,13 @@ class Trainer:
         """All processes go on from what rank 0 has, on the same data by the same recipe."""
         if self.ranks.size == 1:
             return
-        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.history))
+        theirs = self.ranks.from_first(lambda: (self._identity(), self.counters, self.history, self.products))
         if differing := differences(theirs[0], self._identity()):
             raise Conflict(
                 f"rank {self.ranks.rank} was started with another {', '.join(differing)} than rank 0",
                 remedy="start all processes with the same command on the same data",
             )
-        _, self.counters, self.history = theirs
+        self.counters, self.history, self.products = *theirs[1:3], products.library_on(self.device, theirs[3])
         self.ranks.take_from_first(self.optimiser.tensors().values())
 
     def _open_folder(self) -> None:
@@ -319,7 +322,7 @@ class Trainer:
             if self._saved == self.counters.step and (self.folder / STATE_FILE).exists():
                 return
             tensors, window = self.optimiser.tensors(), asdict(self.history.window)
-            state = TrainingState(self.counters, self._identity(), tensors, window)
+            state = TrainingState(self.counters, self._identity(), tensors, window, self.products or "")
             state.save(self.folder / STATE_FILE, first=self._saved is None)
             self._saved = self.counters.step
 
@@ -340,6 +343,7 @@ class Trainer:
         state.refuse_other(self._identity(), path)
         self.optimiser.restore(state.tensors)
         self.counters, self._saved = state.counters, state.counters.step
+        self.products = products.library_on(self.device, state.products)
         self.history = History.at(state.counters.step, self.folder / METRICS_FILE, state.window)
 
     def _identity(self) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def checkpoint_of(trainer: "Trainer") -> Checkpoint:
             "molecules_seen": _molecules_seen(trainer), "training_seconds": round(trainer.counters.seconds),
             "torch_version": torch.__version__, "gaga_version": __version__, "device": str(trainer.device),
             "kernel": trainer.network.kernel, "threads": torch.get_num_threads(), "processes": trainer.ranks.size,
+            "products": trainer.products or "",
         },
     )  # fmt: skip
 

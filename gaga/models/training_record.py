@@ -57,6 +57,7 @@ class TrainingRecord:
         checkpoint_sha256: hash of that file.
         max_t: T*. steps: optimiser steps taken. seconds: spent training.
         metrics: the log.
+        products: the library that computed float32 products on a CPU, mkl or onednn; empty on other devices.
     """
 
     finished: bool
@@ -66,6 +67,7 @@ class TrainingRecord:
     steps: int
     seconds: float
     metrics: MetricsLog
+    products: str = ""
 
 
 def record_of(trainer: "Trainer", *, finished: bool) -> TrainingRecord:
@@ -79,4 +81,5 @@ def record_of(trainer: "Trainer", *, finished: bool) -> TrainingRecord:
         steps=trainer.counters.step,
         seconds=trainer.counters.seconds,
         metrics=MetricsLog.of(trainer.rows()),
+        products=trainer.products or "",
     )

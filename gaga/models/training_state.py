@@ -47,20 +47,23 @@ class Counters:
 class TrainingState:
     """Counters, the run's identity, and tensors by name (gaga.models.optimiser.Optimiser.tensors).
 
-    `window` is what the next row of the log will be about (gaga.models.measuring.Window), as JSON has it.
+    `window` is what the next row of the log will be about (gaga.models.measuring.Window), as JSON has it. `products` is
+    the library that computed float32 products on a CPU (gaga.models.kernels.products); older states have none.
     """
 
     counters: Counters
     identity: dict[str, Any]
     tensors: dict[str, Tensor]
     window: dict[str, Any] = field(default_factory=dict)
+    products: str = ""
 
     def save(self, path: Path, *, first: bool = False) -> None:
         """Write the state; the one before stays until this one is whole, and then as one of the last three.
 
         The first of a run takes the place of all that another run left there.
         """
-        header = json.dumps({"counters": asdict(self.counters), "window": self.window, "identity": self.identity})
+        about = {"window": self.window, "identity": self.identity, "products": self.products}
+        header = json.dumps({"counters": asdict(self.counters), **about})
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
         data = save(tensors, {"gaga": header, "sha256": tensor_digest(header, tensors)})
         held = None if first else _hold(path)
@@ -106,7 +109,10 @@ class TrainingState:
                 wanted = file.metadata().get("sha256")  # states of the first versions have none
                 if wanted is not None and wanted != tensor_digest(file.metadata()["gaga"], tensors):
                     raise ValueError("its checksum does not match")
-            return cls(Counters(**header["counters"]), dict(header["identity"]), tensors, header.get("window", {}))
+            return cls(
+                Counters(**header["counters"]), dict(header["identity"]), tensors, header.get("window", {}),
+                header.get("products", ""),
+            )  # fmt: skip
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gaga.benchmark import Benchmark, Request, floors, run_benchmark
+from gaga.models.kernels import products
 from gaga.store import Store
 from tests.benchmark.conftest import CPU
 
@@ -20,7 +21,11 @@ TINY_REQUEST = Request(
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
+    """A small floor, and one library of float32 products unless a test asks for both."""
     monkeypatch.setattr(floors, "_CPU_SIDES", (64,))
+    products.ask_for("mkl")
+    yield
+    products.ask_for("auto")
 
 
 def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path):
@@ -46,6 +51,24 @@ def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path
     store = Store(tmp_path / "s.h5")
     store.put("benchmark", "b", found, config={})
     assert store.get("benchmark", "b", Benchmark).rows == found.rows
+
+
+@pytest.mark.skipif(bool(products.why_not()), reason=f"oneDNN cannot be used here: {products.why_not()}")
+def test_both_libraries_of_float32_products_in_one_run():
+    products.ask_for("auto")
+    found = run_benchmark(TINY_REQUEST, CPU)
+    rows = {(row.case, row.kernel, row.products): row for row in found.rows}
+    assert {key[2] for key in rows if key[1] != "torch"} == {"mkl"}, "the papers' formulation as their code runs it"
+    for case in TINY_REQUEST.cases:
+        by_mkl, by_onednn = rows[case, "torch", "mkl"], rows[case, "torch", "onednn"]
+        assert by_onednn.times_mkl == pytest.approx(by_onednn.molecules_per_second / by_mkl.molecules_per_second)
+        assert by_mkl.times_mkl is None
+    checked = {(a.kernel, a.products): a.from_mkl for a in found.parity}
+    assert checked["torch", "mkl"] is None
+    assert checked["torch", "onednn"] <= 1e-6
+    assert found.floors[0].how.endswith((", by MKL", ", by oneDNN"))
+    assert found.products == products.chosen().sentence
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
 
 
 def test_one_wrong_kernel_keeps_the_figures_of_the_others(break_torch):

@@ -3,6 +3,7 @@ import torch
 
 from gaga.benchmark import floors
 from gaga.benchmark.floors import Floor, datasheet_flops, fastest, measure_floors
+from gaga.models.kernels import products
 from tests.benchmark.conftest import CPU
 
 
@@ -32,6 +33,15 @@ def test_floors_of_the_cpu_are_of_each_precision(monkeypatch):
     assert [floor.precision for floor in found] == ["float32", "bfloat16"]
     assert all(floor.how.startswith(f"{floor.precision} matrix product") for floor in found)
     assert all(1e8 < floor.flops < 1e14 and floor.datasheet is None for floor in found)
+
+
+@pytest.mark.parametrize(("rates", "library"), [((2e9, 5e9), "oneDNN"), ((5e9, 2e9), "MKL")])
+def test_the_floor_of_float32_is_that_of_the_faster_library(monkeypatch, rates, library):
+    by_library = dict(zip(("mkl", "onednn"), rates, strict=True))
+    monkeypatch.setattr(floors, "usable", lambda: ("mkl", "onednn"))
+    monkeypatch.setattr(floors, "_fastest", lambda device, dtype: (by_library[products.current()], "a product"))
+    (floor,) = measure_floors(CPU, ("float32",))
+    assert (floor.flops, floor.how) == (5e9, f"a product, by {library}")
 
 
 def test_a_large_product_is_left_out_where_it_would_take_long(monkeypatch):

@@ -1,3 +1,6 @@
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,25 @@ def test_wrong_kernels_are_refused(break_torch, defect, reason):
     with pytest.raises(Refused, match=reason[:20]):
         found.require()
     assert oracle.check(Variant(kernel="naive")).holds
+
+
+@pytest.mark.parametrize(("off", "refused"), [(5e-7, ""), (2e-6, "outputs are off those by MKL by 2.0e-06")])
+def test_outputs_by_onednn_must_be_those_by_mkl_but_for_rounding(monkeypatch, off, refused):
+    oracle, right = Oracle(TINY["qm9"], CPU), Oracle._ask
+
+    def ask(self, network, variant, device):
+        answers = right(self, network, variant, device)
+        if variant.products != "onednn":
+            return answers
+        return replace(answers, outputs={name: (1 + off) * out for name, out in answers.outputs.items()})
+
+    monkeypatch.setattr(Oracle, "_ask", ask)
+    monkeypatch.setattr(parity, "fixed", lambda library: nullcontext())  # the same numbers on every processor
+    assert oracle.check(replace(TORCH, products="mkl")).from_mkl is None
+    found = oracle.check(replace(TORCH, products="onednn"))
+    assert found.from_mkl == pytest.approx(off, rel=1e-3)
+    assert found.refused.startswith(refused)
+    assert found.holds == (not refused)
 
 
 def test_a_kernel_that_cannot_run_is_not_refused(monkeypatch):

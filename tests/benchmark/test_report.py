@@ -38,6 +38,16 @@ def test_ratios_are_of_molecules_per_second_in_the_same_run():
     assert with_ratios(rows[2:], "naive")[0].times_naive is None
 
 
+def test_onednn_is_held_against_mkl_of_the_same_kernel_and_precision():
+    rows = [
+        a_row(products="mkl", molecules_per_second=4.0),
+        a_row(products="onednn", molecules_per_second=9.0),
+        a_row(precision="bfloat16", molecules_per_second=5.0),
+        a_row(kernel="compile", products="onednn", molecules_per_second=9.0),
+    ]
+    assert [row.times_mkl for row in with_ratios(rows, "naive")] == [None, 2.25, None, None]
+
+
 @pytest.mark.parametrize(("seconds", "rate"), [(0.5, 4e12), (0.0, None)])
 def test_the_rate_of_edge_kernels(seconds, rate):
     profile = Profile(

@@ -19,6 +19,14 @@ def test_naive_runs_in_float32_in_two_widths_and_the_others_in_every_precision()
         ("triton", "float32"),
         ("triton", "bfloat16"),
     ]
+    both = make_variants(("naive", "torch"), ("float32", "bfloat16"), 29, ("mkl", "onednn"))
+    assert [(v.label, v.precision, v.products) for v in both] == [
+        ("naive", "float32", "mkl"),
+        ("naive, padded to 29", "float32", "mkl"),
+        ("torch", "float32", "mkl"),
+        ("torch", "float32", "onednn"),
+        ("torch", "bfloat16", None),
+    ]
     assert make_variants(("torch",), ("bfloat16",), 29) == (Variant(kernel="torch", precision="bfloat16"),)
 
 

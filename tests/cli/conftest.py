@@ -35,7 +35,7 @@ Run = Callable[..., Ran]
 def gaga(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run `gaga` in an empty folder, without the user's environment variables."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GAGA_STORE", "GAGA_CACHE", "GAGA_DEBUG", "COLUMNS"):
+    for name in ("GAGA_STORE", "GAGA_CACHE", "GAGA_DEBUG", "GAGA_PRODUCTS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*words: object) -> Ran:

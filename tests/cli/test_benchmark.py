@@ -9,6 +9,7 @@ import pytest
 from gaga.base.errors import Unavailable
 from gaga.benchmark import floors, variants
 from gaga.cli.benchmark import DEFAULT_ALLOCATOR, allocator_settings
+from gaga.models.kernels import products
 from tests.benchmark.conftest import break_torch  # noqa: F401 - a fixture
 from tests.cli.test_json import check
 
@@ -18,7 +19,11 @@ FAST = (*TINY, "--case", "qm9-train", "--kernel", "naive", "--kernel", "torch", 
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
+    """A small floor, and one library of float32 products unless a test asks for both."""
     monkeypatch.setattr(floors, "_CPU_SIDES", (64,))
+    products.ask_for("mkl")
+    yield
+    products.ask_for("auto")
 
 
 def test_a_table_with_the_machine_the_floor_and_the_ratio(gaga):

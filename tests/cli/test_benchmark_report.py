@@ -62,6 +62,17 @@ def test_a_sampling_run_is_marked_where_it_is_extrapolated():
     assert "extrapolated" not in format_table(case_table("qm9-sampling", 10, [replace(whole, extrapolated=False)]))
 
 
+def test_the_library_of_products_and_its_ratio():
+    row = replace(MEASURED, products="onednn", times_mkl=2.25)
+    line = format_table(case_table("qm9-train", 10, [row])).splitlines()[-2]
+    assert "  onednn  " in line
+    assert "  2.25  " in line
+    found = Benchmark(machine=GPU, floors=(), memory="m", parity=(), rows=(), products="float32 by MKL: no reason")
+    assert "Products in float32 by MKL: no reason." in list(lines_of(found))
+    shown = format_table(parity_table([agreement(products="onednn", from_mkl=4.9e-7)]))
+    assert "4.9e-07" in shown
+
+
 def test_verdicts():
     agrees = agreement(output=2e-7, equivariance=3e-7, gradient=4e-7)
     rows = [agrees, agreement(refused="off"), agreement(unavailable="no device")]
@@ -101,4 +112,4 @@ def test_a_table_for_each_batch(n_batches):
     assert [len(table.rows) for table in shown] == [1, *[3] * n_batches, 2]
     text = markdown(found)
     assert text.count("### ") == n_batches + 2
-    assert "| torch | float32 | 0.5 | 0.4 – 0.75 |" in text
+    assert "| torch | float32 | – | 0.5 | 0.4 – 0.75 |" in text

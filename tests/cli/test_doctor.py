@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from gaga.cli import doctor
+from gaga.models.kernels import products
+from gaga.models.kernels.products import Measured
 
 
 def checks(ran):
@@ -19,6 +21,34 @@ def test_a_sound_machine(gaga):
         assert found[name]["state"] == "ok", found[name]
     assert "thread" in found["device"]["found"]
     assert "not made yet" in found["store"]["found"]
+
+
+@pytest.fixture
+def auto():
+    yield
+    products.ask_for("auto")
+
+
+@pytest.mark.usefixtures("auto")
+def test_which_library_computes_float32_products(gaga, monkeypatch):
+    monkeypatch.setattr(products, "why_not", lambda: "")
+    monkeypatch.setattr(products, "measure", lambda: Measured(error=2e-7, speedup=2.1))
+    products.ask_for("auto")
+    words = "float32 on the CPU by oneDNN: exact to 2e-07 and 2.10 times as fast as MKL"
+    assert checks(gaga("doctor", "--json"))["products"]["found"] == words
+    monkeypatch.setenv("GAGA_PRODUCTS", "mkl")
+    assert checks(gaga("doctor", "--json"))["products"]["found"] == "float32 on the CPU by MKL: asked for by name"
+    monkeypatch.setenv("GAGA_PRODUCTS", "onednn")
+    assert "by oneDNN: asked for by name" in checks(gaga("doctor", "--json"))["products"]["found"]
+    monkeypatch.setattr(products, "why_not", lambda: "the processor has AMX")
+    ran = gaga("doctor")
+    assert ran.code == 1
+    assert "oneDNN cannot compute float32 products here: the processor has AMX" in ran.out
+    assert "products: set GAGA_PRODUCTS to auto or mkl." in ran.out
+    monkeypatch.setenv("GAGA_PRODUCTS", "fast")
+    ran = gaga("doctor")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("gaga: unknown library for float32 products (received fast)")
 
 
 def test_everything_that_is_not_in_order_has_a_remedy(gaga, tmp_path, monkeypatch):

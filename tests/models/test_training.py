@@ -17,6 +17,9 @@ from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.columns import StreamedColumns
+from gaga.models.egnn import EGNN
+from gaga.models.kernels import products
+from gaga.models.kernels.products import Measured
 from gaga.models.ranks import Ranks
 from gaga.models.recipes import make_recipe
 from gaga.models.training import Trainer
@@ -40,6 +43,65 @@ RECIPE = make_recipe("tiny", hidden=8, n_layers=1, batch_size=8, steps=20, valid
 def trainer(dataset, folder, recipe=RECIPE, **options):
     moments = estimate_moments(dataset.molecules.take(dataset.splits["train"]), FeatureSpace((1, 6)))
     return Trainer(dataset, recipe, moments, folder, seed=4, **options)
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """What the check of float32 products finds; this process chooses again at the end."""
+
+    def install(speedup: float) -> None:
+        monkeypatch.setattr(products, "why_not", lambda: "")
+        monkeypatch.setattr(products, "measure", lambda: Measured(error=2e-7, speedup=speedup))
+        products.ask_for("auto")
+
+    yield install
+    products.ask_for("auto")
+
+
+@pytest.mark.parametrize(("before", "after"), [(2.0, 1.0), (1.0, 2.0)])
+def test_a_resumed_run_uses_the_library_of_products_that_it_began_with(
+    dataset, tmp_path, choose, monkeypatch, before, after, caplog
+):
+    used = []
+    right = EGNN.forward
+
+    def forward(self, *arguments):
+        used.append(products.current())
+        return right(self, *arguments)
+
+    monkeypatch.setattr(EGNN, "forward", forward)
+    library = {2.0: "onednn", 1.0: "mkl"}[before]
+    choose(before)
+    first = trainer(dataset, tmp_path)
+    first.run(should_stop=StopAt(first, 3))
+    choose(after)
+    second = trainer(dataset, tmp_path)
+    assert second.products != library
+    second.resume()
+    second.run()
+    assert set(used) == {library}
+    assert load_checkpoint(tmp_path / "model.safetensors").provenance["products"] == library
+    assert record_of(second, finished=True).products == library
+    assert not caplog.records
+
+
+def test_a_run_whose_library_cannot_be_used_any_more_says_so_and_goes_on(dataset, tmp_path, choose, caplog):
+    choose(2.0)
+    first = trainer(dataset, tmp_path)
+    first.run(should_stop=StopAt(first, 3))
+    products.ask_for("mkl")
+    second = trainer(dataset, tmp_path)
+    second.resume()
+    assert second.products == "mkl"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "oneDNN computed this run's float32 products, now MKL does (asked for by name): not bit for bit"
+
+
+def test_a_state_of_an_earlier_version_goes_on_by_mkl(choose):
+    choose(2.0)
+    assert products.library_on(torch.device("cpu")) == "onednn"
+    assert products.library_on(torch.device("cpu"), "") == "mkl"
+    assert products.library_on(torch.device("meta"), "") is None
 
 
 class StopAt:

@@ -131,7 +131,7 @@ def _leaf(value: Tensor, wanted: bool) -> Tensor:
 
 def _run(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """The task of each item, each on one thread; the first runs here."""
-    with _one_thread_each():
+    with one_thread():
         others = [_pool(len(items) - 1).submit(task, item) for item in items[1:]]
         try:
             return [task(items[0]), *(other.result() for other in others)]
@@ -150,7 +150,8 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """torch with one thread in each operation while the block runs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
