@@ -1,7 +1,7 @@
 """Before anything is imported: one thread for each worker, and a cache of the tests' own, never the user's.
 
-The cache is one folder for all workers of a run, where QM9 is prepared once; it goes when the run ends. Tests marked `gpu`
-are skipped, and counted, without a CUDA device.
+The cache is one folder for all workers of a run, where QM9 is prepared once; it is removed at the run's end. Tests
+marked `gpu` are skipped, and counted, without a CUDA device.
 """
 
 import os
