@@ -232,7 +232,7 @@ class Trainer:
         c, began, waited = self.counters, time.monotonic(), feed.waited
         first, members_of = c.step, []
         for step, members, batch in islice(feed, self._until_look()):
-            self.stepper(batch, step, self._learning_rate_at(c.step), self.recipe.ema_decay_at(step))
+            self.stepper(batch, step, self._learning_rate(), self.recipe.ema_decay_at(step))
             members_of.append(members)
             c.step = step + 1
         outcomes = self.stepper.look(first, c.step).tolist()
@@ -251,7 +251,8 @@ class Trainer:
         left = self.look_every if self.budget_s else self.total_steps - step
         return min(self.look_every - step % self.look_every, self.recipe.until_measured(step), left)
 
-    def _learning_rate_at(self, step: int) -> float:
+    def _learning_rate(self, step: int | None = None) -> float:
+        step = self.counters.step if step is None else step
         return self.recipe.learning_rate_at(step, self._fraction_done(step))
 
     def _fraction_done(self, step: int | None = None) -> float:
@@ -290,7 +291,7 @@ class Trainer:
 
     def _log(self, step: int, **values: Any) -> Metrics:
         """One more row of the log, about this step."""
-        epoch, rate = step // self.steps_per_epoch, self._learning_rate_at(step)
+        epoch, rate = step // self.steps_per_epoch, self._learning_rate(step)
         row = Metrics(step=step, epoch=epoch, seconds=self.counters.seconds, learning_rate=rate, **values)
         self.history.add(row)
         if self.ranks.first:
