@@ -22,7 +22,6 @@ from gaga.cli.signals import Terminated, terminating_signals
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -81,6 +80,8 @@ def _run(arguments: list[str]) -> int:
             code, line = explain(error)
             _tell(error, line)
             return code
+        except SystemExit as stop:  # typer's, of --install-completion and --show-completion
+            return int(stop.code or 0)
     return 0
 
 
@@ -93,6 +94,8 @@ def _tell(error: BaseException, line: str) -> None:
 
 def _invoke(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
+    if "_GAGA_COMPLETE" in os.environ:  # the shell asks how the line goes on
+        command.main(arguments, prog_name="gaga", standalone_mode=False)
     with command.make_context("gaga", arguments) as context:
         command.invoke(context)
 
@@ -113,6 +116,8 @@ def explain(error: BaseException) -> tuple[int, str]:
             return 1, "out of memory; use fewer molecules (--fraction) or a smaller --batch-size"
         case OSError():
             return 1, _os_line(error)
+        case RuntimeError() if "home directory" in str(error):
+            return 1, "there is no home folder: set HOME to a folder that you may write to"
         case RuntimeError() if "can't allocate memory" in str(error):
             return 1, "out of memory; use a smaller --batch-size"
     if isinstance(error, UsageError):
