@@ -21,6 +21,16 @@ def expanded(path: str | Path) -> Path:
 
 
 @contextmanager
+def with_utf8_name(path: Path) -> Iterator[str]:
+    """A name of this file for a library that only takes names in UTF-8; others get one by their open file (POSIX)."""
+    if os.fsencode(path).decode("utf-8", "replace") == str(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
+@contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; publish it there when the block ends well, else remove it.
 
