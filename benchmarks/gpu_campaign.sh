@@ -237,7 +237,7 @@ alive() {
 # Whether the newest row of the log is no training any more.
 blew_up() {
   [ -f "$RUNS/campaign/metrics.jsonl" ] && [ -f "$RUNS/campaign/best.safetensors" ] || return 1
-  tail -n 1 "$RUNS/campaign/metrics.jsonl" | "$PYTHON" -c '
+  grep -v '"measured": false' "$RUNS/campaign/metrics.jsonl" | tail -n 1 | "$PYTHON" -c '
 import json, sys
 row = json.loads(sys.stdin.readline() or "{}")
 loss = row.get("valid_loss")

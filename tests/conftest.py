@@ -1,6 +1,12 @@
-"""Before anything is imported: one thread for each worker. Tests marked `gpu` are skipped, and counted, without one."""
+"""Before anything is imported: one thread for each worker, and a cache of the tests' own, never the user's.
+
+The cache is one folder for all workers of a run, where QM9 is prepared once; it is removed at the run's end. Tests
+marked `gpu` are skipped, and counted, without a CUDA device.
+"""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -8,6 +14,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms ask for it on a GPU
 if not os.path.exists("/dev/nvidiactl"):  # decided before triton is imported: kernels run in its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # whose folder and environment are the first process's
+if not _IS_WORKER:
+    for _variable in ("GAGA_CACHE", "GAGA_STORE", "GAGA_LOCKS", "GAGA_DEBUG"):
+        os.environ.pop(_variable, None)
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="gaga-tests-")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the cache, after the last worker."""
+    if not _IS_WORKER:
+        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

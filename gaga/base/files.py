@@ -14,6 +14,22 @@ _TEMPORARY = ".gaga-tmp-"
 _LONGEST_SUFFIX = 40  # characters of a temporary file's name that are kept of the file's own
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, `~` at its beginning as the home folder; a file whose own name begins with `~` is that file."""
+    found = Path(path)
+    return found if found.exists() else Path(os.path.expanduser(found))  # which leaves what it does not know
+
+
+@contextmanager
+def with_utf8_name(path: Path) -> Iterator[str]:
+    """A name of this file for a library that only takes names in UTF-8; others get one by their open file (POSIX)."""
+    if os.fsencode(path).decode("utf-8", "replace") == str(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; publish it there when the block ends well, else remove it.

@@ -10,7 +10,20 @@ _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, e
 
 
 class NoLocks(OSError):
-    """The file system has no locks."""
+    """The file system has no locks, or they are switched off."""
+
+
+def switched_off() -> bool:
+    """Whether GAGA_LOCKS=off says to lock nothing."""
+    return os.environ.get("GAGA_LOCKS", "").strip().lower() in ("off", "false", "no", "0")
+
+
+def done_without() -> str:
+    """The setting that says to go on if a file system has no locks: ours, or HDF5's own; empty if there is none."""
+    if switched_off():
+        return "GAGA_LOCKS=off"
+    hdf5 = os.environ.get("HDF5_USE_FILE_LOCKING", "")
+    return f"HDF5_USE_FILE_LOCKING={hdf5}" if hdf5.strip().upper() in ("FALSE", "0", "BEST_EFFORT") else ""
 
 
 def take_if_free(descriptor: int) -> bool:
@@ -20,8 +33,10 @@ def take_if_free(descriptor: int) -> bool:
     nobody else's to read meanwhile.
 
     Raises:
-        NoLocks: the file system has none.
+        NoLocks: the file system has none, or they are switched off.
     """
+    if switched_off():
+        raise NoLocks(errno.ENOLCK, "locks are switched off")
     try:
         return lock_descriptor(descriptor, blocking=False)
     except OSError as error:

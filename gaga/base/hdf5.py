@@ -47,7 +47,10 @@ def _write_leaf(group: h5py.Group, name: str, leaf: Any) -> None:
     if leaf is None:
         group.create_dataset(name, data=h5py.Empty("f8"))
     elif not isinstance(leaf, np.ndarray):
-        group.create_dataset(name, data=leaf, dtype=_TEXT if isinstance(leaf, str) else None)
+        if isinstance(leaf, str):  # perhaps a path, whose bytes need not be UTF-8
+            group.create_dataset(name, data=leaf.encode("utf-8", "surrogateescape"), dtype=_TEXT)
+        else:
+            group.create_dataset(name, data=leaf)
     elif leaf.dtype.kind == "U":
         group.create_dataset(name, data=leaf.astype(object), dtype=_TEXT)
     elif leaf.nbytes >= _COMPRESS_FROM:
@@ -176,7 +179,7 @@ def _read_node(item: Any) -> Any:
         return None
     if item.shape and _is_text(item):
         return _read_texts(item)
-    value = item.asstr()[()] if _is_text(item) else item[()]
+    value = item.asstr(errors="surrogateescape")[()] if _is_text(item) else item[()]
     if isinstance(value, np.ndarray):
         return value
     return value.item() if isinstance(value, np.bool_ | np.int64 | np.float64) else _scalar(value)

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from gaga.base.errors import Conflict, Unavailable
 from gaga.base.files import target, unwritable
-from gaga.base.flock import NoLocks, is_at, take_if_free
+from gaga.base.flock import NoLocks, done_without, is_at, switched_off, take_if_free
 
 _LOOK_EVERY = 0.02  # seconds
 _TELL_AFTER = 1.0  # seconds
@@ -29,27 +30,44 @@ def locked(path: Path, *, timeout: float = 600.0) -> Iterator[None]:
 
     The file is there while somebody holds it, and says who. After a second of waiting a line of the log says it.
 
+    If the file system has no locks and HDF5_USE_FILE_LOCKING=FALSE, or if GAGA_LOCKS=off, the block runs without one,
+    and the first time a line of the log warns.
+
     Raises:
         NotFound: the folder does not exist.
-        Unavailable: the lock file cannot be written, or the file system has no locks.
+        Unavailable: the lock file cannot be written, or the file system has no locks and no setting allows that.
         Conflict: another process held the lock for longer than `timeout` seconds.
     """
     path = target(path)
     name = f"{path}.lock"
     try:
-        descriptor = _taken(path, name, timeout)
+        descriptor = None if switched_off() else _taken(path, name, timeout)
     except NoLocks as error:
-        raise Unavailable(
-            f"the file system of {path} has no locks, which keep two commands apart",
-            remedy="choose a path on another disk",
-        ) from error
+        with suppress(OSError):
+            os.unlink(name)
+        if not done_without():
+            raise Unavailable(
+                f"the file system of {path} has no locks, which keep two commands apart",
+                remedy="choose a path on another disk, or set GAGA_LOCKS=off and run one command at a time",
+            ) from error
+        descriptor = None
     except OSError as error:
         raise unwritable(path, error) from error
+    if descriptor is None:
+        _warn_once(done_without())
+        yield
+        return
     try:
         _sign(descriptor)
         yield
     finally:
         _release(descriptor, name)
+
+
+@cache
+def _warn_once(setting: str) -> None:
+    """One line for a process, however many files it locks."""
+    _log.warning("Files are not locked (%s): do not run two gaga commands on the same files at once.", setting)
 
 
 def _taken(path: Path, name: str, timeout: float) -> int:

@@ -26,7 +26,7 @@ def checked_name(name: str) -> str:
     Raises:
         InvalidInput: it cannot be one.
     """
-    name = unicodedata.normalize("NFC", name)
+    name = unicodedata.normalize("NFC", legible(name))
     control = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
     if not name.strip() or name in (".", "..") or "/" in name or control:
         raise InvalidInput("a name has no / and no control characters, and is not empty", received=repr(name))
@@ -36,6 +36,17 @@ def checked_name(name: str) -> str:
 def folded(name: str) -> str:
     """What equal names have in common, whatever their case."""
     return unicodedata.normalize("NFC", name.casefold())
+
+
+def legible(text: str) -> str:
+    """Text of a file, or a file's name: bytes that are not UTF-8 are taken for Latin-1, as in many an old SDF."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -255,7 +255,8 @@ def to_json(config: Mapping[str, Any]) -> str:
         TypeError: a value has no JSON form.
     """
     try:
-        return json.dumps(dict(config), default=_jsonable, allow_nan=False, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(dict(config), default=_jsonable, allow_nan=False, sort_keys=True, ensure_ascii=False)
+        return text.encode("utf-8", "backslashreplace").decode()  # bytes of paths that are not UTF-8, as JSON has them
     except ValueError as error:
         raise InvalidInput("a configuration holds finite numbers, text, lists and tables only") from error
 

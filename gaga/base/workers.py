@@ -193,8 +193,10 @@ def end_now(process: BaseProcess, patience: float) -> None:
 
 
 def end_quietly() -> None:
-    """Leave interruptions to the process that this one works for, and end in order where that says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals that ask to stop to the process that this one works for, and end in order where that says so."""
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # which reach all processes of a terminal or of a batch job
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
 
 

@@ -116,10 +116,10 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command for the words typed."""
-        if not args[0].startswith("-") and args[0] not in COMMANDS:
+        if not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise unknown_command(args[0], COMMANDS, ctx)
         name, stand_in, rest = super().resolve_command(ctx, args)
-        if stand_in and not COMMANDS[args[0]].ranks:
+        if stand_in and not ctx.resilient_parsing and not COMMANDS[args[0]].ranks:
             from gaga.cli.devices import refuse_several_processes
 
             refuse_several_processes(args[0])
@@ -147,7 +147,7 @@ class SubGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command for the words typed."""
-        if not args[0].startswith("-") and args[0] not in self.commands:
+        if not args[0].startswith("-") and args[0] not in self.commands and not ctx.resilient_parsing:
             raise unknown_command(args[0], self.commands, ctx)
         return super().resolve_command(ctx, args)
 

@@ -57,11 +57,11 @@ def list_datasets(cache: options.Cache = None, json: options.Json = False) -> No
 
 def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
     """State of a named data set: prepared in the cache, at hand in a package, or to be downloaded."""
-    from gaga.data import prepared_path
+    from gaga.data import found_prepared
     from gaga.data.qm9 import installed_qm9pack
 
-    prepared = prepared_path(name, cache)
-    if prepared.is_file():
+    prepared = found_prepared(name, cache)
+    if prepared is not None:
         return {"name": name, "state": "prepared", "path": str(prepared), "size": prepared.stat().st_size}
     if name == "geom":
         return {

@@ -180,8 +180,10 @@ def check_data(cache: Path | None) -> Iterator[Check]:
     from gaga.data import default_cache_dir
     from gaga.data.loading import NAMES
 
-    folder = cache or default_cache_dir()
-    yield _check_cache(folder)
+    try:
+        yield _check_cache(cache or default_cache_dir())
+    except GagaError as error:
+        yield Check(name="cache", state="missing", found=error.what, remedy=error.remedy)
     for name in NAMES:
         state = describe_named(name, cache)
         if state["path"] is None and name == "geom":  # which nobody needs who has no copy of it

@@ -92,9 +92,9 @@ def subject_of_data(held: Held, cache: Path | None, output: Output) -> Subject |
     data = held.data
     if data is None and held.name == SHIPPED:
         from gaga.cli.data import read_dataset
-        from gaga.data.loading import prepared_path
+        from gaga.data import found_prepared
 
-        if not prepared_path(SHIPPED, cache).exists():
+        if found_prepared(SHIPPED, cache) is None:
             output.note(f"The row of {SHIPPED} itself needs its molecules: gaga data prepare {SHIPPED}")
             return None
         data = read_dataset(SHIPPED, output, cache=cache)

@@ -1,31 +1,28 @@
 """The entry point of `gaga`, and the one place where an error becomes a line and an exit code.
 
-Exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 interrupted; 141 nobody reads the output
-any more; 143 terminated.
+Exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 interrupted; 141 the output's reader has left;
+143 terminated, 129 by SIGHUP, 138 by SIGUSR1 (128 + the signal's number).
 """
 
 import errno
-import io
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gaga.base.errors import GagaError
 from gaga.base.names import printable
+from gaga.cli import streams
 from gaga.cli.commands import LazyGroup, UsageError, examples
 from gaga.cli.devices import rank_in_environment
 from gaga.cli.options import use_products
-from gaga.cli.signals import Terminated
+from gaga.cli.progress import start_clock
+from gaga.cli.signals import Terminated, terminating_signals
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -63,22 +60,30 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `gaga` with these words (the command line's by default) and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    _tolerate_narrow_encodings()
-    with _sigterm_raises():
+    streams.prepare()
+    start_clock()
+    code, reason = streams.settled(_run(list(sys.argv[1:] if argv is None else argv)))
+    if reason:
+        streams.note(f"gaga: {reason}")
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    with terminating_signals():
         try:
             _invoke(arguments)
-            sys.stdout.flush()
         except typer.Exit as stop:
             return stop.exit_code
-        except BrokenPipeError:
-            return _reader_left()
+        except BrokenPipeError:  # the reader of stdout has left (`gaga ... | head`)
+            return 141
         except (KeyboardInterrupt, Terminated, Exception) as error:  # noqa: BLE001 - the one error boundary
             if os.environ.get("GAGA_DEBUG"):
                 _write_traceback()
             code, line = explain(error)
             _tell(error, line)
             return code
+        except SystemExit as stop:  # typer's, of --install-completion and --show-completion
+            return int(stop.code or 0)
     return 0
 
 
@@ -86,18 +91,13 @@ def _tell(error: BaseException, line: str) -> None:
     """The line on stderr; of several processes the first alone says what they all met."""
     rank = rank_in_environment()
     if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "told", False)):
-        sys.stderr.write(f"gaga{f' (rank {rank})' if rank else ''}: {printable(line, lines=True)}\n")
-
-
-def _tolerate_narrow_encodings() -> None:
-    """Let a terminal that cannot show Å or a dash show something in its place, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        streams.note(f"gaga{f' (rank {rank})' if rank else ''}: {line}", lines=True)
 
 
 def _invoke(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
+    if "_GAGA_COMPLETE" in os.environ:  # the shell asks how the line goes on
+        command.main(arguments, prog_name="gaga", standalone_mode=False)
     with command.make_context("gaga", arguments) as context:
         command.invoke(context)
 
@@ -111,16 +111,15 @@ def explain(error: BaseException) -> tuple[int, str]:
                 f"interrupted; {error.args[0] if error.args else 'whatever was stored before is as it was'}",
             )
         case Terminated():
-            return (
-                143,
-                f"terminated; {error.args[1] if len(error.args) > 1 else 'whatever was stored before is as it was'}",
-            )
+            return error.args[0], error.line
         case GagaError():
             return 1, " ".join(error.line.split())
         case MemoryError():
             return 1, "out of memory; use fewer molecules (--fraction) or a smaller --batch-size"
         case OSError():
             return 1, _os_line(error)
+        case RuntimeError() if "home directory" in str(error):
+            return 1, "there is no home folder: set HOME to a folder that you may write to"
         case RuntimeError() if "can't allocate memory" in str(error):
             return 1, "out of memory; use a smaller --batch-size"
     if isinstance(error, UsageError):
@@ -160,31 +159,7 @@ def _bug_line(error: BaseException) -> str:
 def _write_traceback() -> None:
     import traceback
 
-    traceback.print_exc(file=sys.stderr)
-
-
-def _reader_left() -> int:
-    """Nobody reads the output any more (`gaga ... | head`): the interpreter must not complain at its end."""
-    with suppress(OSError, ValueError):
-        # not atomic: the null device
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated(128 + number)
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread, where no handler can be set
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    streams.note(traceback.format_exc(), lines=True)
 
 
 if __name__ == "__main__":

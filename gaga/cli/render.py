@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaga.base.names import printable
 from gaga.base.progress import Progress
+from gaga.cli import streams
 from gaga.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -45,11 +47,14 @@ class Output:
     def note(self, line: str) -> None:
         """A line for the reader on stderr."""
         if not self.silent:
-            sys.stderr.write(f"{printable(line)}\n")
+            streams.note(line)
 
-    def progress(self, label: str) -> AbstractContextManager[Progress]:
-        """A progress bar on stderr while the block runs."""
-        return progress_bar(label, quiet=self.json or self.silent)
+    def progress(self, label: str, *, first: bool = False) -> AbstractContextManager[Progress]:
+        """How far the block is, on stderr: a bar, or without a terminal or with --json a line a minute.
+
+        With `first` a line is written at the first report too.
+        """
+        return progress_bar(label, quiet=self.silent, bar=not self.json, first=first)
 
     def show(self, payload: Mapping[str, object], *parts: Table | str) -> None:
         """The payload as JSON, or else the tables and sentences."""
@@ -113,7 +118,7 @@ def _align(cells: Iterable[str], widths: Iterable[int], right: Iterable[bool]) -
 
 
 def _bold(line: str) -> str:
-    return f"\033[1m{line}\033[0m" if sys.stdout.isatty() else line
+    return line if streams.is_plain(sys.stdout) or os.environ.get("NO_COLOR") else f"\033[1m{line}\033[0m"
 
 
 def counted(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gaga.base.errors import Conflict, NotFound, Unavailable
+from gaga.base.names import legible
 
 if TYPE_CHECKING:
     from gaga.store import Entry, Store
@@ -85,7 +86,7 @@ def require_writable(path: Path) -> None:
 
 def slug(text: str) -> str:
     """A text as part of a result's name or a folder's: spaces, slashes and control characters become underscores."""
-    name = re.sub(r"[\s/\x00-\x1f\x7f]+", "_", text.strip())
+    name = re.sub(r"[\s/\x00-\x1f\x7f]+", "_", legible(text).strip())
     return name.replace(".", "_") if name in ("", ".", "..") else name
 
 

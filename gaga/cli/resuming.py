@@ -165,7 +165,7 @@ def told(kept: Callable[[], str], *, otherwise: str) -> Iterator[None]:
     try:
         yield
     except Terminated as stop:
-        raise Terminated(143, kept() or otherwise) from stop
+        raise stop.saying(kept() or otherwise) from stop
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(kept() or otherwise) from stop
     except Unavailable as error:

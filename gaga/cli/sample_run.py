@@ -208,7 +208,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except Terminated as stop:
-        raise Terminated(143, _KEPT) from stop
+        raise stop.saying(_KEPT) from stop
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_KEPT) from stop
 

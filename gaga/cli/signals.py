@@ -1,20 +1,39 @@
-"""Stopping long work politely: the first SIGINT or SIGTERM asks it to finish its step and save."""
+"""Stopping long work politely: by SIGINT, SIGTERM, SIGHUP (the terminal closed) or SIGUSR1 (a batch system warns).
+
+Training finishes its step and saves; other commands end at once and keep what is finished. The exit code is 128 + the
+signal's number. A signal that was ignored when gaga started, as nohup does with SIGHUP, stays ignored.
+"""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_ASKING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)  # Windows has SIGTERM alone
+
 
 class Terminated(SystemExit):
-    """SIGTERM arrived: unwinds like any exit, so that files and locks are left in order.
+    """A signal other than SIGINT asked to stop: unwinds like any exit, so that files and locks are left in order.
 
     Its arguments are the exit code and, perhaps, what was saved.
     """
 
+    def saying(self, saved: str) -> "Terminated":
+        """The same, with what was saved."""
+        return Terminated(self.args[0], saved)
+
+    @property
+    def line(self) -> str:
+        """What happened and what was saved, for the reader."""
+        number = self.args[0] - 128
+        how = "terminated" if number == signal.SIGTERM else f"{signal.Signals(number).name} received"
+        return f"{how}; {self.args[1] if len(self.args) > 1 else 'whatever was stored before is as it was'}"
+
 
 class StopRequest:
-    """Whether somebody asked to stop, and by which signal."""
+    """Whether a signal asked to stop, and which."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -24,29 +43,58 @@ class StopRequest:
 
     def raise_if_asked(self, message: str) -> None:
         """End the command with the signal's exit code and this message."""
-        if self.number == signal.SIGTERM:
-            raise Terminated(143, message)
-        if self.number is not None:
+        if self.number == signal.SIGINT:
             raise KeyboardInterrupt(message)
+        if self.number is not None:
+            raise Terminated(128 + self.number, message)
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note the first SIGINT or SIGTERM while the block runs; a second SIGINT interrupts at once."""
+    """Note the first signal that asks to stop while the block runs; a SIGINT after it interrupts at once."""
     request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if request.number is not None:
+        if request.number is None:
+            request.number = number
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        request.number = number
 
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where no handler can be set
+    with _handled(note, (signal.SIGINT, *_ASKING)):
         yield request
+
+
+@contextmanager
+def terminating_signals() -> Iterator[None]:
+    """Raise `Terminated` at the first signal but SIGINT while the block runs.
+
+    Later ones do not disturb what it puts in order: a terminal that closes sends SIGHUP more than once.
+    """
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise Terminated(128 + number)
+
+    with _handled(stop, _ASKING):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], numbers: tuple[int, ...]) -> Iterator[None]:
+    """Handle these signals so while the block runs, but for those that are ignored."""
+    before = {}
+    try:
+        for number in numbers:
+            if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    except ValueError:  # not in the main thread, where no handler can be set
+        yield
         return
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

@@ -326,7 +326,8 @@ def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output:
         except (GagaError, OSError) as error:  # the run itself is safe in its folder
             output.note(f"The store could not be written at this step: {error}")
 
-    with stop_requests() as stop, output.progress("training") as progress:
+    what = "seconds of training" if trainer.budget_s else "training"
+    with stop_requests() as stop, output.progress(what, first=True) as progress:
         finished = trainer.run(progress=progress, on_metrics=on_metrics, should_stop=stop)
         kept = keep(finished=finished) if trainer.ranks.first else None
         trainer.ranks.wait()

@@ -3,11 +3,11 @@
 import dataclasses
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import refuse_to_overwrite, require_writable
+from gaga.base.files import expanded, refuse_to_overwrite, require_writable
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.locks import locked
 from gaga.base.progress import Progress, silent
@@ -146,10 +146,20 @@ def with_vocabulary(dataset: Dataset, name: str) -> Dataset:
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder of gaga, as the operating system has it; it need not exist yet."""
+    """The user's cache folder of gaga, as the operating system has it; it need not exist yet.
+
+    Raises:
+        Unavailable: the user has no home folder.
+    """
     import platformdirs  # a prepared file can be trained on where this is not installed
 
-    return Path(platformdirs.user_cache_dir("gaga"))
+    with suppress(RuntimeError):  # by which newer versions say it; older ones leave the ~
+        folder = Path(platformdirs.user_cache_dir("gaga"))
+        if folder.is_absolute():
+            return folder
+    raise Unavailable(
+        "there is no home folder, and so no cache of prepared data sets", remedy="name one with --cache or GAGA_CACHE"
+    )
 
 
 def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
@@ -157,10 +167,19 @@ def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
 
     Raises:
         NotFound: no data set of that name.
+        Unavailable: there is no home folder, and `cache_dir` names no cache.
     """
     if not _is_named(name):
         raise _unknown(name)
     return (cache_dir or default_cache_dir()) / f"{name.lower()}.h5"
+
+
+def found_prepared(name: str, cache_dir: Path | None = None) -> Path | None:
+    """The file of a named data set in the cache; None where it is not there, or there is no cache."""
+    with suppress(Unavailable):
+        path = prepared_path(name, cache_dir)
+        return path if path.is_file() else None
+    return None
 
 
 def is_own(name_or_path: str | Path) -> bool:
@@ -173,7 +192,7 @@ def _is_named(name_or_path: str | Path) -> bool:
 
 
 def _existing(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:

@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.base.filed import file_away
+from gaga.base.files import expanded
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
@@ -125,7 +126,7 @@ def packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecules
         return molecules
     if isinstance(molecules, Dataset):
         return molecules.molecules
-    path = Path(molecules).expanduser()
+    path = expanded(molecules)
     is_file = path.is_dir() or path.name.lower().endswith(READ_SUFFIXES)
     return _read(path) if is_file else load_dataset(molecules).molecules
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gaga import __version__
 from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import atomic_write
+from gaga.base.files import atomic_write, with_utf8_name
 from gaga.base.records import from_tree
 from gaga.data.features import FeatureSpace
 from gaga.models.egnn import EGNN, EGNNConfig, fits
@@ -122,8 +122,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors; safetensors itself holds the sizes of its header against the file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with with_utf8_name(path) as name, safe_open(name, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
         raise InvalidInput(f"{path} is not a readable checkpoint: {error}") from error

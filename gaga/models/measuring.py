@@ -19,6 +19,7 @@ from gaga.models.ranks import ALONE, Ranks
 from gaga.models.samplers import SampleConfig, sample_stream
 
 _VALIDATED = 2000  # molecules of the validation split
+_EARLY, _LATER = (1, 2, 5, 10, 20, 50, 100, 200, 500), 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class Metrics:
     other things cannot be compared by them. `gradient_norm` is the mean before clipping, `clipped` the
     share of steps since the last row whose gradient was clipped, `data_wait` the part of the time of those steps that
     went to waiting for data (on a GPU at most); stabilities are fractions by EDM's rule.
+
+    A row that is not `measured` has the training loss and gradient norm alone, as means since the row before it; those
+    of a measured row are means since the measured row before it.
     """
 
     step: int
@@ -42,10 +46,11 @@ class Metrics:
     valid_loss: float | None = None
     atom_stable: float | None = None
     molecule_stable: float | None = None
+    measured: bool = True
 
     def plain(self) -> dict[str, Any]:
-        """The row with null for what is not finite."""
-        row = asdict(self)
+        """The row with null for what is not finite; `measured` only where it is false."""
+        row = {name: value for name, value in asdict(self).items() if (name, value) != ("measured", True)}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
@@ -91,27 +96,50 @@ class Window:
             "clipped": self.clipped / len(self.losses),
         }
 
+    def latest(self, steps: int) -> dict[str, float]:
+        """Mean loss and norm of the last steps, at least one."""
+        return {
+            "train_loss": float(np.mean(self.losses[-steps:])),
+            "gradient_norm": float(np.mean(self.norms[-steps:])),
+        }
+
 
 @dataclass
 class History:
-    """The rows of a run's log, and the window that its next row is about."""
+    """The rows of a run's log, and the window that its next measured row is about."""
 
     rows: list[Metrics] = field(default_factory=list)
     window: Window = field(default_factory=Window)
 
     @property
+    def measured(self) -> list[Metrics]:
+        """The rows of measurements."""
+        return [row for row in self.rows if row.measured]
+
+    @property
     def last(self) -> Metrics | None:
-        """The newest row."""
-        return self.rows[-1] if self.rows else None
+        """The newest measured row."""
+        return next((row for row in reversed(self.rows) if row.measured), None)
+
+    @property
+    def step(self) -> int:
+        """The step that the newest row is about; 0 where there is none."""
+        return self.rows[-1].step if self.rows else 0
 
     def reaches(self, step: int, *, sampled: bool = False) -> bool:
-        """Whether the newest row is about this step, and has stabilities where `sampled` asks for them."""
+        """Whether the newest measured row is about this step, and has stabilities if `sampled` asks for them."""
         return self.last is not None and self.last.step == step and not (sampled and self.last.atom_stable is None)
 
     def add(self, row: Metrics) -> None:
-        """The next row; a new window begins."""
+        """The next row; after a measured one a new window begins."""
         self.rows.append(row)
-        self.window = Window()
+        if row.measured:
+            self.window = Window()
+
+    def lowest_loss(self, *, before: Metrics) -> float:
+        """The lowest validation loss of the rows before this one; infinite if none was measured."""
+        losses = [row.valid_loss for row in self.rows if row is not before and row.valid_loss is not None]
+        return min(filter(math.isfinite, losses), default=math.inf)
 
     def write(self, path: Path) -> None:
         """The log as JSON lines: all of it, or what was there before.
@@ -129,6 +157,11 @@ class History:
         if not history.reaches(step):
             history.window = Window(**window)
         return history
+
+
+def is_logged(step: int) -> bool:
+    """Whether the log has a row of losses after so many steps: 1, 2, 5, 10, ..., 500, and each thousandth."""
+    return step in _EARLY or (step > 0 and step % _LATER == 0)
 
 
 def read_rows(path: Path) -> list[Metrics]:

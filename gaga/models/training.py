@@ -5,11 +5,10 @@ by (seed, k), so that the state is the weights, their moments and a few numbers,
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,7 +29,7 @@ from gaga.models.diffusion import Diffusion
 from gaga.models.feeding import Feed
 from gaga.models.initial import initial_network, precondition_of
 from gaga.models.kernels import products
-from gaga.models.measuring import History, Metrics, sampled_stability, validated
+from gaga.models.measuring import History, Metrics, is_logged, sampled_stability, validated
 from gaga.models.model import Model
 from gaga.models.objective import Objective
 from gaga.models.optimiser import Optimiser
@@ -126,8 +125,8 @@ class Trainer:
         return self.folder / MODEL_FILE
 
     def rows(self) -> list[Metrics]:
-        """The log so far."""
-        return list(self.history.rows)
+        """The measurements so far."""
+        return self.history.measured
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -148,7 +147,7 @@ class Trainer:
     ) -> bool:
         """Train to the end, or until `should_stop` of any process; the state is saved either way.
 
-        `on_metrics` is called by rank 0 alone. Returns whether the run ended.
+        `on_metrics` is called by rank 0 alone, with each measurement. Returns whether the run ended.
 
         Raises:
             GagaError: the loss or its gradient was not finite in ten steps on end.
@@ -179,7 +178,7 @@ class Trainer:
         c = self.counters
         saved = started = time.monotonic()
         before = c.seconds
-        if self._owes_a_row():  # the process before was killed before it wrote one
+        if self._owes_a_measurement():  # the process before was killed before it made it
             self._measure(on_metrics)
         with closing(Feed(self.stepper, c.step)) as feed:
             stop = self._agree(should_stop)
@@ -187,8 +186,8 @@ class Trainer:
                 self._advance(feed)
                 c.seconds = before + time.monotonic() - started
                 stop = self._agree(should_stop)
-                progress(*self._done_of_total(), note=self.history.window.note())
-                if self._owes_a_row():
+                self._report(progress)
+                if self._owes_a_measurement():
                     self.save()
                     self._measure(on_metrics)
                 if time.monotonic() - saved > self.recipe.save_every_s:
@@ -196,8 +195,8 @@ class Trainer:
                     saved = time.monotonic()
         return ended
 
-    def _owes_a_row(self) -> bool:
-        """Whether the log has no row yet of a step after which it has one."""
+    def _owes_a_measurement(self) -> bool:
+        """Whether the log has no measurement yet of a step after which it has one."""
         step = self.counters.step
         due = step > 0 and self.recipe.measures_after(step) and self._fraction_done() < 1.0
         return due and not self.history.reaches(step)
@@ -246,6 +245,8 @@ class Trainer:
             c.bad_steps = 0 if taken else c.bad_steps + 1
             if not taken:
                 self._tell_bad_step(step, members, loss, norm)
+            if is_logged(step + 1) and not self.recipe.measures_after(step + 1) and self._fraction_done(step + 1) < 1.0:
+                self._log(step + 1, measured=False, **self.history.window.latest(step + 1 - self.history.step))
 
     def _until_look(self) -> int:
         """Steps until there is something to look at: every few, where something is measured, and at the end."""
@@ -253,17 +254,21 @@ class Trainer:
         left = self.look_every if self.budget_s else self.total_steps - step
         return min(self.look_every - step % self.look_every, self.recipe.until_measured(step), left)
 
-    def _learning_rate(self) -> float:
-        return self.recipe.learning_rate_at(self.counters.step, self._fraction_done())
+    def _learning_rate(self, step: int | None = None) -> float:
+        step = self.counters.step if step is None else step
+        return self.recipe.learning_rate_at(step, self._fraction_done(step))
 
-    def _fraction_done(self) -> float:
-        """By time where a budget is given (a full schedule in that time), else by steps."""
+    def _fraction_done(self, step: int | None = None) -> float:
+        """By time where a budget is given (a full schedule in that time), else by steps, of now or up to this one."""
         c = self.counters
-        return c.seconds / self.budget_s if self.budget_s else c.step / self.total_steps
+        return c.seconds / self.budget_s if self.budget_s else (c.step if step is None else step) / self.total_steps
 
-    def _done_of_total(self) -> tuple[int, int]:
-        c = self.counters
-        return (int(min(c.seconds, self.budget_s)), int(self.budget_s)) if self.budget_s else (c.step, self.total_steps)
+    def _report(self, progress: Progress) -> None:
+        c, note = self.counters, self.history.window.note()
+        if self.budget_s:
+            progress(int(min(c.seconds, self.budget_s)), int(self.budget_s), f"step {c.step:,}, {note}")
+        else:
+            progress(c.step, self.total_steps, note)
 
     def _tell_bad_step(self, step: int, members: Int64[np.ndarray, " B"], loss: float, norm: float) -> None:
         """Write down a step that was skipped; the tenth on end is the last."""
@@ -287,28 +292,32 @@ class Trainer:
         """The averaged weights with everything that sampling needs."""
         return checkpoint_of(self)
 
-    def _measure(self, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
-        """One more row of the log."""
-        c, every, model, window = self.counters, self.recipe.sample_every, self.model(), self.history.window
-        row = Metrics(
-            step=c.step, epoch=c.step // self.steps_per_epoch, seconds=c.seconds, learning_rate=self._learning_rate(),
-            valid_loss=self.objective.validation_loss(model, self.valid_set, ranks=self.ranks), **window.means(),
-        )  # fmt: skip
-        if last or (every and c.step % every == 0):
-            seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
-            atoms, molecules = sampled_stability(model, n, seed, self.device, self.ranks)
-            row = replace(row, atom_stable=atoms, molecule_stable=molecules)
+    def _log(self, step: int, **values: Any) -> Metrics:
+        """One more row of the log, about this step."""
+        epoch, rate = step // self.steps_per_epoch, self._learning_rate(step)
+        row = Metrics(step=step, epoch=epoch, seconds=self.counters.seconds, learning_rate=rate, **values)
         self.history.add(row)
         if self.ranks.first:
             self._keep_best(row)
             self.history.write(self.folder / METRICS_FILE)
+        return row
+
+    def _measure(self, on_metrics: Callable[[Metrics], None], *, last: bool = False) -> None:
+        """One more measurement in the log."""
+        step, every, model = self.counters.step, self.recipe.sample_every, self.model()
+        values: dict[str, Any] = dict(self.history.window.means())
+        values["valid_loss"] = self.objective.validation_loss(model, self.valid_set, ranks=self.ranks)
+        if last or (every and step % every == 0):
+            seed, n = (self.seed + 1) % 2**32, self.recipe.stability_samples
+            stable = sampled_stability(model, n, seed, self.device, self.ranks)
+            values |= zip(("atom_stable", "molecule_stable"), stable, strict=True)
+        row = self._log(step, **values)
+        if self.ranks.first:
             on_metrics(row)
 
     def _keep_best(self, row: Metrics) -> None:
-        """Save the averaged weights where no measurement before had a validation loss as low."""
-        losses = [r.valid_loss for r in self.history.rows[:-1]]
-        before = [loss for loss in losses if loss is not None and math.isfinite(loss)]
-        if row.valid_loss is not None and row.valid_loss < min(before, default=math.inf):
+        """Save the averaged weights if no measurement before had a validation loss as low."""
+        if row.valid_loss is not None and row.valid_loss < self.history.lowest_loss(before=row):
             save_checkpoint(self.checkpoint(), self.folder / BEST_FILE)
 
     def save(self) -> None:

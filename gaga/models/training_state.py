@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gaga.base.errors import Conflict, InvalidInput
-from gaga.base.files import atomic_write
+from gaga.base.files import atomic_write, with_utf8_name
 from gaga.models.checkpoint import tensor_digest
 from gaga.models.recipes import Recipe
 
@@ -103,7 +103,7 @@ class TrainingState:
             InvalidInput: there is none, or it cannot be read.
         """
         try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
+            with with_utf8_name(path) as utf8, safe_open(utf8, framework="pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {})["gaga"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 wanted = file.metadata().get("sha256")  # states of the first versions have none

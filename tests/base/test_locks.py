@@ -12,6 +12,7 @@ import pytest
 
 from gaga.base import locks
 from gaga.base.errors import Conflict, Unavailable
+from gaga.base.files import atomic_write
 from gaga.base.flock import NoLocks
 from gaga.base.locks import locked
 
@@ -106,8 +107,44 @@ def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest
         raise NoLocks(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(locks, "take_if_free", no_locks)
-    with pytest.raises(Unavailable, match="has no locks"), locked(tmp_path / "s.h5"):
+    with pytest.raises(Unavailable, match=r"has no locks.*GAGA_LOCKS=off"), locked(tmp_path / "s.h5"):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("GAGA_LOCKS", "off", "GAGA_LOCKS=off"), ("HDF5_USE_FILE_LOCKING", "FALSE", "HDF5_USE_FILE_LOCKING=FALSE")],
+)
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_setting_goes_on_without_locks_and_one_line_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable, value, said, number
+) -> None:
+    def no_locks(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(number, os.strerror(number))
+
+    locks._warn_once.cache_clear()
+    monkeypatch.setattr("gaga.base.flock.lock_descriptor", no_locks)
+    monkeypatch.setenv(variable, value)
+    for _ in range(2):
+        with locked(tmp_path / "s.h5"), locked(tmp_path / "t.h5"), atomic_write(tmp_path / "s.h5") as partial:
+            partial.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Files are not locked ({said}): do not run two gaga commands on the same files at once."
+    ]
+
+
+def test_hdf5_s_setting_alone_leaves_locks_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is set for all users of many clusters; GAGA_LOCKS=off takes nothing, even from a holder."""
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    with locked(tmp_path / "s.h5"), pytest.raises(Conflict), locked(tmp_path / "s.h5", timeout=0.0):
+        pass
+    with locked(tmp_path / "s.h5"):
+        monkeypatch.setenv("GAGA_LOCKS", "off")
+        with locked(tmp_path / "s.h5", timeout=0.0):
+            pass
+        assert (tmp_path / "s.h5.lock").exists()
 
 
 _COUNT = """

@@ -126,11 +126,37 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(dataset, tmp_
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
-    rows = [
-        [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
-        for run in ("whole", "parts")
-    ]
-    assert [(r["step"], r["valid_loss"]) for r in rows[0]] == [(r["step"], r["valid_loss"]) for r in rows[1]]
+    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+
+
+def logged(folder):
+    """The rows of metrics.jsonl without what depends on the clock."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in ("seconds", "data_wait")} for row in rows]
+
+
+def test_losses_are_logged_from_the_first_step_and_neither_lost_nor_double_after_a_kill(dataset, tmp_path):
+    """Of a process that wrote a row after its last state."""
+    whole = trainer(dataset, tmp_path / "whole")
+    assert whole.run()
+    rows = logged(tmp_path / "whole")
+    assert [(row["step"], row.get("measured", True)) for row in rows] == [
+        (1, False), (2, False), (5, False), (6, True), (10, False), (12, True), (18, True), (20, True),
+    ]  # fmt: skip
+    losses = whole.history.rows[2].train_loss, whole.history.rows[3].train_loss
+    assert losses[0] != losses[1]
+    first = trainer(dataset, tmp_path / "parts")
+    assert not first.run(should_stop=StopAt(first, 10))
+    log = tmp_path / "parts" / "metrics.jsonl"
+    kept = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([*kept, kept[-1].replace('"step": 10', '"step": 11')]))
+    second = trainer(dataset, tmp_path / "parts")
+    second.resume()
+    assert second.run()
+    assert logged(tmp_path / "parts") == rows
+    assert (
+        [row.step for row in second.rows()] == record_of(second, finished=True).metrics.step.tolist() == [6, 12, 18, 20]
+    )
 
 
 @pytest.mark.parametrize("edges", [None, 100])
@@ -158,7 +184,8 @@ def test_what_steps_wait_for_data_is_written_down(dataset, tmp_path):
     read = run.train_set.read
     run.train_set.read = lambda members: time.sleep(0.2) or read(members)
     run.run(progress=lambda done, total, note="": notes.append(note))
-    written = [json.loads(line)["data_wait"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    written = [row["data_wait"] for row in log if row.get("measured", True)]
     assert len(written) == 2
     assert 0.01 < written[0] <= 1, "nothing was there for the first step"
     assert "waits for data" in notes[0]
@@ -254,7 +281,7 @@ def test_how_often_somebody_looks_changes_nothing(dataset, tmp_path):
     assert told == [4, 6, 8, 12, 16, 18, 20]
     for name, value in often.optimiser.tensors().items():
         assert torch.equal(value, seldom.optimiser.tensors()[name]), name
-    rows = [[replace(row, seconds=0.0, data_wait=None) for row in run.rows()] for run in (often, seldom)]
+    rows = [[replace(row, seconds=0.0, data_wait=None) for row in run.history.rows] for run in (often, seldom)]
     assert rows[0] == rows[1]
 
 
