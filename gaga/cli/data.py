@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = new_app(group=True)
 
 HYDROGEN = 1
+NO_HYDROGENS = "No molecule has a hydrogen; stability and validity need them explicit, so add them first."
 
 Wanted = Annotated[
     str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
@@ -252,7 +253,7 @@ def read_dataset(name: str, output: Output, *, cache: Path | None = None, source
     for line in _skipped_lines(dataset):
         output.note(line)
     if HYDROGEN not in dataset.vocabulary:
-        output.note("No molecule has a hydrogen; stability and validity need them explicit, so add them first.")
+        output.note(NO_HYDROGENS)
     return dataset
 
 
