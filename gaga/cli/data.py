@@ -11,7 +11,7 @@ import typer
 
 from gaga.cli import data_geom, data_own, options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, counted, human_bytes
+from gaga.cli.render import Output, Table, counted, human_bytes, skipped_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -205,8 +205,17 @@ def info(
         hold_against_fingerprint(dataset)
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
-    payload = {**summary(dataset), "has_smiles": dataset.annotations.smiles is not None, "properties": properties}
-    output.show(payload, *_tables(payload), *data_own.account(dataset))
+    payload = {
+        **summary(dataset),
+        "skipped_records": [
+            {"reason": record.reason, "where": record.where, "detail": record.detail}
+            for record in dataset.skipped_records
+        ],
+        "has_smiles": dataset.annotations.smiles is not None,
+        "properties": properties,
+    }
+    shown = skipped_parts(payload["skipped_records"], len(dataset.skipped_records))
+    output.show(payload, *_tables(payload), *data_own.account(dataset), *shown)
 
 
 def _check_prepare(

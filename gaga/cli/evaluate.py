@@ -56,7 +56,7 @@ STRICT_TIME_LIMIT = 60.0
         "gaga evaluate druglike.sdf.gz --dataset none --json",
         "gaga evaluate mols.sdf --posebusters --relax --sample-size 500",
         "gaga evaluate mols.sdf --csv per_molecule.csv    a row for each molecule",
-        "zcat mols.sdf.gz | gaga evaluate - --format sdf",
+        "gaga evaluate - --format sdf < mols.sdf          or behind a pipe",
         "gaga evaluate mols.sdf --resume                  go on where it was interrupted",
     ),
 )

@@ -1,11 +1,11 @@
 """What `gaga evaluate` shows: tables for people, and the JSON object."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, counted
+from gaga.cli.render import MISSING, Table, counted, skipped_parts
 
 if TYPE_CHECKING:
     from gaga.evaluation import Evaluation
@@ -136,17 +136,7 @@ def _skipped_parts(result: "Evaluation") -> Iterator[Table | str]:
     why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
     what = f": {why}." if why else "."
     yield f"Skipped {counted(result.n_unreadable, 'record')}, counted as failures{what}"
-    if not why:  # of an earlier version
-        return
-    yield skipped_table(islice(_skipped(result), SHOWN_REASONS))
-    if result.n_unreadable > SHOWN_REASONS:
-        yield f"{result.n_unreadable - SHOWN_REASONS:,} more: --json lists all."
-
-
-def skipped_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Records that were skipped, one a row."""
-    cells = [(row["where"], row["reason"], row["detail"]) for row in rows]
-    return Table(columns=("skipped", "why", "found there"), rows=cells)
+    yield from skipped_parts(_skipped(result), result.n_unreadable)
 
 
 def _others(failures: list[tuple[str, int]]) -> list[tuple[str, int]]:

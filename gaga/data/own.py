@@ -110,6 +110,7 @@ def read_own(
         vocabulary=vocabulary_of(molecules.atomic_numbers),
         groups=groups,
         skipped=dict(account.left_out),
+        skipped_records=tuple(account.skipped),
         origin=path.name,
         preparation=report(account, len(records), wanted),
         read_annotations=already_read(annotations_of(records, charges)),

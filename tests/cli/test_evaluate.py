@@ -62,7 +62,7 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
         (("-",), 2, "needs --format"),
         (("-", "--format", "pdf"), 2, "choose from sdf"),
         (("tiny.xyz", "--format", "xyz"), 2, "standard input"),
-        (("tiny.xyz", "--csv", "tiny.xyz"), 1, "end its name in .csv"),
+        (("tiny.xyz", "--csv", "tiny.xyz"), 1, "End its name in .csv"),
         (("tiny.xyz", "--csv", "there.csv"), 1, "--overwrite"),
         (("tiny.xyz", "--csv", "no/where.csv"), 1, "no such folder"),
         (("tiny.xyz", "--csv", "-", "--json"), 2, "give --csv a file"),

@@ -186,6 +186,10 @@ def test_skipped_records_have_the_reasons_of_data_info(gaga):
     assert by_reason.items() <= {row["reason"]: row["molecules"] for row in payload["failures"]}.items()
     for row in payload["skipped"]:
         assert row["where"].startswith(f"odd_elements.xyz, record {row['index'] + 1}")
+    assert info["skipped_records"] == [
+        {name: row[name] for name in ("reason", "where", "detail")} for row in payload["skipped"]
+    ]
+    assert gaga("data", "info", file).out.count("odd_elements.xyz, record") == 5
     shown = gaga("evaluate", file, "--dataset", "none", "--threads", 1)
     counts = ", ".join(f"{n} {reason}" for reason, n in by_reason.items())
     assert f"Skipped {len(found)} records, counted as failures: {counts}." in shown.out
