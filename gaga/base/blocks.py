@@ -1,6 +1,7 @@
 """Arrays that come in pieces: a result that is larger than memory should hold is written and read so."""
 
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -52,6 +53,18 @@ class Texts(Blocks):
     def __iter__(self) -> Iterator[NDArray[Any]]:
         for first in range(0, len(self._texts), self.rows):
             yield np.array(self._texts[first : first + self.rows], dtype=np.str_)
+
+
+class Held(Blocks):
+    """An array [n, ...] that is in memory."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.dtype, self.shape = TEXT if array.dtype.kind == "U" else array.dtype, array.shape
+        self._array = array
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for first in range(0, len(self._array), self.rows):
+            yield self._array[first : first + self.rows]
 
 
 class Column(Blocks):
@@ -119,6 +132,21 @@ class Column(Blocks):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FiledColumn(Column):
+    """A column of the system's temporary folder, whose file goes with this object.
+
+    Args:
+        dtype: of the elements.
+
+    Raises:
+        Unavailable: the file cannot be made.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__(Path(tempfile.gettempdir()), dtype)
+        weakref.finalize(self, self._file.close)
 
 
 def in_pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import AbstractArray, AnnotationError
 from numpy.typing import NDArray
 
-from gaga.base.blocks import LONG_TEXTS, Blocks, Texts, as_bytes, in_pieces
+from gaga.base.blocks import LONG_TEXTS, Blocks, Held, Texts, as_bytes, in_pieces
 from gaga.base.errors import InvalidInput
 
 T = TypeVar("T")
@@ -115,6 +115,8 @@ def _from_node(node: Any, hint: Any, where: str) -> Any:
         raise TypeError(f"{where}: fields of type {hint} cannot be read")
     if issubclass(origin, AbstractArray | np.ndarray):
         return _from_array(node, origin, where)
+    if issubclass(origin, Blocks):
+        return _to_blocks(node, hint, where)
     if is_dataclass(origin):
         return from_tree(node, origin) if isinstance(node, dict) else _misfit(node, hint, where)
     if issubclass(origin, Mapping):
@@ -172,6 +174,14 @@ def _from_array(node: Any, hint: type, where: str) -> Any:
     except AnnotationError:  # axes such as T+1 have no value outside the class's own check
         fits = True
     return array if fits else _misfit(node, hint, where)
+
+
+def _to_blocks(node: Any, hint: type, where: str) -> Blocks:
+    if isinstance(node, Blocks):
+        return node
+    if not isinstance(node, np.ndarray) or not node.ndim:
+        _misfit(node, hint, where)
+    return Held(node)
 
 
 def _from_scalar(node: Any, hint: type, where: str) -> Any:

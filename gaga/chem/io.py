@@ -198,7 +198,7 @@ def _parsed(layout: _Format, lines: list[str], where: str, *, bonding: bool) -> 
     record = checked(raw, where)
     if not bonding or layout.parse_bonding is None or isinstance(record, Skipped):
         return record
-    with suppress(ValueError, IndexError):  # atoms and coordinates are what makes a molecule
+    with suppress(ValueError, IndexError, OverflowError):  # atoms and coordinates are what makes a molecule
         return replace(record, bonding=layout.parse_bonding(lines))
     return record
 

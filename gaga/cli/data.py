@@ -11,7 +11,7 @@ import typer
 
 from gaga.cli import data_geom, data_own, options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, counted, human_bytes
+from gaga.cli.render import Output, Table, counted, human_bytes, skipped_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = new_app(group=True)
 
 HYDROGEN = 1
+NO_HYDROGENS = "No molecule has a hydrogen; stability and validity need them explicit, so add them first."
 
 Wanted = Annotated[
     str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
@@ -204,8 +205,17 @@ def info(
         hold_against_fingerprint(dataset)
     units = dataset.annotations.units
     properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
-    payload = {**summary(dataset), "has_smiles": dataset.annotations.smiles is not None, "properties": properties}
-    output.show(payload, *_tables(payload), *data_own.account(dataset))
+    payload = {
+        **summary(dataset),
+        "skipped_records": [
+            {"reason": record.reason, "where": record.where, "detail": record.detail}
+            for record in dataset.skipped_records
+        ],
+        "has_smiles": dataset.annotations.smiles is not None,
+        "properties": properties,
+    }
+    shown = skipped_parts(payload["skipped_records"], len(dataset.skipped_records))
+    output.show(payload, *_tables(payload), *data_own.account(dataset), *shown)
 
 
 def _check_prepare(
@@ -252,7 +262,7 @@ def read_dataset(name: str, output: Output, *, cache: Path | None = None, source
     for line in _skipped_lines(dataset):
         output.note(line)
     if HYDROGEN not in dataset.vocabulary:
-        output.note("No molecule has a hydrogen; stability and validity need them explicit, so add them first.")
+        output.note(NO_HYDROGENS)
     return dataset
 
 

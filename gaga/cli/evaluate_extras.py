@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.evaluate_reference import SHIPPED, Held
+from gaga.cli.evaluate_reference import CHARGES, SHIPPED, Held, inputs_of
 from gaga.cli.evaluate_report import fraction, interval, percent, rate_object
 from gaga.cli.render import MISSING, Output, Table, counted, stored, stored_line
 from gaga.cli.results import Key, Outcome, slug
 from gaga.cli.resuming import Resumption, compute_resumably
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Int16
+
     from gaga.base.journal import Journal
     from gaga.base.molecules import PackedMolecules
     from gaga.base.resampling import Interval
     from gaga.evaluation.poses import PoseChecks
     from gaga.evaluation.relaxation import Relaxation
     from gaga.store import Store
+
+    Charged = tuple[PackedMolecules, Int16[np.ndarray, " M"]]
 
 POSEBUSTERS, RELAXATION = "posebusters", "relaxation"
 KINDS = (POSEBUSTERS, RELAXATION)
@@ -49,14 +54,14 @@ class Subject:
 
     Attributes:
         label: how tables name them. name: of their results. inputs: what they are, by name and hash.
-        molecules: reads them.
+        molecules: reads them, and their total charges.
         data: whether they are the data that the others are held against.
     """
 
     label: str
     name: str
     inputs: Mapping[str, str]
-    molecules: "Callable[[], PackedMolecules]"
+    molecules: "Callable[[], Charged]"
     data: bool = False
 
 
@@ -88,6 +93,7 @@ def require(kinds: tuple[str, ...]) -> None:
 def subject_of_data(held: Held, cache: Path | None, output: Output) -> Subject | None:
     """The data set's own molecules: those of the split that its row is of. None where there are none at hand."""
     from gaga.evaluation.data_reference import picked, row_split
+    from gaga.evaluation.molecule_set import charges_of
 
     data = held.data
     if data is None and held.name == SHIPPED:
@@ -101,11 +107,12 @@ def subject_of_data(held: Held, cache: Path | None, output: Output) -> Subject |
     if data is None:
         return None
     own, _ = picked(data, row_split(data), len(data))
+    charges, _ = charges_of(data)
     return Subject(
         label=data.name,
         name=f"{slug(data.name)}_data_{data.fingerprint[:8]}",
-        inputs={data.name: data.fingerprint},
-        molecules=lambda: data.molecules.take(own),
+        inputs=inputs_of(data),
+        molecules=lambda: (data.molecules.take(own), charges[own]),
         data=True,
     )
 
@@ -137,15 +144,22 @@ def _look(kind: str, subject: Subject, sampling: Sampling, store: "Store", outpu
     key = Key(
         kind=kind,
         name=subject.name,
-        config={"sample_size": sampling.sample_size, "time_limit": limit, "of": "data" if subject.data else "file"},
+        config={
+            "sample_size": sampling.sample_size,
+            "time_limit": limit,
+            "of": "data" if subject.data else "file",
+            **CHARGES,
+        },
         inputs=subject.inputs,
         seed=sampling.seed,
     )
     with output.progress(f"{kind}, {subject.label}") as progress:
 
         def work(pieces: "Journal") -> Any:
+            molecules, charges = subject.molecules()
             return compute(
-                subject.molecules(),
+                molecules,
+                charges=charges,
                 sample_size=sampling.sample_size,
                 seed=sampling.seed,
                 workers=sampling.threads,

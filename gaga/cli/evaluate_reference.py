@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gaga.store import Store
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
+CHARGES = {"charges": "as given"}
+"""Part of what results of molecules come from: earlier versions took all of them for neutral."""
 TEST_SHARE = 10  # the row is of one molecule for so many of the training split's
 
 
@@ -92,7 +94,7 @@ def _hold_own(against: Against, store: "Store", output: Output) -> Held:
             "rdkit": rdkit_version(),
             "gaga": __version__,
         },
-        inputs={data.name: data.fingerprint},
+        inputs=inputs_of(data),
     )
     with output.progress(f"judging {data.name}") as progress:
 
@@ -112,6 +114,19 @@ def _hold_own(against: Against, store: "Store", output: Output) -> Held:
         how = Resumption(resume=None, replace=True, engine=rdkit_version, note=output.note)
         outcome = compute_resumably(store, key, DataReference, work, how)
     return Held(name=data.name, reference=outcome.result, data=data, config=sizes, inputs=key.inputs)
+
+
+def inputs_of(data: "Dataset") -> dict[str, str]:
+    """A data set by its hash, and its total charges by theirs if any is not 0: the fingerprint knows no charges."""
+    import hashlib
+
+    from gaga.evaluation.molecule_set import charges_of
+
+    charges, _ = charges_of(data)
+    found = {data.name: data.fingerprint}
+    if charges.any():
+        found[f"charges of {data.name}"] = hashlib.sha256(charges.astype("<i2").tobytes()).hexdigest()
+    return found
 
 
 def rdkit_version() -> str:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, counted
+from gaga.cli.render import MISSING, Table, counted, skipped_parts
 
 if TYPE_CHECKING:
     from gaga.evaluation import Evaluation
@@ -22,6 +23,8 @@ def payload(result: "Evaluation") -> dict[str, Any]:
         "protocol": result.protocol,
         "molecules": result.n_molecules,
         "unreadable": result.n_unreadable,
+        "skipped": list(_skipped(result)),
+        "without_charge": result.records and result.records.n_without_charge,
         "rates": _rates(result.rates),
         "failures": [{"reason": reason, "molecules": n} for reason, n in _failures(result)],
         "bond_lengths": _distances(result.bond_lengths),
@@ -30,6 +33,16 @@ def payload(result: "Evaluation") -> dict[str, Any]:
         "real_data": data and _real_data(result.reference, data),
         "rdkit": result.rdkit,
     }
+
+
+def _skipped(result: "Evaluation") -> Iterator[dict[str, Any]]:
+    """The records that were skipped: which, why, where, and what was found there."""
+    if result.records is None:  # of an earlier version
+        return
+    skipped = result.records.skipped
+    texts = (chain.from_iterable(column) for column in (skipped.reasons, skipped.where, skipped.details))
+    for index, reason, where, detail in zip(skipped.indices.tolist(), *texts, strict=True):
+        yield {"index": index, "reason": str(reason), "where": str(where), "detail": str(detail)}
 
 
 def _rates(rates: "Rates") -> dict[str, Any]:
@@ -71,8 +84,8 @@ def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
     }
 
 
-def tables(result: "Evaluation", file: str) -> Iterator[Table | str]:
-    """The result as tables and sentences."""
+def tables(result: "Evaluation", file: str, *, charges: bool) -> Iterator[Table | str]:
+    """The result as tables and sentences; `charges` asks for a word on total charges."""
     data = result.real_data
     real = dict(data.rates.items()) if data else {}
     rows = [
@@ -106,8 +119,24 @@ def tables(result: "Evaluation", file: str) -> Iterator[Table | str]:
                 f"Known molecules are {data.n_train:,} of the {data.n_train_in_all:,} of the training split, so that "
                 "novel is an upper bound."
             )
+    if charges and result.records is not None:
+        yield _charges_line(result.n_molecules - result.n_unreadable, result.records.n_without_charge)
     if result.n_unreadable:
-        yield f"Not readable, counted as failures: {counted(result.n_unreadable, 'record')}."
+        yield from _skipped_parts(result)
+
+
+def _charges_line(n_molecules: int, without: int) -> str:
+    rest = f"; 0 for {without:,} of {counted(n_molecules, 'molecule')} without one" if without else ""
+    return f"Total charge: as the file gives it{rest}."
+
+
+def _skipped_parts(result: "Evaluation") -> Iterator[Table | str]:
+    """How many records were skipped and why, in the words of other commands, and the first of them."""
+    reasons = Counter(row["reason"] for row in _skipped(result))
+    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+    what = f": {why}." if why else "."
+    yield f"Skipped {counted(result.n_unreadable, 'record')}, counted as failures{what}"
+    yield from skipped_parts(_skipped(result), result.n_unreadable)
 
 
 def _others(failures: list[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -1,5 +1,9 @@
 """What is said of molecules of one element (H2, S8): types that are centred in each molecule are 0 for all of them."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gaga.cli.render import Output, counted
@@ -8,6 +12,7 @@ if TYPE_CHECKING:
     from gaga.noise import Moments
 
 _SHOWN = 5
+_ONE_ELEMENT = re.compile(r"[A-Z][a-z]?[0-9]*")
 
 
 def note_of_training(moments: "Moments", output: Output) -> None:
@@ -20,10 +25,11 @@ def note_of_training(moments: "Moments", output: Output) -> None:
         )
 
 
-def note_of_file(rows: Any, output: Output) -> None:
-    """Say which molecules of one element are in a file, if any."""
-    if len(rows):
-        found = _found(rows, "molecule")
+def note_of_formulas(formulas: Iterable[str], output: Output) -> None:
+    """Say which molecules of one element are in a file, if any, by the formulas of all its molecules."""
+    counts = Counter(formula for formula in formulas if _ONE_ELEMENT.fullmatch(formula))
+    if counts:
+        found = _listed(dict(counts.most_common()), "molecule")
         output.note(f"{found} of one element only: if a model with centred types drew them, their element is a guess.")
 
 
@@ -47,7 +53,11 @@ def _found(rows: Any, noun: str) -> str:
     from gaga.chem.elements import symbol_of
 
     most = sorted(rows.tolist(), key=lambda row: -row[2])
-    kinds = [f"{symbol_of(z)}{size if size > 1 else ''} {count}" for size, z, count in most[:_SHOWN]]
-    total = int(rows[:, 2].sum())
-    listed = ", ".join([*kinds, *(["..."] if len(most) > _SHOWN else [])])
+    return _listed({f"{symbol_of(z)}{size if size > 1 else ''}": count for size, z, count in most}, noun)
+
+
+def _listed(counts: Mapping[str, int], noun: str) -> str:
+    kinds = [f"{formula} {count}" for formula, count in islice(counts.items(), _SHOWN)]
+    total = sum(counts.values())
+    listed = ", ".join([*kinds, *(["..."] if len(counts) > _SHOWN else [])])
     return f"{counted(total, noun)} ({listed}) {'is' if total == 1 else 'are'}"

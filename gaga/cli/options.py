@@ -11,7 +11,7 @@ import typer
 
 from gaga.cli.commands import usage_error
 
-_WHERE = "Results"
+_WHERE = RESULTS = "Results"
 _RUN = "This run"
 
 

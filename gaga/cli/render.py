@@ -4,9 +4,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,19 @@ def _bold(line: str) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things: 1 molecule, 2,000 molecules."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+SHOWN_SKIPPED = 5
+
+
+def skipped_parts(records: Iterable[Mapping[str, Any]], total: int) -> Iterator[Table | str]:
+    """The first records that were skipped, one a row: where, why, and what was found there; and how many more."""
+    rows = [(row["where"], row["reason"], row["detail"]) for row in islice(records, SHOWN_SKIPPED)]
+    if not rows:
+        return
+    yield Table(columns=("skipped", "why", "found there"), rows=rows)
+    if total > len(rows):
+        yield f"{total - len(rows):,} more: --json lists all."
 
 
 def human_bytes(count: int) -> str:

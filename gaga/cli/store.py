@@ -5,7 +5,7 @@ Example:
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.base.files import refuse_to_overwrite
 from gaga.base.names import printable
-from gaga.cli import options
+from gaga.cli import evaluate_table, options
 from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import Output, Table, header, human_bytes, plain, text
+from gaga.cli.render import Output, Table, counted, header, human_bytes, plain, text
 from gaga.cli.results import locate, open_store
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from gaga.store import Entry
+    from gaga.store import Entry, Store
 
 app = new_app(group=True)
 
@@ -95,6 +96,7 @@ def show(
     epilog=examples(
         "gaga store export identity_to_gaussian_qm9 --out curves.json",
         "gaga store export variance_qm9 --field n_atoms --out sizes.csv",
+        "gaga store export evaluation/mols_edm_vs_qm9_0a1b2c3d --out per_molecule.csv",
     ),
 )
 def export(
@@ -119,17 +121,21 @@ def export(
 ) -> None:
     """Export a result as JSON, or as CSV with one line for each number: value, index, number.
 
-    With --field, CSV has a line for each entry of the array's first axis.
+    Of an evaluation, CSV has one row for each molecule, as gaga evaluate --csv writes it. With --field, it has a line
+    for each entry of the array's first axis.
     """
     form = _check_format(form, out, json=json)
     results = open_store(store)
     entry = locate(results, name)
+    if entry.kind == evaluate_table.EVALUATION and form == "csv" and field is None:
+        _export_molecules(entry, out, results, overwrite=overwrite, json=json)
+        return
     stored_arrays = results.arrays(entry.kind, entry.name)
     arrays = _chosen(stored_arrays, field, everything=everything)
     if field is None and (left := [name for name in stored_arrays if name not in arrays]):
         Output().note(f"Left out, for their size: {', '.join(left)}. Add --all or --field NAME to have them.")
     if out is None:
-        _write_out(form, entry, arrays)
+        _to_stdout(lambda file: _write(file, form, entry, arrays))
         return
     _write_file(out, form, entry, arrays, overwrite=overwrite)
     payload = {
@@ -140,6 +146,20 @@ def export(
         "values": list(arrays),
     }
     Output(json=json).show(payload, f"Wrote {len(arrays)} values of {entry.kind}/{entry.name} to {out}.")
+
+
+def _export_molecules(entry: "Entry", out: Path | None, store: "Store", *, overwrite: bool, json: bool) -> None:
+    """The table of an evaluation's molecules, with what the store has of the same file besides."""
+    parts = evaluate_table.parts_of(store, entry)
+    if out is None:
+        _to_stdout(lambda file: evaluate_table.print_table(file, store, parts))
+        return
+    refuse_to_overwrite(out, overwrite=overwrite)
+    written = evaluate_table.write_table(out, store, parts)
+    Output(json=json).show(
+        {"kind": entry.kind, "name": entry.name, "out": str(out), "format": "csv", "values": written.columns},
+        f"Wrote a row for each of {counted(written.rows, 'molecule')} of {entry.kind}/{entry.name} to {out}.",
+    )
 
 
 @app.command("delete", cls=Command, epilog=examples("gaga store delete tstar/tstar_qm9"))
@@ -223,20 +243,20 @@ def _near_values(field: str, arrays: dict[str, Any]) -> str:
 
 
 def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *, overwrite: bool) -> None:
-    from gaga.base.files import atomic_write, refuse_to_overwrite
+    from gaga.base.files import atomic_write
 
     refuse_to_overwrite(path, overwrite=overwrite)
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         _write(file, form, entry, arrays)
 
 
-def _write_out(form: str, entry: "Entry", arrays: dict[str, Any]) -> None:
-    """To stdout as it is or, where that is a terminal, without what would steer it."""
+def _to_stdout(write: "Callable[[SupportsWrite[str]], object]") -> None:
+    """To stdout as it is or, if that is a terminal, without what would steer it."""
     if not sys.stdout.isatty():
-        _write(sys.stdout, form, entry, arrays)
+        write(sys.stdout)
         return
     shown = StringIO()
-    _write(shown, form, entry, arrays)
+    write(shown)
     sys.stdout.write(printable(shown.getvalue(), lines=True))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
+from gaga.chem.records import Skipped
 from gaga.data.preparation import Preparation
 
 SPLIT_NAMES = ("train", "valid", "test")
@@ -63,6 +64,7 @@ class Dataset:
         splits: positions in the data set of the molecules of `train`, `valid` and `test`.
         vocabulary: atomic numbers in the order of the type columns; all that occur, and perhaps others.
         skipped: number of molecules left out, by reason.
+        skipped_records: which records of a user's file cannot be used, and why; a prepared file does not keep them.
         origin: where the molecules came from, for provenance.
         preparation: what was asked of a user's molecules and what became of them; None of other data sets.
         read_annotations: reads SMILES and properties when they are first asked for.
@@ -76,6 +78,7 @@ class Dataset:
     splits: Mapping[str, NDArray[np.int64]]
     vocabulary: tuple[int, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped_records: tuple[Skipped, ...] = ()
     origin: str = ""
     preparation: Preparation | None = None
     read_annotations: Callable[[], Annotations] = Annotations
@@ -165,6 +168,7 @@ class Dataset:
             splits={name: new_position[members] for name, members in kept.items()},
             vocabulary=self.vocabulary,
             skipped=self.skipped,
+            skipped_records=self.skipped_records,
             origin=self.origin,
             preparation=self.preparation,
             read_annotations=partial(_taken, self, indices),

@@ -79,11 +79,20 @@ class Account:
         read: molecules that the source has.
         left_out: how many of them are not in the data set, by reason.
         force_fields: how many were embedded with each force field.
+        skipped: the records that cannot be used, in their order; those that are not wanted are not among them.
     """
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     force_fields: Counter[str] = field(default_factory=Counter)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def watched(self, sources: Iterable[Source | Skipped]) -> Iterator[Source | Skipped]:
+        """The sources as they are; what cannot be used is noted as it passes."""
+        for source in sources:
+            if isinstance(source, Skipped):
+                self.skipped.append(source)
+            yield source
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +122,7 @@ def chosen(
         Unavailable: a process ended early.
     """
     seen: set[bytes] = set()
-    for looked_at in _looked_at(sources, filters, workers):
+    for looked_at in _looked_at(account.watched(sources), filters, workers):
         account.read += 1
         reason = looked_at.reason if isinstance(looked_at, Skipped) else ""
         if isinstance(looked_at, Candidate) and filters.no_duplicates:

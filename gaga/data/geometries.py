@@ -23,6 +23,8 @@ from gaga.data.filters import Account, Candidate
 from gaga.data.spread import in_chunks, spread
 
 XTB = "xtb"
+CHARGE = "charge"
+"""The property that holds total charges, if any is not 0."""
 ENERGY = "xtb_energy"
 ENERGY_UNIT = "Hartree"
 _CHUNK = 16  # molecules of a piece
@@ -169,7 +171,8 @@ def _record(candidate: Candidate, result: Made) -> Record:
     if isinstance(source, Record):
         return replace(source, positions=result.positions, properties={**source.properties, **energy})
     # First, as it is what the geometry was made of: another column's SMILES may be that of a salt.
-    said = {SMILES_TAG: source.smiles, **without_smiles(source.properties), **energy}
+    charge: dict[str, PropertyValue] = {CHARGE: float(candidate.charge)} if candidate.charge else {}
+    said = {SMILES_TAG: source.smiles, **without_smiles(source.properties), **charge, **energy}
     return Record(candidate.atomic_numbers, result.positions, source.name, said)
 
 

@@ -6,7 +6,7 @@ Molecules pass as a stream: read, looked at by filters, given a geometry where t
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import pack
 from gaga.base.progress import Progress, silent
 from gaga.chem.elements import symbol_of
-from gaga.chem.facts import smiles_of
+from gaga.chem.facts import smiles_of, total_charge
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
 from gaga.data.dataset import Annotations, Dataset, already_read, numbered_anew, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
-from gaga.data.geometries import ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
+from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
 from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
 
@@ -94,7 +94,10 @@ def read_own(
         Unavailable: a file cannot be read, or xtb is not installed.
     """
     account = Account()
-    records = list(own_records(path, account, progress, wanted=wanted, pieces=pieces))
+    records, charges = list[Record](), list[int | None]()
+    for record in own_records(path, account, progress, wanted=wanted, pieces=pieces):
+        charges.append(total_charge(record))
+        records.append(replace(record, bonding=None))  # which would take as much memory as the atoms
     if not records:
         raise InvalidInput(f"{path} holds no usable molecule", received=_counts(account.left_out))
     molecules = pack((record.atomic_numbers, record.positions) for record in records)
@@ -107,9 +110,10 @@ def read_own(
         vocabulary=vocabulary_of(molecules.atomic_numbers),
         groups=groups,
         skipped=dict(account.left_out),
+        skipped_records=tuple(account.skipped),
         origin=path.name,
         preparation=report(account, len(records), wanted),
-        read_annotations=already_read(annotations_of(records)),
+        read_annotations=already_read(annotations_of(records, charges)),
     )
 
 
@@ -134,8 +138,7 @@ def own_records(
 def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
     _check_kind(path, wanted)
     if not has_smiles_only(path):
-        told = wanted.filters.perceives or wanted.making.optimise is not None
-        records = read_molecules(path, progress, bonding=told)
+        records = read_molecules(path, progress, bonding=True)
         return chosen(records, wanted.filters, account, wanted.workers)
     if not wanted.making.embed:
         raise InvalidInput(
@@ -213,13 +216,20 @@ def conformer_groups(records: Sequence[Record]) -> Int64[np.ndarray, " M"] | Non
     return numbered_anew(np.array(found, dtype=np.int64)) if len(numbers) >= fewest else None
 
 
-def annotations_of(records: Sequence[Record]) -> Annotations:
-    """SMILES, where any record has one, and the properties that are numbers."""
+def annotations_of(records: Sequence[Record], charges: Sequence[int | None]) -> Annotations:
+    """SMILES, where any record has one, the properties that are numbers, and total charges unless all are 0."""
     found = [text if len(text := smiles_of(record)) <= MAX_SMILES else "" for record in records]
     smiles = np.array(found, dtype=np.str_) if any(found) else None
-    properties = _numeric_properties(records)
+    properties = {**_numeric_properties(records), **_total_charges(charges)}
     units = {ENERGY: ENERGY_UNIT} if ENERGY in properties else {}
     return Annotations(smiles=smiles, properties=properties, units=units)
+
+
+def _total_charges(charges: Sequence[int | None]) -> dict[str, NDArray[np.float64]]:
+    """The charges that a file gives as a property, NaN for molecules without one; no property if all are 0."""
+    if not any(charges):
+        return {}
+    return {CHARGE: np.array([np.nan if charge is None else charge for charge in charges], dtype=np.float64)}
 
 
 def dataset_name(path: Path) -> str:

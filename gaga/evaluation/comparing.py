@@ -1,5 +1,6 @@
 """Judged molecules held against a reference: rates and distances."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,9 @@ from gaga.evaluation.verdicts import Judged, Verdicts
 
 
 class Compared(NamedTuple):
-    """Rates, and distances of bond lengths, bond angles and sizes to the reference's."""
+    """Verdicts with `unique` and `novel`; rates; distances of bond lengths, angles and sizes to the reference's."""
 
+    verdicts: Verdicts
     rates: Rates
     bond_lengths: Distances
     bond_angles: Distances
@@ -23,15 +25,22 @@ class Compared(NamedTuple):
 
 def compare(judged: Judged, data: Reference | None, rng: np.random.Generator) -> Compared:
     """Everything that is said of molecules beside their verdicts; `rng` draws the bootstrap."""
-    return Compared(rates_of(judged.verdicts, data, rng), *_distances(judged, data))
+    verdicts = marked(judged.verdicts, data)
+    return Compared(verdicts, rates_of(verdicts, rng), *_distances(judged, data))
 
 
-def rates_of(verdicts: Verdicts, data: Reference | None, rng: np.random.Generator) -> Rates:
-    """Every rate of these verdicts; novelty against the hashes of this data."""
+def marked(verdicts: Verdicts, data: Reference | None) -> Verdicts:
+    """The verdicts with `unique` and `novel`; novelty against the hashes of this data, None without."""
+    novel = None if data is None else _novel(verdicts, data)
+    return replace(verdicts, unique=first_occurrences(verdicts.smiles), novel=novel)
+
+
+def rates_of(verdicts: Verdicts, rng: np.random.Generator) -> Rates:
+    """Every rate of verdicts that `marked` has made; equal molecules count once where novelty is asked."""
     every = np.ones(len(verdicts.n_atoms), dtype=np.int64)
-    first = first_occurrences(verdicts.smiles)
-    asked = first if data else np.zeros_like(first)
-    novel = _novel(verdicts.smiles, asked, data) if data else asked
+    first = first_occurrences(verdicts.smiles) if verdicts.unique is None else verdicts.unique
+    asked = np.zeros_like(first) if verdicts.novel is None else first
+    novel = asked if verdicts.novel is None else first & verdicts.novel
     return Rates(
         atom_stable=bootstrap_rate(verdicts.n_stable_atoms, verdicts.n_atoms, "atoms", rng),
         molecule_stable=bootstrap_rate(verdicts.stable, every, "molecules", rng),
@@ -43,9 +52,9 @@ def rates_of(verdicts: Verdicts, data: Reference | None, rng: np.random.Generato
     )
 
 
-def _novel(smiles: tuple[str, ...], first: Bool[np.ndarray, " M"], data: Reference) -> Bool[np.ndarray, " M"]:
-    flags = np.zeros(len(smiles), dtype=bool)
-    flags[first] = ~data.contains([smiles[i] for i in np.flatnonzero(first)])
+def _novel(verdicts: Verdicts, data: Reference) -> Bool[np.ndarray, " M"]:
+    flags = np.array([smiles != "" for smiles in verdicts.smiles], dtype=bool)
+    flags[flags] = ~data.contains([smiles for smiles in verdicts.smiles if smiles])
     return flags
 
 

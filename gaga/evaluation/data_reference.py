@@ -10,6 +10,7 @@ from gaga.data import Dataset
 from gaga.evaluation.comparing import compare
 from gaga.evaluation.distances import quantiles_of
 from gaga.evaluation.judging import check_protocol, judge
+from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.reference import DataReference, Reference, ReferenceRow, hash_smiles
 
 TRAIN, TEST = 100_000, 10_000
@@ -49,6 +50,7 @@ def reference_of(
         Unavailable: a worker process ended early.
     """
     check_protocol(protocol)
+    charges, _ = charges_of(dataset)
     known, n_train = picked(dataset, "train", train)
     if not n_train:
         raise InvalidInput("a data set without training molecules cannot be a reference", received=dataset.name)
@@ -58,6 +60,7 @@ def reference_of(
     judged = judge(
         dataset.molecules.take(known),
         protocol,
+        charges=charges[known],
         workers=workers,
         time_limit=time_limit,
         progress=lambda done, _, note="": progress(done, total, note),
@@ -72,6 +75,7 @@ def reference_of(
     judged = judge(
         dataset.molecules.take(own),
         protocol,
+        charges=charges[own],
         workers=workers,
         time_limit=time_limit,
         progress=lambda done, _, note="": progress(len(known) + done, total, note),

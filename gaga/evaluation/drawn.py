@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int16, Int64
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules
@@ -24,17 +24,23 @@ class Drawn:
 
     Attributes:
         molecules: the S.
+        charges: their total charges, [S].
         indices: their numbers among the M, ascending, [S].
         n_molecules: M.
     """
 
     molecules: PackedMolecules
+    charges: Int16[np.ndarray, " S"]
     indices: Int64[np.ndarray, " S"]
     n_molecules: int
 
 
-def draw(molecules: PackedMolecules, sample_size: int, seed: int) -> Drawn:
+def draw(
+    molecules: PackedMolecules, sample_size: int, seed: int, charges: Int16[np.ndarray, " M"] | None = None
+) -> Drawn:
     """So many molecules at most, the same for the same seed; a larger sample holds the smaller ones.
+
+    `charges` are total charges, [M]; None for 0.
 
     Raises:
         InvalidInput: no molecules, or a sample of none.
@@ -45,13 +51,14 @@ def draw(molecules: PackedMolecules, sample_size: int, seed: int) -> Drawn:
         raise InvalidInput("there are no molecules to look at")
     order = np.random.default_rng(seed).permutation(len(molecules))
     indices = np.sort(order[:sample_size])
-    return Drawn(molecules.take(indices), indices, len(molecules))
+    given = np.zeros(len(indices), dtype=np.int16) if charges is None else charges[indices]
+    return Drawn(molecules.take(indices), given, indices, len(molecules))
 
 
-def perceived_and_valid(numbers: Any, positions: Any) -> "Chem.Mol | None":
-    """The molecule with its bonds, as the strict protocol sees it; None where that finds it not valid."""
+def perceived_and_valid(numbers: Any, positions: Any, charge: int) -> "Chem.Mol | None":
+    """The molecule of that total charge with its bonds, by the strict protocol; None if that finds it not valid."""
     from gaga.chem.bonds import perceive
     from gaga.chem.strict import judge_perceived
 
-    molecule = perceive(numbers, positions)
+    molecule = perceive(numbers, positions, charge=charge)
     return molecule if molecule is not None and judge_perceived(molecule).valid else None

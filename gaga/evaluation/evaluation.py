@@ -1,24 +1,21 @@
 """Molecules -> rates, distances and verdicts, from elements and coordinates alone."""
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from sys import intern
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from gaga.base.errors import InvalidInput
-from gaga.base.filed import file_away
-from gaga.base.files import expanded
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
-from gaga.chem.io import READ_SUFFIXES, Skipped, read_molecules
-from gaga.data import Dataset, load_dataset
+from gaga.data import Dataset
 from gaga.evaluation.comparing import compare
 from gaga.evaluation.distances import Distances
 from gaga.evaluation.judging import judge
+from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
 from gaga.evaluation.reference import DataReference, ReferenceRow, shipped
 from gaga.evaluation.verdicts import Judged, Verdicts
@@ -41,6 +38,7 @@ class Evaluation:
         real_data: the reference's own row under the same protocol; None without a reference.
         seed: seed of the bootstrap.
         rdkit: version of RDKit.
+        records: names, formulas, total charges, and which records were skipped; None in results of earlier versions.
     """
 
     protocol: str
@@ -55,12 +53,14 @@ class Evaluation:
     real_data: ReferenceRow | None
     seed: int
     rdkit: str
+    records: Records | None = None
 
 
 def evaluate(
     molecules: PackedMolecules | Dataset | str | Path,
     *,
     protocol: str = "edm",
+    charges: Sequence[int] | None = None,
     workers: int | None = None,
     time_limit: float | None = None,
     seed: int = 0,
@@ -74,6 +74,9 @@ def evaluate(
         molecules: packed molecules, a data set or its name, an SDF or XYZ file or a folder of them;
             bonds in a file are not looked at.
         protocol: "edm", to compare with papers, or "strict".
+        charges: total charges that the strict protocol judges molecules with, one for each; None for those that the
+            file or data set gives (charges of an SDF, `charge=` of an XYZ file, a property `charge`), and 0 for
+            molecules without one. EDM's protocol knows no charges.
         workers: processes; all cores if None, this process alone for 1 or for few molecules. With more,
             a script calls this under `if __name__ == "__main__":`.
         time_limit: seconds for one molecule, None for as long as it takes; see `judge`.
@@ -84,26 +87,37 @@ def evaluate(
         pieces: verdicts on these very molecules that are there are not found again; the others are put there.
 
     Raises:
-        InvalidInput: no molecules, or an unknown protocol.
+        InvalidInput: no molecules, an unknown protocol, or charges that are not one for each molecule.
         NotFound: no such file or reference.
         Unavailable: a worker process ended early.
     """
-    found = packed(molecules)
-    if not found.n_atoms.any():
+    found = molecule_set(molecules, charges)
+    if not found.molecules.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
     data = shipped(reference, protocol) if isinstance(reference, str) else reference
     if data is not None and data.protocol != protocol:
         raise InvalidInput("the reference was made by another protocol", received=data.protocol)
-    judged = judge(found, protocol, workers=workers, time_limit=time_limit, progress=progress, pieces=pieces)
-    return summarise(judged, protocol, data, seed=seed)
+    judged = judge(
+        found.molecules,
+        protocol,
+        charges=found.charges,
+        workers=workers,
+        time_limit=time_limit,
+        progress=progress,
+        pieces=pieces,
+    )
+    return summarise(judged, protocol, data, records=found.records, seed=seed)
 
 
-def summarise(judged: Judged, protocol: str, data: DataReference | None, *, seed: int = 0) -> Evaluation:
+def summarise(
+    judged: Judged, protocol: str, data: DataReference | None, *, records: Records, seed: int = 0
+) -> Evaluation:
     """Rates and distances of molecules that have been judged, held against this data."""
     from rdkit import rdBase
 
-    verdicts = judged.verdicts
+    judged = replace(judged, verdicts=_with_reasons(judged.verdicts, records.skipped))
     found = compare(judged, data.reference if data else None, np.random.default_rng(seed))
+    verdicts = found.verdicts
     return Evaluation(
         protocol=protocol,
         n_molecules=len(verdicts.n_atoms),
@@ -117,34 +131,16 @@ def summarise(judged: Judged, protocol: str, data: DataReference | None, *, seed
         real_data=data.row if data else None,
         seed=seed,
         rdkit=rdBase.rdkitVersion,
+        records=records,
     )
 
 
-def packed(molecules: PackedMolecules | Dataset | str | Path) -> PackedMolecules:
-    """The molecules that `evaluate` looks at; a record of a file that cannot be read is one without atoms."""
-    if isinstance(molecules, PackedMolecules):
-        return molecules
-    if isinstance(molecules, Dataset):
-        return molecules.molecules
-    path = expanded(molecules)
-    is_file = path.is_dir() or path.name.lower().endswith(READ_SUFFIXES)
-    return _read(path) if is_file else load_dataset(molecules).molecules
-
-
-def _read(path: Path) -> PackedMolecules:
-    """The molecules of a file; a record that cannot be used becomes a molecule without atoms, which fails."""
-    skipped: Counter[str] = Counter()
-    molecules = file_away(_usable(path, skipped))
-    if skipped.total() == len(molecules):
-        counts = ", ".join(f"{n} x {reason}" for reason, n in skipped.items())
-        raise InvalidInput(f"{path} holds no usable molecule", received=counts or "no records")
-    return molecules
-
-
-def _usable(path: Path, skipped: Counter[str]) -> Iterator[tuple[UInt8[np.ndarray, " N"], Float[np.ndarray, "N 3"]]]:
-    for record in read_molecules(path):
-        if isinstance(record, Skipped):
-            skipped[record.reason] += 1
-            yield np.zeros(0, np.uint8), np.zeros((0, 3), np.float32)
-        else:
-            yield record.atomic_numbers, record.positions
+def _with_reasons(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
+    """The verdicts, with the reasons for which records were skipped: other commands give the same."""
+    if not len(skipped.indices):
+        return verdicts
+    reasons = list(verdicts.reasons)
+    why = (intern(str(reason)) for piece in skipped.reasons for reason in piece)
+    for i, reason in zip(skipped.indices.tolist(), why, strict=True):
+        reasons[i] = reason
+    return replace(verdicts, reasons=tuple(reasons))

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int16, Int64, UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.base.journal import KEEPS_NONE, Pieces
@@ -23,7 +23,7 @@ PROTOCOLS = ("edm", "strict")
 MAX_ATOMS = 10_000
 _CHUNK = 250
 _WORTH_A_POOL = 2000  # starting processes takes as long as judging about this many molecules
-_HYDROGEN = (np.ones(2, dtype=np.uint8), np.array([[0, 0, 0], [0, 0, 0.74]], dtype=np.float32))
+_HYDROGEN = (np.ones(2, dtype=np.uint8), np.array([[0, 0, 0], [0, 0, 0.74]], dtype=np.float32), 0)
 _NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
@@ -43,6 +43,7 @@ def judge(
     molecules: PackedMolecules,
     protocol: str,
     *,
+    charges: Int16[np.ndarray, " M"] | None = None,
     workers: int | None = None,
     time_limit: float | None = None,
     progress: Progress = silent,
@@ -53,6 +54,7 @@ def judge(
     Args:
         molecules: positions in Å. A molecule without atoms, or with positions that are not finite, fails.
         protocol: "edm" or "strict".
+        charges: total charges, [M], which the strict protocol judges with; None for 0.
         workers: processes; all cores if None, and this one only for a few thousand molecules or for 1.
         time_limit: seconds that one molecule may take before it is given up and fails with the reason "time"; None
             for as long as it takes. With a limit, other processes judge, however few the molecules.
@@ -80,7 +82,7 @@ def judge(
     )
     parts, done = [judge_chunk(protocol, Task(molecules.take([]))).verdicts], 0
     lengths, angles = FiledMeasured(), FiledMeasured()
-    for part in work.results(molecules, pieces):
+    for part in work.results(molecules, charges, pieces):
         parts.append(part.verdicts)
         lengths.append(part.lengths)
         angles.append(part.angles)
@@ -125,7 +127,8 @@ def _failure(reason: str) -> Judgement:
     return Judgement(0, False, False, False, "", reason, _NO_BONDS)
 
 
-def _judge_edm(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"]) -> Judgement:
+def _judge_edm(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"], charge: int) -> Judgement:
+    """EDM's verdict, which knows no charges."""
     from gaga.chem.edm import edm_bond_orders, edm_smiles, edm_stability
 
     if not len(numbers) or not np.isfinite(positions).all():
@@ -140,11 +143,11 @@ def _judge_edm(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, 
     return Judgement(n_stable, stable, smiles is not None, connected, smiles or "", reason, bonds_of_orders(orders))
 
 
-def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"]) -> Judgement:
+def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"], charge: int) -> Judgement:
     from gaga.chem.bonds import perceive
     from gaga.chem.strict import judge_perceived, judge_unperceived
 
-    molecule = perceive(numbers, positions)
+    molecule = perceive(numbers, positions, charge=charge)
     if molecule is None:
         verdict, bonds = judge_unperceived(numbers, positions), _NO_BONDS
     else:

@@ -1,14 +1,11 @@
 """Bond lengths and angles of many molecules, in files: there are too many of them for memory."""
 
-import tempfile
-import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from gaga.base.blocks import Column
+from gaga.base.blocks import FiledColumn
 from gaga.chem.geometry import Measured
 
 
@@ -16,10 +13,7 @@ class FiledMeasured:
     """Values of several kinds mixed, as `Measured`, in two nameless files that go with this object."""
 
     def __init__(self) -> None:
-        folder = Path(tempfile.gettempdir())
-        self._codes, self._values = Column(folder, np.int32), Column(folder, np.float32)
-        for column in (self._codes, self._values):
-            weakref.finalize(self, column.close)
+        self._codes, self._values = FiledColumn(np.int32), FiledColumn(np.float32)
 
     def __len__(self) -> int:
         return self._codes.shape[0]

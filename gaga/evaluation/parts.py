@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from jaxtyping import Int16
 
 from gaga.base.errors import InvalidInput
 from gaga.base.journal import Piece, Pieces
@@ -24,24 +25,25 @@ _REMEDY = (
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Molecules to look at; those of the numbers in `given_up` have taken too long before."""
+    """Molecules to look at, with total charges [M]; those of the numbers in `given_up` have taken too long before."""
 
     molecules: PackedMolecules
+    charges: Int16[np.ndarray, " M"] | None = None
     given_up: frozenset[int] = frozenset()
 
     def without(self, i: int) -> "Task":
         """The same with one more given up."""
         return replace(self, given_up=self.given_up | {i})
 
-    def each(self, begin: Begin | None) -> Iterator[tuple[Any, Any] | None]:
-        """Each molecule's (atomic_numbers, positions), or None where it is given up; `begin` is told before."""
+    def each(self, begin: Begin | None) -> Iterator[tuple[Any, Any, int] | None]:
+        """Each molecule's (atomic_numbers, positions, charge), or None if it is given up; `begin` is called before."""
         for i in range(len(self.molecules)):
             if i in self.given_up:
                 yield None
                 continue
             if begin is not None:
                 begin(i)
-            yield self.molecules[i]
+            yield *self.molecules[i], 0 if self.charges is None else int(self.charges[i])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +70,21 @@ class Work(Generic[Result]):
         if self.time_limit is not None and not self.time_limit > 0:
             raise InvalidInput("the time for a molecule is more than nothing", received=self.time_limit)
 
-    def results(self, molecules: PackedMolecules, pieces: Pieces) -> Iterator[Result]:
+    def results(
+        self, molecules: PackedMolecules, charges: Int16[np.ndarray, " M"] | None, pieces: Pieces
+    ) -> Iterator[Result]:
         """The parts in their order: from the pieces where they are there, else new, and then put there.
+
+        Args:
+            molecules: positions in Å.
+            charges: total charges, [M]; None for 0.
+            pieces: of these very molecules and charges.
 
         Raises:
             Unavailable: a worker process ended early.
         """
         names = {start: str(start) for start in range(0, len(molecules), self.size)}
-        tasks = (Task(self._part(molecules, start)) for start, name in names.items() if name not in pieces)
+        tasks = (self._task(molecules, charges, start) for start, name in names.items() if name not in pieces)
         with closing(self._run(tasks, min(self.processes, max(1, len(names))))) as new:
             for name in names.values():
                 piece = pieces.get(name)
@@ -84,8 +93,9 @@ class Work(Generic[Result]):
                     pieces.put(name, self.as_piece(result))
                 yield result
 
-    def _part(self, molecules: PackedMolecules, start: int) -> PackedMolecules:
-        return molecules.take(np.arange(start, min(start + self.size, len(molecules))))
+    def _task(self, molecules: PackedMolecules, charges: Int16[np.ndarray, " M"] | None, start: int) -> Task:
+        chosen = np.arange(start, min(start + self.size, len(molecules)))
+        return Task(molecules.take(chosen), None if charges is None else charges[chosen])
 
     def _run(self, tasks: Iterable[Task], processes: int) -> Generator[Result]:
         if processes == 1 and self.time_limit is None:

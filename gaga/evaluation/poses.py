@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int16, Int64
 
 from gaga.base.journal import KEEPS_NONE, Piece, Pieces
 from gaga.base.molecules import PackedMolecules
@@ -52,6 +52,7 @@ class PoseChecks:
 def check_poses(
     molecules: PackedMolecules,
     *,
+    charges: Int16[np.ndarray, " M"] | None = None,
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
     workers: int | None = None,
@@ -63,6 +64,7 @@ def check_poses(
 
     Args:
         molecules: positions in Å.
+        charges: total charges, [M]; None for 0.
         sample_size: at most so many of them are drawn.
         seed: of the draw and the bootstrap.
         workers: processes; all cores if None.
@@ -74,7 +76,7 @@ def check_poses(
         Unavailable: the package posebusters is not installed, or a worker process ended early.
     """
     version = require_posebusters()
-    drawn = draw(molecules, sample_size, seed)
+    drawn = draw(molecules, sample_size, seed, charges)
     work = Work(
         function=_check_part,
         size=_CHUNK,
@@ -84,7 +86,7 @@ def check_poses(
         time_limit=time_limit,
     )
     found: list[dict[str, bool] | None] = []
-    for part in work.results(drawn.molecules, pieces):
+    for part in work.results(drawn.molecules, drawn.charges, pieces):
         found.extend(part)
         progress(len(found), len(drawn.indices))
     return _summary(found, drawn.n_molecules, drawn.indices, seed, version)
@@ -95,8 +97,8 @@ def _check_part(task: Task, begin: Begin | None = None) -> list[dict[str, bool] 
     return [{} if molecule is None else _check(*molecule) for molecule in task.each(begin)]
 
 
-def _check(numbers: Any, positions: Any) -> dict[str, bool] | None:
-    molecule = perceived_and_valid(numbers, positions)
+def _check(numbers: Any, positions: Any, charge: int) -> dict[str, bool] | None:
+    molecule = perceived_and_valid(numbers, positions, charge)
     return None if molecule is None else check_pose(molecule)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int16, Int64
 
 from gaga.base.errors import InvalidInput
 from gaga.base.journal import KEEPS_NONE, Piece, Pieces
@@ -28,7 +28,7 @@ _WORTH_A_POOL = 4
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relaxation:
-    """Relaxation of S molecules drawn from M, as neutral molecules with as few unpaired electrons as there can be.
+    """Relaxation of S molecules drawn from M, at the charge of each and with as few unpaired electrons as there can be.
 
     Attributes:
         n_molecules: M.
@@ -69,6 +69,7 @@ class _One(NamedTuple):
 def relax_molecules(
     molecules: PackedMolecules,
     *,
+    charges: Int16[np.ndarray, " M"] | None = None,
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
     workers: int | None = None,
@@ -80,6 +81,7 @@ def relax_molecules(
 
     Args:
         molecules: positions in Å.
+        charges: total charges, [M]; None for 0.
         sample_size: at most so many of them are drawn.
         seed: of the draw and the bootstrap.
         workers: processes; all cores if None.
@@ -93,7 +95,7 @@ def relax_molecules(
     xtb.require()
     if not time_limit > 0:
         raise InvalidInput("the time for a molecule is more than nothing", received=time_limit)
-    drawn = draw(molecules, sample_size, seed)
+    drawn = draw(molecules, sample_size, seed, charges)
     work = Work(
         function=_Relax(time_limit),
         size=_CHUNK,
@@ -103,7 +105,7 @@ def relax_molecules(
         time_limit=time_limit + _GRACE,
     )
     found: list[_One] = []
-    for part in work.results(drawn.molecules, pieces):
+    for part in work.results(drawn.molecules, drawn.charges, pieces):
         found.extend(part)
         progress(len(found), len(drawn.indices))
     return _summary(found, drawn.n_molecules, drawn.indices, seed)
@@ -118,14 +120,14 @@ class _Relax:
     def __call__(self, task: Task, begin: Begin | None = None) -> list[_One]:
         return [self._one(molecule) for molecule in task.each(begin)]
 
-    def _one(self, molecule: tuple[Any, Any] | None) -> _One:
+    def _one(self, molecule: tuple[Any, Any, int] | None) -> _One:
         if molecule is None:
             return _One(True, np.nan, np.nan, TOOK_TOO_LONG)
-        numbers, positions = molecule
-        if perceived_and_valid(numbers, positions) is None:
+        numbers, positions, charge = molecule
+        if perceived_and_valid(numbers, positions, charge) is None:
             return _One(False, np.nan, np.nan, NOT_VALID)
         try:
-            relaxed = xtb.relax(numbers, positions, timeout_s=self.time_limit)
+            relaxed = xtb.relax(numbers, positions, charge=charge, timeout_s=self.time_limit)
         except xtb.NotRelaxed as error:
             return _One(True, np.nan, np.nan, TOOK_TOO_LONG if error.reason == xtb.TOO_SLOW else error.reason)
         return _One(True, relaxed.relaxation_energy, aligned_rmsd(positions, relaxed.positions), "")

@@ -1,6 +1,6 @@
 """What a protocol says of many molecules, as arrays, and the pieces that a run keeps of it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from sys import intern
 
 import numpy as np
@@ -10,6 +10,7 @@ from gaga.base.journal import Piece
 from gaga.chem.geometry import Measured
 from gaga.evaluation.measured import FiledMeasured
 
+_NUMBERS = ("n_atoms", "n_stable_atoms", "stable", "valid", "connected")
 _TEXTS = ("smiles", "reasons")
 
 
@@ -24,7 +25,11 @@ class Verdicts:
         valid: [M].
         connected: whether in one piece, [M].
         smiles: SMILES by the protocol, empty where not valid.
-        reasons: why not valid or not stable, empty where both; "time" where judging it took too long.
+        reasons: why not valid or not stable, empty where both; "time" where judging it took too long; of a record that
+            was skipped, why.
+        unique: whether valid, and no molecule before it has the same SMILES, [M]; None before they are compared.
+        novel: whether valid, and the reference's training split does not have the SMILES, [M]; of equal molecules, all
+            are. None without a reference.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
@@ -34,6 +39,8 @@ class Verdicts:
     connected: Bool[np.ndarray, " M"]
     smiles: tuple[str, ...]
     reasons: tuple[str, ...]
+    unique: Bool[np.ndarray, " M"] | None = None
+    novel: Bool[np.ndarray, " M"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +57,7 @@ def as_piece(judged: Judged) -> Piece:
     verdicts = judged.verdicts
     texts = {name: np.frombuffer("\n".join(getattr(verdicts, name)).encode(), dtype=np.uint8) for name in _TEXTS}
     return {
-        **{field.name: getattr(verdicts, field.name) for field in fields(verdicts) if field.name not in _TEXTS},
+        **{name: getattr(verdicts, name) for name in _NUMBERS},
         **texts,
         "length_codes": judged.lengths.codes,
         "lengths": judged.lengths.values,
@@ -61,7 +68,7 @@ def as_piece(judged: Judged) -> Piece:
 
 def of_piece(piece: Piece) -> Judged:
     """The part that `as_piece` took."""
-    arrays = {field.name: piece[field.name] for field in fields(Verdicts) if field.name not in _TEXTS}
+    arrays = {name: piece[name] for name in _NUMBERS}
     return Judged(
         verdicts=Verdicts(**arrays, smiles=_lines(piece["smiles"]), reasons=_lines(piece["reasons"])),
         lengths=Measured(piece["length_codes"], piece["lengths"]),

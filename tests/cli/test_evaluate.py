@@ -50,7 +50,7 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
     ran = gaga("evaluate", xyz, "--threads", 1)
     assert ran.code == 0, ran.err
     assert "61 molecules" in ran.out
-    assert "Not readable, counted as failures: 1 record." in ran.out
+    assert "Skipped 1 record, counted as failures: 1 unreadable record." in ran.out
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,14 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
     [
         (("none.sdf",), 1, "no such file"),
         (("empty.sdf",), 1, "empty"),
-        (("folder",), 1, "not a folder"),
+        (("folder",), 1, "holds no molecule file"),
+        (("-",), 2, "needs --format"),
+        (("-", "--format", "pdf"), 2, "choose from sdf"),
+        (("tiny.xyz", "--format", "xyz"), 2, "standard input"),
+        (("tiny.xyz", "--csv", "tiny.xyz"), 1, "End its name in .csv"),
+        (("tiny.xyz", "--csv", "there.csv"), 1, "--overwrite"),
+        (("tiny.xyz", "--csv", "no/where.csv"), 1, "no such folder"),
+        (("tiny.xyz", "--csv", "-", "--json"), 2, "give --csv a file"),
         (("notes.txt",), 1, "unknown kind of molecule file"),
         (("tiny.xyz", "--protocol", "loose"), 2, "choose from edm, strict"),
         (("tiny.xyz", "--reference", "geom"), 1, "geom"),
@@ -70,9 +77,11 @@ def test_what_cannot_be_is_a_line(gaga, xyz, words, code, line):
     xyz.with_name("empty.sdf").touch()
     xyz.with_name("folder").mkdir()
     xyz.with_name("notes.txt").write_text("hello")
+    xyz.with_name("there.csv").write_text("kept")
     ran = gaga("evaluate", *words)
     assert (ran.code, ran.out) == (code, "")
     assert line in ran.err
+    assert xyz.with_name("there.csv").read_text() == "kept"
 
 
 def test_a_pipe_is_not_waited_for(gaga, tmp_path):

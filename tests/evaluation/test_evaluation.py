@@ -5,7 +5,7 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation import Evaluation, Verdicts, evaluate
-from gaga.evaluation.comparing import rates_of
+from gaga.evaluation.comparing import marked, rates_of
 from gaga.evaluation.reference import hash_smiles, load_reference
 from gaga.store import Store
 
@@ -72,7 +72,7 @@ def test_novelty_counts_distinct_smiles_that_training_lacks():
     verdicts = Verdicts(*(np.ones(5, np.int64),) * 2, *(np.array([s != "" for s in smiles]),) * 3, smiles, ("",) * 5)
     reference = load_reference("qm9", "strict")
     known = type(reference)(reference.lengths, reference.angles, reference.sizes, np.sort(hash_smiles(["C", "O"])))
-    novel = rates_of(verdicts, known, np.random.default_rng(0)).novel
+    novel = rates_of(marked(verdicts, known), np.random.default_rng(0)).novel
     assert (novel.numerator, novel.denominator, novel.of) == (2, 3, "distinct valid molecules")
 
 
