@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gaga.base.blocks import TEXT, Blocks, FiledColumn, Held
 from gaga.base.errors import InvalidInput
 from gaga.base.filed import file_away
+from gaga.base.files import expanded
 from gaga.base.molecules import PackedMolecules
 from gaga.base.names import printable
 from gaga.chem.elements import symbol_of
@@ -104,7 +105,7 @@ def molecule_set(
     elif isinstance(molecules, Dataset):
         found = _packed(molecules.molecules, *charges_of(molecules))
     else:
-        path = Path(molecules).expanduser()
+        path = expanded(molecules)
         is_file = path.is_dir() or path.name.lower().endswith(READ_SUFFIXES)
         found = _read(path) if is_file else molecule_set(load_dataset(molecules))
     return found if charges is None else _with_charges(found, charges)
