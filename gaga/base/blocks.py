@@ -162,6 +162,6 @@ def in_pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 def as_bytes(values: NDArray[Any]) -> bytes:
     """The elements in C order, as docs/FORMAT.md has them: little-endian; text as its length (8 bytes) and UTF-8."""
     if values.dtype.kind == "U":
-        encoded = [text.encode() for text in values.ravel().tolist()]
+        encoded = [text.encode("utf-8", "surrogateescape") for text in values.ravel().tolist()]
         return b"".join(len(text).to_bytes(_LENGTH, "little") + text for text in encoded)
     return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()

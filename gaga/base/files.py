@@ -21,16 +21,6 @@ def expanded(path: str | Path) -> Path:
 
 
 @contextmanager
-def with_utf8_name(path: Path) -> Iterator[str]:
-    """A name of this file for a library that only takes names in UTF-8; others get one by their open file (POSIX)."""
-    if os.fsencode(path).decode("utf-8", "replace") == str(path):
-        yield str(path)
-        return
-    with path.open("rb") as file:
-        yield f"/dev/fd/{file.fileno()}"
-
-
-@contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; publish it there when the block ends well, else remove it.
 
@@ -191,3 +181,13 @@ def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise Conflict(f"{path} is already there", remedy="choose another name or add --overwrite")
+
+
+@contextmanager
+def with_utf8_name(path: Path) -> Iterator[str]:
+    """A name of this file for a library that only takes names in UTF-8; others get one by their open file (POSIX)."""
+    if os.fsencode(path).decode("utf-8", "replace") == str(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"

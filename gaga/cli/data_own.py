@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import expanded
 from gaga.cli import options
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output, Table
@@ -225,7 +224,7 @@ def _run(path: str, wanted: "Wanted") -> dict[str, Any]:
     from gaga import __version__
     from gaga.data.own import programs
 
-    return {"input": _digest(expanded(path)), **wanted.said(), **programs(wanted), "gaga": __version__}
+    return {"input": _digest(Path(path).expanduser()), **wanted.said(), **programs(wanted), "gaga": __version__}
 
 
 def _digest(path: Path) -> str:

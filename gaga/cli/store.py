@@ -246,7 +246,10 @@ def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *
     from gaga.base.files import atomic_write
 
     refuse_to_overwrite(path, overwrite=overwrite)
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         _write(file, form, entry, arrays)
 
 
