@@ -39,9 +39,17 @@ class StrictVerdict:
     reason: str
 
 
-def strict_verdict(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> StrictVerdict:
-    """The verdict on a neutral molecule; positions in Å."""
-    molecule = perceive(atomic_numbers, positions)
+def strict_verdict(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], *, charge: int = 0
+) -> StrictVerdict:
+    """The verdict on a molecule.
+
+    Args:
+        atomic_numbers: [N].
+        positions: [N, 3] in Å.
+        charge: total charge of the molecule, in elementary charges.
+    """
+    molecule = perceive(atomic_numbers, positions, charge=charge)
     return judge_perceived(molecule) if molecule is not None else judge_unperceived(atomic_numbers, positions)
 
 
