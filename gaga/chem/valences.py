@@ -27,14 +27,43 @@ def allowed_valences() -> frozenset[Valence]:
     return frozenset(_parse(row) for row in rows if row["source"] != "rare")
 
 
+IONS: frozenset[Valence] = frozenset({
+    (3, 1, 0, 0), (11, 1, 0, 0), (19, 1, 0, 0), (12, 2, 0, 0), (20, 2, 0, 0),  # Li, Na, K, Mg, Ca
+    (9, -1, 0, 0), (17, -1, 0, 0), (35, -1, 0, 0), (53, -1, 0, 0),  # halides
+    (53, -1, 0, 2), (17, 1, 0, 2),  # triiodide, chloronium
+    (6, 1, 0, 3), (6, 1, 2, 1), (6, 1, 3, 0),  # carbocations, tropylium
+    (6, -1, 2, 1), (6, -1, 3, 0),  # cyclopentadienide, fluorenide
+    (13, -1, 0, 4), (14, -1, 0, 5), (15, -1, 0, 6), (15, -1, 0, 2), (34, -1, 0, 1),  # AlCl4-, SiF5-, PF6-, P2-, Se-
+})  # fmt: skip
+"""Valences beside those of the table in molecules whose total charge is not 0, from textbooks. In a neutral molecule
+they are a slip of perception."""
+
+
 @cache
-def lewis_states() -> dict[int, tuple[tuple[int, int], ...]]:
-    """By atomic number, the (formal charge, sum of bond orders) that atoms of Lewis structures have."""
+def lewis_states(*, ion: bool = False) -> dict[int, tuple[tuple[int, int], ...]]:
+    """By atomic number, the (formal charge, sum of bond orders) that atoms of Lewis structures have.
+
+    Args:
+        ion: those of molecules whose total charge is not 0, which have more.
+    """
     states: dict[int, list[tuple[int, int]]] = {}
-    for number, charge, aromatic, other in sorted(allowed_valences()):
+    for number, charge, aromatic, other in sorted(allowed_valences() | (IONS if ion else frozenset())):
         if not aromatic:
             states.setdefault(number, []).append((charge, other))
     return {number: tuple(found) for number, found in states.items()}
+
+
+@cache
+def max_valences() -> dict[int, int]:
+    """By atomic number, the most bonds that an atom has in the table."""
+    return {number: max(valence for _, valence in states) for number, states in lewis_states(ion=True).items()}
+
+
+@cache
+def lowest_valences() -> dict[int, int]:
+    """By atomic number, the least sum of bond orders of an uncharged atom in the table."""
+    neutral = {number: [valence for q, valence in states if not q] for number, states in lewis_states().items()}
+    return {number: min(valences) for number, valences in neutral.items() if valences}
 
 
 def atom_valences(molecule: "Chem.Mol") -> list[Valence]:
