@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int64, Integer
 
+from gaga.chem.connectivity import close_pairs, pieces
 from gaga.chem.orders import Lewis, lewis_structure
 from gaga.chem.valences import lowest_valences, max_valences
 
@@ -47,7 +48,7 @@ def perceive(
         return None
     best: tuple[float, Chem.Mol, list[int]] | None = None
     with rdBase.BlockLogs():
-        for skeleton, ranks in _skeletons(_atoms_only(atomic_numbers, positions)):
+        for skeleton, ranks in _skeletons(atomic_numbers, positions):
             found, n_charges = _ordered(skeleton, charge)
             if found is not None and (best is None or n_charges < best[0]):
                 best = (n_charges, found, ranks)
@@ -58,23 +59,46 @@ def perceive(
 
 def count_fragments(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> int:
     """Number of pieces at the largest covalent factor, without bond orders; 0 for no or bad atoms."""
-    from rdkit import Chem, rdBase
-    from rdkit.Chem import rdDetermineBonds
-
     if not len(atomic_numbers) or not np.isfinite(positions).all():
         return 0
-    molecule = _atoms_only(atomic_numbers, positions)
-    with rdBase.BlockLogs():
-        rdDetermineBonds.DetermineConnectivity(molecule, useVdw=True, covFactor=COVALENT_FACTORS[-1])
-    return len(Chem.GetMolFrags(molecule))
+    pairs, _ = close_pairs(atomic_numbers, positions, COVALENT_FACTORS[-1])
+    return int(pieces(len(atomic_numbers), pairs).max()) + 1
+
+
+def _skeletons(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
+) -> "Iterator[tuple[Chem.RWMol, list[int]]]":
+    """The molecule with single bonds at each covalent factor that bonds more pairs than the one before.
+
+    Each with its atoms in a canonical order, and the place of every given atom in it. If an atom has more bonds than
+    its element can have, there is no molecule, nor at any larger factor.
+    """
+    from rdkit import Chem
+
+    close, ratios = close_pairs(atomic_numbers, positions, COVALENT_FACTORS[-1])
+    most = max_valences()
+    room = np.array([most.get(number, _MAX_DEGREE) for number in atomic_numbers.tolist()])
+    atoms = _atoms_only(atomic_numbers, positions)
+    n_bonds = -1
+    for factor in COVALENT_FACTORS:
+        pairs = close[ratios < factor]
+        if len(pairs) == n_bonds:
+            continue
+        n_bonds = len(pairs)
+        if (np.bincount(pairs.ravel(), minlength=len(room)) > room).any():
+            return
+        ranks = _canonical_ranks(_bonded(Chem.RWMol(atoms, True), pairs))
+        places = np.array(ranks)
+        canonical = Chem.RWMol(Chem.RenumberAtoms(atoms, np.argsort(places).tolist()))
+        yield _bonded(canonical, np.array(sorted(np.sort(places[pairs], axis=1).tolist())).reshape(-1, 2)), ranks
 
 
 def _atoms_only(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> "Chem.RWMol":
     from rdkit import Chem
 
     molecule = Chem.RWMol()
-    for number in atomic_numbers:
-        atom = Chem.Atom(int(number))
+    for number in atomic_numbers.tolist():
+        atom = Chem.Atom(number)
         atom.SetNoImplicit(True)
         molecule.AddAtom(atom)
     conformer = Chem.Conformer(len(atomic_numbers))
@@ -83,29 +107,12 @@ def _atoms_only(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.n
     return molecule
 
 
-def _skeletons(atoms: "Chem.RWMol") -> "Iterator[tuple[Chem.RWMol, list[int]]]":
-    """The molecule with single bonds at each covalent factor that bonds more pairs than the one before.
-
-    Each with its atoms in a canonical order, and the place of every given atom in it. Where an atom has more bonds than
-    its element can there is no molecule, nor at any larger factor.
-    """
+def _bonded(molecule: "Chem.RWMol", pairs: Int64[np.ndarray, "K 2"]) -> "Chem.RWMol":
     from rdkit import Chem
-    from rdkit.Chem import rdDetermineBonds
 
-    most = max_valences()
-    n_bonds = -1
-    for factor in COVALENT_FACTORS:
-        molecule = Chem.RWMol(atoms)
-        rdDetermineBonds.DetermineConnectivity(molecule, useVdw=True, covFactor=factor)
-        if molecule.GetNumBonds() == n_bonds:
-            continue
-        n_bonds = molecule.GetNumBonds()
-        if any(atom.GetDegree() > most.get(atom.GetAtomicNum(), _MAX_DEGREE) for atom in molecule.GetAtoms()):
-            return
-        ranks = _canonical_ranks(molecule)
-        canonical = Chem.RWMol(Chem.RenumberAtoms(atoms, np.argsort(ranks).tolist()))
-        rdDetermineBonds.DetermineConnectivity(canonical, useVdw=True, covFactor=factor)  # bonds in the order of atoms
-        yield canonical, ranks
+    for a, b in pairs.tolist():
+        molecule.AddBond(a, b, Chem.BondType.SINGLE)
+    return molecule
 
 
 def _canonical_ranks(skeleton: "Chem.RWMol") -> list[int]:
@@ -122,7 +129,7 @@ def _ordered(skeleton: "Chem.RWMol", charge: int) -> "tuple[Chem.Mol | None, flo
     first = None if charge else _of_rdkit(skeleton, charge)
     if first is not None and _is_plain(first):
         return _sanitised(first), 0
-    numbers = np.array([atom.GetAtomicNum() for atom in skeleton.GetAtoms()])
+    numbers = np.array([atom.GetAtomicNum() for atom in skeleton.GetAtoms()], dtype=np.int64)
     pairs = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in skeleton.GetBonds()]
     lewis = lewis_structure(numbers, np.array(pairs, dtype=np.int64).reshape(-1, 2), charge=charge)
     if lewis is not None and (molecule := _of_lewis(skeleton, lewis)) is not None:
@@ -150,9 +157,9 @@ def _is_plain(molecule: "Chem.RWMol") -> bool:
     """Whether every atom is neutral and has the lowest valence of its element: no structure costs less."""
     lowest = lowest_valences()
     molecule.UpdatePropertyCache(strict=False)
+    atoms = (molecule.GetAtomWithIdx(index) for index in range(molecule.GetNumAtoms()))
     return all(
-        not atom.GetFormalCharge() and atom.GetTotalValence() == lowest.get(atom.GetAtomicNum())
-        for atom in molecule.GetAtoms()
+        not atom.GetFormalCharge() and atom.GetTotalValence() == lowest.get(atom.GetAtomicNum()) for atom in atoms
     )
 
 

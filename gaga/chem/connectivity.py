@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer
 from numpy.typing import NDArray
 
 BONDED, APART = 1.15, 1.40
@@ -35,6 +35,29 @@ def _radii() -> NDArray[np.float32]:
 
     table = Chem.GetPeriodicTable()
     return np.array([table.GetRcovalent(z) for z in range(119)], dtype=np.float32)
+
+
+def close_pairs(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
+) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
+    """Pairs closer than so many times their summed covalent radii, and how many times each is, in no order."""
+    from scipy.spatial import cKDTree
+
+    points = positions.astype(np.float64)
+    radii = _radii()[atomic_numbers].astype(np.float64)
+    near = cKDTree(points).query_pairs(2 * factor * radii.max(), output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    difference = points[near[:, 0]] - points[near[:, 1]]
+    ratios = np.sqrt(np.einsum("ij,ij->i", difference, difference)) / radii[near].sum(axis=1)
+    return near[ratios < factor], ratios[ratios < factor]
+
+
+def pieces(n_atoms: int, pairs: Int64[np.ndarray, "K 2"]) -> Int64[np.ndarray, " N"]:
+    """The number of the piece of each of N atoms, from 0, in the order of their first atoms."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n_atoms, n_atoms))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def composition(atomic_numbers: Integer[np.ndarray, " N"]) -> bytes:

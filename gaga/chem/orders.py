@@ -1,38 +1,44 @@
 """The Lewis structure of least charge, for bonds that are known.
 
-Orders and charges are the solution of a small integer program, in which each atom is in one of the states of the table
-of valences. It is exact: what RDKit's search over valences finds first depends on the order of the atoms, and it gives
-up on several nitro groups, on azides of aromatic rings, on iodine with three bonds and on elements without an entry in
-its table (aluminium, mercury).
+Each atom is in one of the states of the table of valences, and the cheapest structure is found exactly, by dynamic
+programming over the atoms: their bonds to later atoms are all that the best structure of the later ones depends on.
+RDKit's search over valences takes what it finds first, which depends on the order of the atoms, and gives up on several
+nitro groups, on azides of aromatic rings, on iodine with three bonds and on elements without an entry in its table.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from itertools import product
 
 import numpy as np
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Int64, Integer
 
-from gaga.base.quiet import no_output
 from gaga.chem.elements import symbol_of
 from gaga.chem.valences import lewis_states
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+MAX_STEPS = 30_000
+"""Partial structures looked at for one molecule. Real ones need hundreds; garbage has exponentially many."""
 
-MAX_NODES = 1000
-"""Nodes of the search for one molecule; real ones need a few, and the limit is the same on every machine."""
+_MAX_EXTRA = 2  # order of a triple bond beyond one
 
-_MAX_ORDER = 3
-
-# The cost of a structure, a sum over its atoms. A neutral structure wins over a charged one, and a complete octet over
-# a carbocation; of two structures with as many charges wins that whose atoms have the lower valence of their element
-# (sulfur 2 before 4 before 6), then that with its charges in pairs of neighbours (diazo groups, ylides) and on the
-# elements where chemists draw them, then that with them on atoms of few bonds to heavy atoms.
-_CHARGE, _NO_OCTET, _EXPANDED, _ALONE, _ELEMENT, _DEGREE = 10_000, 3_000, 200, 20, 10, 1
+# The cost of a structure with so many charges, a sum over its atoms. A complete octet wins over a carbocation;
+# then the lower valence of an element (sulfur 2 before 4 before 6), then charges in pairs of neighbours (diazo groups,
+# ylides) and on the elements where chemists draw them, then on atoms of few bonds to heavy atoms.
+_NO_OCTET, _EXPANDED, _ALONE, _ELEMENT = 3_000, 200, 20, 10
 _NEGATIVE = {"O": 0, "F": 0, "Cl": 0, "Br": 0, "I": 0, "S": 1, "Se": 1, "N": 2}
 _POSITIVE = {"N": 0, "P": 0, "S": 1, "O": 2}
-_OTHER_ELEMENT = 7  # carbanions: more than two charges alone, so that an enolate wins over a ylide in a ring
+_OTHER_ELEMENT = 7  # a carbanion is worse than two charges alone: 3-oxidopyridinium has its charge on oxygen
+
+_State = tuple[int, int, int]
+"""Of an atom: formal charge, sum of the orders of its bonds beyond one each, cost."""
+
+_Slot = tuple[int, int, bool]
+"""Of an atom with later neighbours: orders beyond one that are left for them, charge, and whether a neighbour has the
+opposite charge."""
+
+_Key = tuple[int, int, tuple[_Slot, ...]]
+"""Of a structure of the first atoms: number of charges, their sum, and the atoms with later neighbours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +50,40 @@ class Lewis:
 
 
 @dataclass(frozen=True, eq=False)
-class _States:
-    """The states of all atoms one after another: whose each is, its charge, the orders beyond single bonds, the cost."""
+class _Turn:
+    """What is known of one atom before the search. Slots are the earlier atoms with later neighbours, then this one.
 
-    atoms: Int64[np.ndarray, " S"]
-    charges: Int64[np.ndarray, " S"]
-    spare: Int64[np.ndarray, " S"]
-    costs: Int64[np.ndarray, " S"]
+    Attributes:
+        atom: its number.
+        states: what it can be.
+        bonded: slots of its earlier neighbours; `earlier` their numbers.
+        most: orders beyond one that each of these bonds can have.
+        needs: orders beyond one that each of these neighbours' later ones can give it.
+        later: the same of this atom.
+        stay, go: slots of atoms with and without neighbours behind this one.
+        least: charges that the atoms behind this one have at least.
+    """
+
+    atom: int
+    states: list[_State]
+    bonded: list[int]
+    earlier: list[int]
+    most: list[int]
+    needs: list[int]
+    later: int
+    stay: list[int]
+    go: list[int]
+    least: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Partial:
+    """The cheapest structure with some key: its cost, the one before, and the last atom's charge and orders."""
+
+    cost: int
+    before: "_Partial | None" = None
+    charge: int = 0
+    extra: tuple[int, ...] = ()
 
 
 def lewis_structure(
@@ -59,140 +92,155 @@ def lewis_structure(
     """The structure of fewest formal charges with all valences in the table; None if there is none.
 
     Which of several structures of the same cost it is (Kekulé structures of one ring, say) depends on the order of
-    atoms and pairs.
+    the atoms.
 
     Args:
         atomic_numbers: [N].
         pairs: the bonded atoms, each pair once.
         charge: total charge of the molecule.
     """
-    degrees = np.bincount(pairs.ravel(), minlength=len(atomic_numbers))
-    states, largest = _states(atomic_numbers, pairs, degrees, charge)
-    if len(np.unique(states.atoms)) < len(atomic_numbers):
-        return None  # some atom has more bonds than its element can, or fewer
-    multiple = np.flatnonzero(largest)
-    solution = _solve(pairs, multiple, largest[multiple], len(atomic_numbers), states, charge)
-    if solution is None:
+    numbers, bonds = atomic_numbers.tolist(), pairs.tolist()
+    neighbours: list[list[int]] = [[] for _ in numbers]
+    for a, b in bonds:
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    states = [
+        list(_states(number, len(near), sum(numbers[b] > 1 for b in near), charge != 0))
+        for number, near in zip(numbers, neighbours, strict=True)
+    ]
+    _drop_impossible(states, neighbours)
+    if not all(states):
+        return None  # an atom has a number of bonds that its element cannot have
+    if (charge + sum(len(near) + own[0][0] + own[0][1] for near, own in zip(neighbours, states, strict=True))) % 2:
+        return None  # the number of electrons is odd
+    turns = _turns(states, neighbours)
+    found = _search(turns, charge)
+    if found is None:
         return None
-    found = np.rint(solution).astype(np.int64)
-    orders = np.ones(len(pairs), dtype=np.int64)
-    orders[multiple] += found[: len(multiple)]
-    return Lewis(orders=orders, charges=states.charges[found[len(multiple) :][: len(states.atoms)] == 1])
-
-
-def _states(
-    atomic_numbers: Integer[np.ndarray, " N"],
-    pairs: Int64[np.ndarray, "K 2"],
-    degrees: Int64[np.ndarray, " N"],
-    charge: int,
-) -> tuple[_States, Int64[np.ndarray, " K"]]:
-    """The states that each atom can be in beside its neighbours, and the most that each bond's order is beyond one."""
-    table = lewis_states(ion=charge != 0)
-    heavy = np.bincount(pairs[(atomic_numbers[pairs] > 1).all(axis=1)].ravel(), minlength=len(atomic_numbers))
-    found = np.array(
-        [
-            (atom, q, valence - degree, _cost(number, q, valence, bonds_to_heavy))
-            for atom, (number, degree, bonds_to_heavy) in enumerate(
-                zip(atomic_numbers.tolist(), degrees.tolist(), heavy.tolist(), strict=True)
-            )
-            for q, valence in table.get(number, ())
-            if valence >= degree
-        ],
-        dtype=np.int64,
-    ).reshape(-1, 4)
-    while True:  # a state goes if the neighbours cannot give it its orders; most atoms are left with one
-        most = np.zeros(len(atomic_numbers), dtype=np.int64)
-        np.maximum.at(most, found[:, 0], found[:, 2])
-        largest = np.minimum(most[pairs].min(axis=1, initial=_MAX_ORDER), _MAX_ORDER - 1)
-        offered = np.bincount(pairs.ravel(), np.repeat(largest, 2), minlength=len(atomic_numbers))
-        kept = found[:, 2] <= offered[found[:, 0]]
-        if kept.all():
-            return _States(*found.T), largest
-        found = found[kept]
+    charges, extra = np.zeros(len(numbers), dtype=np.int64), {}
+    for turn in reversed(turns):
+        charges[turn.atom] = found.charge
+        extra |= {frozenset((turn.atom, b)): order for b, order in zip(turn.earlier, found.extra, strict=True)}
+        found = found.before or found
+    return Lewis(np.array([1 + extra.get(frozenset(pair), 0) for pair in bonds], dtype=np.int64), charges)
 
 
 @cache
-def _cost(number: int, charge: int, valence: int, bonds_to_heavy: int) -> int:
-    """What a state adds to the cost of a structure."""
-    lowest = min(v for q, v in lewis_states(ion=True)[number] if q == charge)
-    expanded = _EXPANDED * ((valence - lowest) // 2)
-    if not charge:
-        return expanded
-    symbol = symbol_of(number)
-    place = (_NEGATIVE if charge < 0 else _POSITIVE).get(symbol, _OTHER_ELEMENT)
-    no_octet = _NO_OCTET if symbol == "C" and charge > 0 else 0
-    return abs(charge) * _CHARGE + no_octet + expanded + place * _ELEMENT + bonds_to_heavy * _DEGREE
+def _states(number: int, n_bonds: int, bonds_to_heavy: int, ion: bool) -> tuple[_State, ...]:
+    """The states of an element with so many bonds."""
+    table = lewis_states(ion=ion).get(number, ())
+    found = []
+    for charge, valence in table:
+        cost = _EXPANDED * ((valence - min(v for q, v in table if q == charge)) // 2)
+        if charge:
+            symbol = symbol_of(number)
+            cost += _ELEMENT * (_NEGATIVE if charge < 0 else _POSITIVE).get(symbol, _OTHER_ELEMENT) + bonds_to_heavy
+            cost += _NO_OCTET if symbol == "C" and charge > 0 else 0
+        if valence >= n_bonds:
+            found.append((charge, valence - n_bonds, cost))
+    return tuple(found)
 
 
-def _solve(
-    pairs: Int64[np.ndarray, "K 2"],
-    multiple: Int64[np.ndarray, " L"],
-    largest: Int64[np.ndarray, " L"],
-    n_atoms: int,
-    states: _States,
-    charge: int,
-) -> Float64[np.ndarray, " V"] | None:
-    """Orders beyond one of L bonds, then 1 for each chosen of S states, then 1 for each charge alone."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    n_bonds, n_states = len(multiple), len(states.atoms)
-    alone, n_alone = _charges_alone(pairs, n_bonds, n_atoms, states)
-    totals = np.concatenate([np.zeros(n_atoms), np.ones(n_atoms), [charge]])
-    balances = _balances(pairs[multiple], n_atoms, states, n_alone)
-    constraints = [LinearConstraint(balances, totals, totals)]
-    if n_alone:
-        constraints.append(LinearConstraint(alone, -np.inf, 0))
-    with no_output():  # HiGHS prints of some repairs of its own, whatever it is told
-        found = milp(
-            np.concatenate([np.zeros(n_bonds), states.costs, np.full(n_alone, _ALONE)]),
-            integrality=np.ones(n_bonds + n_states + n_alone),
-            bounds=Bounds(0, np.concatenate([largest, np.ones(n_states + n_alone)])),
-            constraints=constraints,
-            options={"node_limit": MAX_NODES, "mip_rel_gap": 0},
-        )
-    solution: Float64[np.ndarray, " V"] | None = found.x if found.status == 0 else None
-    return solution
+def _drop_impossible(states: list[list[_State]], neighbours: list[list[int]]) -> None:
+    """Drop states whose orders the neighbours cannot give. Most atoms are left with one."""
+    most = [max((extra for _, extra, _ in own), default=0) for own in states]
+    waiting = [atom for atom, largest in enumerate(most) if largest]
+    while waiting:
+        atom = waiting.pop()
+        offered = sum(min(most[b], _MAX_EXTRA) for b in neighbours[atom])
+        if most[atom] > offered:
+            states[atom] = [state for state in states[atom] if state[1] <= offered]
+            most[atom] = max((extra for _, extra, _ in states[atom]), default=0)
+            waiting += [b for b in neighbours[atom] if most[b]]
 
 
-def _balances(pairs: Int64[np.ndarray, "L 2"], n_atoms: int, states: _States, n_alone: int) -> "csr_array":
-    """Rows [2 N + 1]: orders at each atom are what its state needs; it has one state; the charges' sum."""
-    n_bonds, n_states = len(pairs), len(states.atoms)
-    bonds, places = np.arange(n_bonds), n_bonds + np.arange(n_states)
-    return _matrix(
-        2 * n_atoms + 1,
-        n_bonds + n_states + n_alone,
-        (pairs[:, 0], bonds, np.ones(n_bonds)),
-        (pairs[:, 1], bonds, np.ones(n_bonds)),
-        (states.atoms, places, -states.spare),
-        (n_atoms + states.atoms, places, np.ones(n_states)),
-        (np.full(n_states, 2 * n_atoms), places, states.charges),
-    )
+def _turns(states: list[list[_State]], neighbours: list[list[int]]) -> list[_Turn]:
+    """The atoms that have a choice, bonds to give or a charge, in an order that keeps few slots."""
+    chosen = {atom for atom, own in enumerate(states) if len(own) > 1 or own[0][0] or own[0][1]}
+    near = {atom: [b for b in neighbours[atom] if b in chosen] for atom in sorted(chosen)}
+    most = {atom: min(max(extra for _, extra, _ in states[atom]), _MAX_EXTRA) for atom in near}
+    order = _order(near)
+    place = {atom: i for i, atom in enumerate(order)}
+    least = sum(min(abs(q) for q, _, _ in states[atom]) for atom in order)
+    turns, slots = [], list[int]()
+    for i, atom in enumerate(order):
+        earlier = [b for b in near[atom] if place[b] < i]
+        bonded = [slots.index(b) for b in earlier]
+        later = {a: sum(min(most[a], most[b]) for b in near[a] if place[b] > i) for a in (atom, *earlier)}
+        slots = [*slots, atom]
+        stay = [slot for slot, a in enumerate(slots) if any(place[b] > i for b in near[a])]
+        go = [slot for slot in range(len(slots)) if slot not in stay]
+        least -= min(abs(q) for q, _, _ in states[atom])
+        most_orders = [min(most[atom], most[b]) for b in earlier]
+        needs = [later[b] for b in earlier]
+        turns.append(_Turn(atom, states[atom], bonded, earlier, most_orders, needs, later[atom], stay, go, least))
+        slots = [slots[slot] for slot in stay]
+    return turns
 
 
-def _charges_alone(
-    pairs: Int64[np.ndarray, "K 2"], n_bonds: int, n_atoms: int, states: _States
-) -> "tuple[csr_array, int]":
-    """Rows, at most 0, and their number: an atom's charge of one sign less its neighbours' of the other, less 1 if it
-    is alone. One row for each atom and sign that it can have."""
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    signs = np.sign(states.charges)
-    rows, row_of = np.unique(n_atoms * (signs[signs != 0] < 0) + states.atoms[signs != 0], return_inverse=True)
-    first = n_bonds + len(states.atoms)
-    own = n_bonds + np.flatnonzero(signs)
-    parts = [
-        (row_of, own, np.ones(len(own))),
-        (np.arange(len(rows)), first + np.arange(len(rows)), -np.ones(len(rows))),
+def _order(near: dict[int, list[int]]) -> list[int]:
+    """The atoms so that few of them have later neighbours at any time: next is one that closes the most."""
+    order: list[int] = []
+    missing = {atom: len(neighbours) for atom, neighbours in near.items()}
+    placed: set[int] = set()
+    while len(order) < len(near):
+        border = {b for a in placed if missing[a] for b in near[a]} - placed
+        growth = {
+            atom: (missing[atom] > 0) - sum(missing[b] == 1 for b in near[atom] if b in placed)
+            for atom in sorted(border or near.keys() - placed)
+        }
+        atom = min(growth, key=growth.__getitem__)
+        order.append(atom)
+        placed.add(atom)
+        for b in near[atom]:
+            missing[b] -= 1
+    return order
+
+
+def _search(turns: list[_Turn], charge: int) -> _Partial | None:
+    """The cheapest structure of the fewest charges; None without one, or after MAX_STEPS."""
+    least = sum(min(abs(q) for q, _, _ in turn.states) for turn in turns)
+    most = sum(max(abs(q) for q, _, _ in turn.states) for turn in turns)
+    n_steps = 0
+    for n_charges in range(max(abs(charge), least), most + 1):
+        level: dict[_Key, _Partial] = {(0, 0, ()): _Partial(0)}
+        for turn in turns:
+            following: dict[_Key, _Partial] = {}
+            for key, partial in level.items():
+                for new, added in _additions(turn, key, partial, n_charges):
+                    n_steps += 1
+                    if new not in following or added.cost < following[new].cost:
+                        following[new] = added
+            if n_steps > MAX_STEPS:
+                return None
+            level = following
+        if (n_charges, charge, ()) in level:
+            return level[n_charges, charge, ()]
+    return None
+
+
+def _additions(turn: _Turn, key: _Key, partial: _Partial, n_charges: int) -> Iterator[tuple[_Key, _Partial]]:
+    """The structures with one more atom, of at most so many charges in the end."""
+    n, total, slots = key
+    near = [slots[slot] for slot in turn.bonded]
+    orders = [
+        range(max(0, left - need), min(most, left) + 1)
+        for (left, _, _), most, need in zip(near, turn.most, turn.needs, strict=True)
     ]
-    for row, key in enumerate(rows.tolist()):
-        sign, atom = (-1 if key >= n_atoms else 1), key % n_atoms
-        opposite = np.flatnonzero((signs == -sign) & np.isin(states.atoms, both[both[:, 0] == atom, 1]))
-        parts.append((np.full(len(opposite), row), n_bonds + opposite, -np.ones(len(opposite))))
-    return _matrix(len(rows), first + len(rows), *parts), len(rows)
-
-
-def _matrix(n_rows: int, n_columns: int, *parts: tuple[Any, Any, Any]) -> "csr_array":
-    """The sparse matrix of (rows, columns, values)."""
-    from scipy.sparse import csr_array
-
-    rows, columns, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return csr_array((values.astype(np.float64), (rows, columns)), shape=(n_rows, n_columns))
+    for charge, spare, cost in turn.states:
+        if n + abs(charge) + turn.least > n_charges:
+            continue
+        opposite = [charge * its_charge < 0 for _, its_charge, _ in near]
+        for extra in product(*orders):
+            left = spare - sum(extra)
+            if not 0 <= left <= turn.later:
+                continue
+            new = [*slots, (left, charge, any(opposite))]
+            for slot, old, order, paired in zip(turn.bonded, near, extra, opposite, strict=True):
+                new[slot] = (old[0] - order, old[1], old[2] or paired)
+            alone = sum(new[slot][1] != 0 and not new[slot][2] for slot in turn.go)
+            kept = tuple([new[slot] for slot in turn.stay])
+            yield (
+                (n + abs(charge), total + charge, kept),
+                _Partial(partial.cost + cost + _ALONE * alone, partial, charge, extra),
+            )

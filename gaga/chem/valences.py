@@ -68,14 +68,18 @@ def lowest_valences() -> dict[int, int]:
 
 def atom_valences(molecule: "Chem.Mol") -> list[Valence]:
     """The valence of each atom."""
-    aromatic, other = [0] * molecule.GetNumAtoms(), [0] * molecule.GetNumAtoms()
-    for bond in molecule.GetBonds():
+    n_atoms = molecule.GetNumAtoms()
+    aromatic, other = [0] * n_atoms, [0] * n_atoms
+    for index in range(molecule.GetNumBonds()):
+        bond = molecule.GetBondWithIdx(index)  # several times as fast as going over GetBonds()
         is_aromatic = bond.GetIsAromatic()
         counts, order = (aromatic, 1) if is_aromatic else (other, int(bond.GetBondTypeAsDouble()))
         counts[bond.GetBeginAtomIdx()] += order
         counts[bond.GetEndAtomIdx()] += order
-    kinds = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for atom in molecule.GetAtoms()]
-    return [(*kind, a, b) for kind, a, b in zip(kinds, aromatic, other, strict=True)]
+    atoms = (molecule.GetAtomWithIdx(index) for index in range(n_atoms))
+    return [
+        (atom.GetAtomicNum(), atom.GetFormalCharge(), a, b) for atom, a, b in zip(atoms, aromatic, other, strict=True)
+    ]
 
 
 def describe(valence: Valence) -> str:
