@@ -57,7 +57,8 @@ def pieces(n_atoms: int, pairs: Int64[np.ndarray, "K 2"]) -> Int64[np.ndarray, "
     from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n_atoms, n_atoms))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    labels: Int64[np.ndarray, " N"] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
 
 
 def composition(atomic_numbers: Integer[np.ndarray, " N"]) -> bytes:

@@ -111,10 +111,10 @@ def identity(record: Record) -> bytes:
     try:
         return identity_of_smiles(parse(smiles_of(record)).canonical)
     except NotEmbedded:
-        molecule = perceive(record.atomic_numbers, record.positions, charge=total_charge(record) or 0)
-    if molecule is None:
+        canonical = _canonical(record)
+    if canonical is None:
         return _geometry(record.atomic_numbers, record.positions)
-    return identity_of_smiles(_canonical(molecule))
+    return identity_of_smiles(canonical)
 
 
 def identity_of_smiles(canonical: str) -> bytes:
@@ -122,7 +122,30 @@ def identity_of_smiles(canonical: str) -> bytes:
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
-def _canonical(molecule: "Mol") -> str:
+def _canonical(record: Record) -> str | None:
+    """Canonical SMILES with the stereochemistry of the geometry; None without bonds.
+
+    Which atoms of a symmetric ring RDKit calls stereocentres of which sense depends on their order, and so does its
+    SMILES of some polycycles. Hence the atoms are put in the order of their distance in bonds from each of those, and
+    the first SMILES in alphabetic order is taken.
+    """
+    from rdkit import Chem
+
+    charge = total_charge(record) or 0
+    molecule = perceive(record.atomic_numbers, record.positions, charge=charge)
+    if molecule is None:
+        return None
+    smiles = _with_stereo(molecule)
+    ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False, includeChirality=False)) if "@" in smiles else []
+    for first, rank in enumerate(ranks):
+        if ranks.count(rank) > 1 and molecule.GetAtomWithIdx(first).IsInRing():
+            order = np.argsort(Chem.GetDistanceMatrix(molecule)[first], kind="stable")
+            other = perceive(record.atomic_numbers[order], record.positions[order], charge=charge)
+            smiles = smiles if other is None else min(smiles, _with_stereo(other))
+    return smiles
+
+
+def _with_stereo(molecule: "Mol") -> str:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():

@@ -24,18 +24,22 @@ _MAX_EXTRA = 2  # order of a triple bond beyond one
 
 # The cost of a structure with so many charges, a sum over its atoms. A complete octet wins over a carbocation;
 # then the lower valence of an element (sulfur 2 before 4 before 6), then charges in pairs of neighbours (diazo groups,
-# ylides) and on the elements where chemists draw them, then on atoms of few bonds to heavy atoms.
+# ylides) and on the elements where chemists draw them, then on atoms with few bonds to heavy atoms.
 _NO_OCTET, _EXPANDED, _ALONE, _ELEMENT = 3_000, 200, 20, 10
+_CROWD = 5  # for an anion beside a cation that has one: nitrophenolates have a nitro group
+_CUMULATED = 30  # for a cation with several bonds beyond single ones: pyrimidinium rings have none
+_OUTSIDE = 4  # for a cation that is in no ring: aminopyridinium has its charge in the ring
 _NEGATIVE = {"O": 0, "F": 0, "Cl": 0, "Br": 0, "I": 0, "S": 1, "Se": 1, "N": 2}
 _POSITIVE = {"N": 0, "P": 0, "S": 1, "O": 2}
-_OTHER_ELEMENT = 7  # a carbanion is worse than two charges alone: 3-oxidopyridinium has its charge on oxygen
+_AMIDE = 5  # N- with two bonds: worse than two charges alone, as sydnones have theirs on oxygen
+_OTHER_ELEMENT = 7  # a carbanion too: 3-oxidopyridinium has its charge on oxygen
 
 _State = tuple[int, int, int]
 """Of an atom: formal charge, sum of the orders of its bonds beyond one each, cost."""
 
-_Slot = tuple[int, int, bool]
-"""Of an atom with later neighbours: orders beyond one that are left for them, charge, and whether a neighbour has the
-opposite charge."""
+_Slot = tuple[int, int, int]
+"""Of an atom with later neighbours: orders beyond one that are left for them, charge, and what of it is not paired with
+a neighbour's opposite charge."""
 
 _Key = tuple[int, int, tuple[_Slot, ...]]
 """Of a structure of the first atoms: number of charges, their sum, and the atoms with later neighbours."""
@@ -104,9 +108,10 @@ def lewis_structure(
     for a, b in bonds:
         neighbours[a].append(b)
         neighbours[b].append(a)
+    core = _core(neighbours)
     states = [
-        list(_states(number, len(near), sum(numbers[b] > 1 for b in near), charge != 0))
-        for number, near in zip(numbers, neighbours, strict=True)
+        list(_states(number, len(near), sum(numbers[b] > 1 for b in near), atom in core, charge != 0))
+        for atom, (number, near) in enumerate(zip(numbers, neighbours, strict=True))
     ]
     _drop_impossible(states, neighbours)
     if not all(states):
@@ -117,7 +122,8 @@ def lewis_structure(
     found = _search(turns, charge)
     if found is None:
         return None
-    charges, extra = np.zeros(len(numbers), dtype=np.int64), {}
+    charges = np.zeros(len(numbers), dtype=np.int64)
+    extra: dict[frozenset[int], int] = {}
     for turn in reversed(turns):
         charges[turn.atom] = found.charge
         extra |= {frozenset((turn.atom, b)): order for b, order in zip(turn.earlier, found.extra, strict=True)}
@@ -126,19 +132,38 @@ def lewis_structure(
 
 
 @cache
-def _states(number: int, n_bonds: int, bonds_to_heavy: int, ion: bool) -> tuple[_State, ...]:
-    """The states of an element with so many bonds."""
+def _states(number: int, n_bonds: int, bonds_to_heavy: int, in_core: bool, ion: bool) -> tuple[_State, ...]:
+    """The states of an element with so many bonds, in a ring or not."""
     table = lewis_states(ion=ion).get(number, ())
     found = []
     for charge, valence in table:
         cost = _EXPANDED * ((valence - min(v for q, v in table if q == charge)) // 2)
         if charge:
             symbol = symbol_of(number)
-            cost += _ELEMENT * (_NEGATIVE if charge < 0 else _POSITIVE).get(symbol, _OTHER_ELEMENT) + bonds_to_heavy
+            place = (_NEGATIVE if charge < 0 else _POSITIVE).get(symbol, _OTHER_ELEMENT)
+            place = _AMIDE if (symbol, charge) == ("N", -1) and n_bonds > 1 else place
+            cost += _ELEMENT * place + bonds_to_heavy
             cost += _NO_OCTET if symbol == "C" and charge > 0 else 0
+            cost += _CUMULATED if charge > 0 and valence > n_bonds + 1 else 0
+            cost += _OUTSIDE if charge > 0 and not in_core else 0
         if valence >= n_bonds:
             found.append((charge, valence - n_bonds, cost))
     return tuple(found)
+
+
+def _core(neighbours: list[list[int]]) -> set[int]:
+    """The atoms of rings and of chains between them: what is left if ends of chains are taken away again and again."""
+    degrees = [len(near) for near in neighbours]
+    ends = [atom for atom, degree in enumerate(degrees) if degree < 2]
+    core = set(range(len(degrees)))
+    while ends:
+        atom = ends.pop()
+        core.discard(atom)
+        for b in neighbours[atom]:
+            degrees[b] -= 1
+            if degrees[b] == 1 and b in core:
+                ends.append(b)
+    return core
 
 
 def _drop_impossible(states: list[list[_State]], neighbours: list[list[int]]) -> None:
@@ -230,17 +255,29 @@ def _additions(turn: _Turn, key: _Key, partial: _Partial, n_charges: int) -> Ite
     for charge, spare, cost in turn.states:
         if n + abs(charge) + turn.least > n_charges:
             continue
-        opposite = [charge * its_charge < 0 for _, its_charge, _ in near]
+        free, their_free, crowd = _paired(charge, near)
         for extra in product(*orders):
             left = spare - sum(extra)
             if not 0 <= left <= turn.later:
                 continue
-            new = [*slots, (left, charge, any(opposite))]
-            for slot, old, order, paired in zip(turn.bonded, near, extra, opposite, strict=True):
-                new[slot] = (old[0] - order, old[1], old[2] or paired)
-            alone = sum(new[slot][1] != 0 and not new[slot][2] for slot in turn.go)
+            new = [*slots, (left, charge, free)]
+            for slot, old, order, its_free in zip(turn.bonded, near, extra, their_free, strict=True):
+                new[slot] = (old[0] - order, old[1], its_free)
+            alone = sum(abs(new[slot][2]) for slot in turn.go)
             kept = tuple([new[slot] for slot in turn.stay])
             yield (
                 (n + abs(charge), total + charge, kept),
-                _Partial(partial.cost + cost + _ALONE * alone, partial, charge, extra),
+                _Partial(partial.cost + cost + _ALONE * alone + _CROWD * crowd, partial, charge, extra),
             )
+
+
+def _paired(charge: int, near: list[_Slot]) -> tuple[int, list[int], int]:
+    """What is not paired of an atom's charge, and of its neighbours'; how many neighbours' opposite charges pair with
+    none."""
+    free, left, crowd = charge, [], 0
+    for _, its_charge, its_free in near:
+        pairs = min(abs(free), abs(its_free)) if charge * its_charge < 0 else 0
+        crowd += charge * its_charge < 0 and not pairs
+        free -= pairs if charge > 0 else -pairs
+        left.append(its_free - (pairs if its_free > 0 else -pairs))
+    return free, left, crowd

@@ -30,7 +30,7 @@ def allowed_valences() -> frozenset[Valence]:
 IONS: frozenset[Valence] = frozenset({
     (3, 1, 0, 0), (11, 1, 0, 0), (19, 1, 0, 0), (12, 2, 0, 0), (20, 2, 0, 0),  # Li, Na, K, Mg, Ca
     (9, -1, 0, 0), (17, -1, 0, 0), (35, -1, 0, 0), (53, -1, 0, 0),  # halides
-    (53, -1, 0, 2), (17, 1, 0, 2),  # triiodide, chloronium
+    (53, -1, 0, 2),  # triiodide
     (6, 1, 0, 3), (6, 1, 2, 1), (6, 1, 3, 0),  # carbocations, tropylium
     (6, -1, 2, 1), (6, -1, 3, 0),  # cyclopentadienide, fluorenide
     (13, -1, 0, 4), (14, -1, 0, 5), (15, -1, 0, 6), (15, -1, 0, 2), (34, -1, 0, 1),  # AlCl4-, SiF5-, PF6-, P2-, Se-
@@ -94,9 +94,11 @@ def strange_valences(molecule: "Chem.Mol") -> list[Valence]:
     """The valences of those atoms whose valence real molecules do not have.
 
     Each atom is looked up twice: with its aromatic bonds counted apart, and in the kekulised molecule, so that a ring
-    that is only called aromatic does not pass. Where no Kekulé structure is found, no aromatic atom passes.
+    that is only called aromatic does not pass. If no Kekulé structure is found, no aromatic atom passes. A molecule
+    whose total charge is not 0 may have the valences of IONS too.
     """
-    table, valences = allowed_valences(), atom_valences(molecule)
+    valences = atom_valences(molecule)
+    table = allowed_valences() | (IONS if sum(charge for _, charge, _, _ in valences) else frozenset())
     kekulised = _kekulised_valences(molecule) if any(aromatic for _, _, aromatic, _ in valences) else valences
     pairs = zip(valences, kekulised, strict=True)
     return [found if found not in table else kekule for found, kekule in pairs if not {found, kekule} <= table]
