@@ -90,7 +90,8 @@ def _skeletons(
         ranks = _canonical_ranks(_bonded(Chem.RWMol(atoms, True), pairs))
         places = np.array(ranks)
         canonical = Chem.RWMol(Chem.RenumberAtoms(atoms, np.argsort(places).tolist()))
-        yield _bonded(canonical, np.array(sorted(np.sort(places[pairs], axis=1).tolist())).reshape(-1, 2)), ranks
+        renamed = np.sort(places[pairs], axis=1)
+        yield _bonded(canonical, renamed[np.lexsort(renamed.T[::-1])]), ranks
 
 
 def _atoms_only(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> "Chem.RWMol":

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
-from gaga.chem.connectivity import close_pairs, pieces
+from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
 from gaga.chem.records import Bonding, PropertyValue, Record
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _CHARGE_NAMES = ("charge", "total_charge", "net_charge")
 _SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles")
 _MAX_CHARGE = 100
-HYDROGEN = 1
 
 
 def total_charge(record: Record) -> int | None:

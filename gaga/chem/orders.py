@@ -66,6 +66,7 @@ class _Turn:
         later: the same of this atom.
         stay, go: slots of atoms with and without neighbours behind this one.
         least: charges that the atoms behind this one have at least.
+        lowest, highest: the total charge that those can have.
     """
 
     atom: int
@@ -78,6 +79,8 @@ class _Turn:
     stay: list[int]
     go: list[int]
     least: int
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -186,7 +189,7 @@ def _turns(states: list[list[_State]], neighbours: list[list[int]]) -> list[_Tur
     most = {atom: min(max(extra for _, extra, _ in states[atom]), _MAX_EXTRA) for atom in near}
     order = _order(near)
     place = {atom: i for i, atom in enumerate(order)}
-    least = sum(min(abs(q) for q, _, _ in states[atom]) for atom in order)
+    possible = [[q for q, _, _ in states[atom]] for atom in order]
     turns, slots = [], list[int]()
     for i, atom in enumerate(order):
         earlier = [b for b in near[atom] if place[b] < i]
@@ -195,10 +198,11 @@ def _turns(states: list[list[_State]], neighbours: list[list[int]]) -> list[_Tur
         slots = [*slots, atom]
         stay = [slot for slot, a in enumerate(slots) if any(place[b] > i for b in near[a])]
         go = [slot for slot in range(len(slots)) if slot not in stay]
-        least -= min(abs(q) for q, _, _ in states[atom])
+        rest = possible[i + 1 :]
+        charges = (sum(min(map(abs, qs)) for qs in rest), sum(map(min, rest)), sum(map(max, rest)))
         most_orders = [min(most[atom], most[b]) for b in earlier]
         needs = [later[b] for b in earlier]
-        turns.append(_Turn(atom, states[atom], bonded, earlier, most_orders, needs, later[atom], stay, go, least))
+        turns.append(_Turn(atom, states[atom], bonded, earlier, most_orders, needs, later[atom], stay, go, *charges))
         slots = [slots[slot] for slot in stay]
     return turns
 
@@ -232,7 +236,7 @@ def _search(turns: list[_Turn], charge: int) -> _Partial | None:
         for turn in turns:
             following: dict[_Key, _Partial] = {}
             for key, partial in level.items():
-                for new, added in _additions(turn, key, partial, n_charges):
+                for new, added in _additions(turn, key, partial, n_charges, charge):
                     n_steps += 1
                     if new not in following or added.cost < following[new].cost:
                         following[new] = added
@@ -244,8 +248,10 @@ def _search(turns: list[_Turn], charge: int) -> _Partial | None:
     return None
 
 
-def _additions(turn: _Turn, key: _Key, partial: _Partial, n_charges: int) -> Iterator[tuple[_Key, _Partial]]:
-    """The structures with one more atom, of at most so many charges in the end."""
+def _additions(
+    turn: _Turn, key: _Key, partial: _Partial, n_charges: int, in_all: int
+) -> Iterator[tuple[_Key, _Partial]]:
+    """The structures with one more atom that can have so many charges in the end, and the total charge."""
     n, total, slots = key
     near = [slots[slot] for slot in turn.bonded]
     orders = [
@@ -253,7 +259,8 @@ def _additions(turn: _Turn, key: _Key, partial: _Partial, n_charges: int) -> Ite
         for (left, _, _), most, need in zip(near, turn.most, turn.needs, strict=True)
     ]
     for charge, spare, cost in turn.states:
-        if n + abs(charge) + turn.least > n_charges:
+        missing = in_all - total - charge
+        if n_charges - n - abs(charge) < max(turn.least, abs(missing)) or not turn.lowest <= missing <= turn.highest:
             continue
         free, their_free, crowd = _paired(charge, near)
         for extra in product(*orders):

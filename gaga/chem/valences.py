@@ -90,8 +90,8 @@ def describe(valence: Valence) -> str:
     return f"{ion} with {bonds}bonds of order {other}"
 
 
-def strange_valences(molecule: "Chem.Mol") -> list[Valence]:
-    """The valences of those atoms whose valence real molecules do not have.
+def strange_valences(molecule: "Chem.Mol") -> dict[int, Valence]:
+    """By index, the valences of those atoms whose valence real molecules do not have.
 
     Each atom is looked up twice: with its aromatic bonds counted apart, and in the kekulised molecule, so that a ring
     that is only called aromatic does not pass. If no Kekulé structure is found, no aromatic atom passes. A molecule
@@ -100,8 +100,11 @@ def strange_valences(molecule: "Chem.Mol") -> list[Valence]:
     valences = atom_valences(molecule)
     table = allowed_valences() | (IONS if sum(charge for _, charge, _, _ in valences) else frozenset())
     kekulised = _kekulised_valences(molecule) if any(aromatic for _, _, aromatic, _ in valences) else valences
-    pairs = zip(valences, kekulised, strict=True)
-    return [found if found not in table else kekule for found, kekule in pairs if not {found, kekule} <= table]
+    return {
+        atom: found if found not in table else kekule
+        for atom, (found, kekule) in enumerate(zip(valences, kekulised, strict=True))
+        if not {found, kekule} <= table
+    }
 
 
 def _kekulised_valences(molecule: "Chem.Mol") -> list[Valence]:
