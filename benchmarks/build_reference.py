@@ -38,9 +38,10 @@ TEXTBOOK: tuple[Valence, ...] = (
     (7, -1, 0, 2),  # azides, anions of sulfonamides
     (7, 1, 2, 2), (7, 1, 3, 0),  # N-oxides with a double bond, quinolizinium
     (8, 1, 2, 0),  # pyrylium
-    (15, 0, 2, 0), (15, 1, 0, 4),  # phosphinine, phosphonium
+    (15, 0, 2, 0), (15, 0, 2, 1), (15, 1, 0, 4),  # phosphinine, phosphole, phosphonium
     (16, -1, 0, 1), (16, 1, 0, 5),  # thiolates, anions of sulfoximines drawn with a charge
-    (17, 3, 0, 4),  # perchlorate, as RDKit has it
+    (17, 1, 0, 2), (17, 2, 0, 3), (17, 3, 0, 4),  # chlorite, chlorate and perchlorate, as RDKit has them
+    (35, 2, 0, 3), (35, 3, 0, 4), (53, 2, 0, 3), (53, 3, 0, 4),  # the same of bromine and iodine
     (33, 1, 0, 4),  # arsonium
     (34, 0, 2, 0), (34, 1, 0, 3),  # selenophene, selenoxides drawn with charges
     (35, 1, 0, 2), (53, 1, 0, 2),  # diaryl halonium

@@ -3,12 +3,20 @@
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer
 from numpy.typing import NDArray
+
+HYDROGEN = 1
 
 BONDED, APART = 1.15, 1.40
 """A pair closer than 1.15 times its summed covalent radii is bonded, one further apart than 1.40 times is not; between
 them either may be. The first is the smallest of bonds.COVALENT_FACTORS, the second is beyond their largest."""
+
+SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.70, 0.78, 0.60
+"""No two atoms are closer than 0.70 times their summed covalent radii, 0.78 times if one is hydrogen, and 0.60 Å if
+both are: C-H 0.83 Å, O-H 0.76 Å, C-C 1.06 Å. The shortest known bonds are longer: N2 has 0.77 times its radii
+(1.098 Å), C-C of alkynes 0.79 times, H2 0.741 Å, O-H in crystal structures 0.85 times (0.82 Å), as X-rays put hydrogen
+too near. Radii: Cordero et al. 2008 (doi:10.1039/b801115j), as RDKit has them."""
 
 Graph = tuple[Bool[np.ndarray, "N N"], Bool[np.ndarray, "N N"]]
 """Pairs that are surely bonded, and pairs that are surely not."""
@@ -35,6 +43,56 @@ def _radii() -> NDArray[np.float32]:
 
     table = Chem.GetPeriodicTable()
     return np.array([table.GetRcovalent(z) for z in range(119)], dtype=np.float32)
+
+
+def close_pairs(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
+) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
+    """Pairs closer than so many times their summed covalent radii, and how many times each is, in no order."""
+    from scipy.spatial import cKDTree
+
+    points = positions.astype(np.float64)
+    radii = _radii()[atomic_numbers].astype(np.float64)
+    near = cKDTree(points).query_pairs(2 * factor * radii.max(), output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    difference = points[near[:, 0]] - points[near[:, 1]]
+    ratios = np.sqrt(np.einsum("ij,ij->i", difference, difference)) / radii[near].sum(axis=1)
+    return near[ratios < factor], ratios[ratios < factor]
+
+
+def too_close(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
+) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
+    """Pairs of atoms that are closer than any two atoms of their elements, and their distances in Å, shortest first."""
+    from scipy.spatial import cKDTree
+
+    points = positions.astype(np.float64)
+    reach = max(SHORTEST_H_H, 2 * SHORTEST_TO_H * float(_radii()[atomic_numbers].max()))
+    near = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    distances = np.linalg.norm(points[near[:, 0]] - points[near[:, 1]], axis=1)
+    shortest = shortest_distances(atomic_numbers[near[:, 0]], atomic_numbers[near[:, 1]])
+    order = np.lexsort((atomic_numbers[near].astype(np.int64).prod(axis=1), distances))
+    bad = order[(distances < shortest)[order]]
+    return near[bad], distances[bad]
+
+
+def shortest_distances(
+    first: Integer[np.ndarray, " K"], second: Integer[np.ndarray, " K"]
+) -> Float64[np.ndarray, " K"]:
+    """The shortest distance in Å that two atoms of these atomic numbers can have, of K pairs."""
+    n_hydrogens = (first == HYDROGEN).astype(np.int64) + (second == HYDROGEN)
+    factors = np.where(n_hydrogens, SHORTEST_TO_H, SHORTEST)
+    shortest: Float64[np.ndarray, " K"] = factors * (_radii()[first] + _radii()[second]).astype(np.float64)
+    return np.where(n_hydrogens == 2, SHORTEST_H_H, shortest)
+
+
+def pieces(n_atoms: int, pairs: Int64[np.ndarray, "K 2"]) -> Int64[np.ndarray, " N"]:
+    """The number of the piece of each of N atoms, from 0, in the order of their first atoms."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n_atoms, n_atoms))
+    labels: Int64[np.ndarray, " N"] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
 
 
 def composition(atomic_numbers: Integer[np.ndarray, " N"]) -> bytes:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
+from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
 from gaga.chem.records import Bonding, PropertyValue, Record
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _CHARGE_NAMES = ("charge", "total_charge", "net_charge")
 _SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles")
 _MAX_CHARGE = 100
-HYDROGEN = 1
 
 
 def total_charge(record: Record) -> int | None:
@@ -55,11 +55,11 @@ def largest_fragment(record: Record) -> Record:
 
     Pieces are by the file's bonds, else by covalent radii. What the file says of the whole, the piece does not keep.
     """
-    pieces = _pieces(record)
-    if len(pieces) < 2:
+    found = _pieces(record)
+    if len(found) < 2:
         return record
     heavy = record.atomic_numbers != HYDROGEN
-    kept = max(pieces, key=lambda piece: (int(heavy[piece].sum()), int(piece.sum())))
+    kept = max(found, key=lambda piece: (int(heavy[piece].sum()), int(piece.sum())))
     said = {name: value for name, value in record.properties.items() if name.strip().lower() not in _OF_THE_WHOLE}
     return replace(
         record,
@@ -80,29 +80,12 @@ def _cut(bonding: Bonding, kept: Bool[np.ndarray, " N"]) -> Bonding:
 
 def _pieces(record: Record) -> list[Bool[np.ndarray, " N"]]:
     """Which atoms are in each piece, in the order of their first atoms."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    told = record.bonding is not None and len(record.bonding.pairs)
-    pairs = record.bonding.pairs if record.bonding is not None and told else _near(record)
-    n = len(record.atomic_numbers)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    count, labels = connected_components(graph, directed=False)
-    return [labels == label for label in range(count)]
-
-
-def _near(record: Record) -> Int64[np.ndarray, "K 2"]:
-    """Pairs closer than COVALENT_FACTORS[-1] times their summed covalent radii."""
-    from rdkit.Chem import GetPeriodicTable
-    from scipy.spatial import cKDTree
-
-    table = GetPeriodicTable()
-    radii = np.array([table.GetRcovalent(int(z)) for z in record.atomic_numbers])
-    limit = 2 * COVALENT_FACTORS[-1] * radii.max()
-    pairs = cKDTree(record.positions).query_pairs(limit, output_type="ndarray").astype(np.int64).reshape(-1, 2)
-    distances = np.linalg.norm(record.positions[pairs[:, 0]] - record.positions[pairs[:, 1]], axis=1)
-    near: Int64[np.ndarray, "K 2"] = pairs[distances < COVALENT_FACTORS[-1] * radii[pairs].sum(axis=1)]
-    return near
+    if record.bonding is not None and len(record.bonding.pairs):
+        pairs = record.bonding.pairs
+    else:
+        pairs, _ = close_pairs(record.atomic_numbers, record.positions, COVALENT_FACTORS[-1])
+    labels = pieces(len(record.atomic_numbers), pairs)
+    return [labels == label for label in range(labels.max(initial=-1) + 1)]
 
 
 def smiles_of(record: Record) -> str:
@@ -127,10 +110,10 @@ def identity(record: Record) -> bytes:
     try:
         return identity_of_smiles(parse(smiles_of(record)).canonical)
     except NotEmbedded:
-        molecule = perceive(record.atomic_numbers, record.positions, charge=total_charge(record) or 0)
-    if molecule is None:
+        canonical = _canonical(record)
+    if canonical is None:
         return _geometry(record.atomic_numbers, record.positions)
-    return identity_of_smiles(_canonical(molecule))
+    return identity_of_smiles(canonical)
 
 
 def identity_of_smiles(canonical: str) -> bytes:
@@ -138,7 +121,30 @@ def identity_of_smiles(canonical: str) -> bytes:
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
-def _canonical(molecule: "Mol") -> str:
+def _canonical(record: Record) -> str | None:
+    """Canonical SMILES with the stereochemistry of the geometry; None without bonds.
+
+    Which atoms of a symmetric ring RDKit calls stereocentres of which sense depends on their order, and so does its
+    SMILES of some polycycles. Hence the atoms are put in the order of their distance in bonds from each of those, and
+    the first SMILES in alphabetic order is taken.
+    """
+    from rdkit import Chem
+
+    charge = total_charge(record) or 0
+    molecule = perceive(record.atomic_numbers, record.positions, charge=charge)
+    if molecule is None:
+        return None
+    smiles = _with_stereo(molecule)
+    ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False, includeChirality=False)) if "@" in smiles else []
+    for first, rank in enumerate(ranks):
+        if ranks.count(rank) > 1 and molecule.GetAtomWithIdx(first).IsInRing():
+            order = np.argsort(Chem.GetDistanceMatrix(molecule)[first], kind="stable")
+            other = perceive(record.atomic_numbers[order], record.positions[order], charge=charge)
+            smiles = smiles if other is None else min(smiles, _with_stereo(other))
+    return smiles
+
+
+def _with_stereo(molecule: "Mol") -> str:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():

@@ -1,4 +1,5 @@
-"""The strict protocol: bonds that can be perceived, one piece, valences that real molecules have.
+"""The strict protocol: bonds that can be perceived, one piece, no two atoms on top of each other, valences of real
+molecules.
 
 Valences are those of `gaga.chem.valences`, of the molecule as RDKit has it and of its Kekulé structure.
 """
@@ -7,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Float64, Int64, Integer
 
 from gaga.chem.bonds import count_fragments, perceive
+from gaga.chem.connectivity import too_close
+from gaga.chem.elements import symbol_of
 from gaga.chem.valences import describe, strange_valences
 
 if TYPE_CHECKING:
@@ -21,10 +24,11 @@ class StrictVerdict:
     """What the strict protocol says of one molecule.
 
     Attributes:
-        valid: bonds, orders and charges were found, RDKit sanitises them, and the molecule is in one piece.
+        valid: bonds, orders and charges were found, RDKit sanitises them, the molecule is in one piece, and no two
+            atoms are closer than any two of their elements are (`connectivity.shortest_distances`).
         connected: the molecule is in one piece.
-        stable: every atom has a valence that real molecules have.
-        n_stable_atoms: how many do; 0 where no bond orders were found.
+        stable: every atom has a valence that real molecules have, and none is too close to another.
+        n_stable_atoms: how many atoms this is true of; 0 if no bond orders were found.
         smiles: canonical SMILES without hydrogens and stereochemistry, None unless valid.
         n_fragments: number of pieces; 0 for no atoms or positions that are not finite.
         reason: why not valid or not stable, empty where both.
@@ -59,16 +63,30 @@ def judge_perceived(molecule: "Chem.Mol") -> StrictVerdict:
 
     strange = strange_valences(molecule)
     n_fragments = len(Chem.GetMolFrags(molecule))
-    reasons = [f"in {n_fragments} pieces"] * (n_fragments > 1) + [describe(v) for v in strange[:1]]
+    numbers = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in range(molecule.GetNumAtoms())])
+    close, distances = too_close(numbers, molecule.GetConformer().GetPositions())
+    reasons = [f"in {n_fragments} pieces"] * (n_fragments > 1) + _apart(numbers, close, distances)
+    valid = not reasons
+    reasons += [describe(valence) for valence in sorted(strange.values())[:1]]
     return StrictVerdict(
-        valid=n_fragments == 1,
+        valid=valid,
         connected=n_fragments == 1,
-        stable=not strange,
-        n_stable_atoms=molecule.GetNumAtoms() - len(strange),
-        smiles=strict_smiles(molecule) if n_fragments == 1 else None,
+        stable=not strange and not len(close),
+        n_stable_atoms=len(numbers) - len(strange.keys() | set(close.ravel().tolist())),
+        smiles=strict_smiles(molecule) if valid else None,
         n_fragments=n_fragments,
         reason="; ".join(reasons),
     )
+
+
+def _apart(
+    numbers: Integer[np.ndarray, " N"], close: Int64[np.ndarray, "K 2"], distances: Float64[np.ndarray, " K"]
+) -> list[str]:
+    """The shortest distance between atoms that are too close, in words; nothing without such atoms."""
+    if not len(close):
+        return []
+    first, second = sorted(symbol_of(int(number)) for number in numbers[close[0]])
+    return [f"atoms {first} and {second} are {distances[0]:.2f} Å apart"]
 
 
 def strict_smiles(molecule: "Chem.Mol") -> str:
@@ -88,7 +106,8 @@ def judge_unperceived(atomic_numbers: Integer[np.ndarray, " N"], positions: Floa
     elif not n_fragments:
         reason = "positions are not finite"
     else:
-        reason = "no bond orders fit"
+        apart = _apart(atomic_numbers, *too_close(atomic_numbers, positions))
+        reason = apart[0] if apart else "no bond orders fit"
     return StrictVerdict(
         valid=False,
         connected=n_fragments == 1,

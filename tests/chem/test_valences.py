@@ -20,8 +20,10 @@ def test_rdkit_agrees_with_every_uncharged_state():
 
 @pytest.mark.parametrize(
     ("smiles", "n"),
-    [("CS(C)(=O)=O", 0), ("[O-][n+]1ccccc1", 0), ("c1ccc2cccc-2cc1", 0), ("[CH3]", 1), ("[CH3+]", 1), ("C[N-]C", 0),
-     ("[He]", 1), ("[cH-]1cccc1", 1)],
+    [("CS(C)(=O)=O", 0), ("[O-][n+]1ccccc1", 0), ("c1ccc2cccc-2cc1", 0), ("[CH3]", 1), ("[CH2+]CC[O-]", 1),
+     ("C[N-]C", 0), ("[He]", 1), ("c1cc[pH]c1", 0),
+     # Of ions, whose total charge is not 0, more is known.
+     ("[CH3+]", 0), ("c1ccc[cH+]cc1", 0), ("[cH-]1cccc1", 0), ("[Cl-]", 0), ("F[P-](F)(F)(F)(F)F", 0), ("[CH2+2]", 1)],
 )  # fmt: skip
 def test_strange_valences(smiles, n):
     assert len(strange_valences(Chem.AddHs(Chem.MolFromSmiles(smiles)))) == n
