@@ -14,6 +14,12 @@ _TEMPORARY = ".gaga-tmp-"
 _LONGEST_SUFFIX = 40  # characters of a temporary file's name that are kept of the file's own
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, `~` at its beginning as the home folder; a file whose own name begins with `~` is that file."""
+    found = Path(path)
+    return found if found.exists() else Path(os.path.expanduser(found))  # which leaves what it does not know
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; publish it there when the block ends well, else remove it.

@@ -38,6 +38,17 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())
 
 
+def legible(text: str) -> str:
+    """Text of a file, or a file's name: bytes that are not UTF-8 are taken for Latin-1, as in many an old SDF."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     """Text for a terminal: what would move its cursor, colour it or turn its direction is spelt out, as \\x1b is.
 

@@ -1,5 +1,6 @@
 """Which pairs of atoms are bonded, by distance alone: cheap enough for millions of conformers."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 BONDED, APART = 1.15, 1.40
 """A pair closer than 1.15 times its summed covalent radii is bonded, one further apart than 1.40 times is not; between
 them either may be. The first is the smallest of bonds.COVALENT_FACTORS, the second is beyond their largest."""
+_MIDDLE = (BONDED + APART) / 2
 
 Graph = tuple[Bool[np.ndarray, "N N"], Bool[np.ndarray, "N N"]]
 """Pairs that are surely bonded, and pairs that are surely not."""
@@ -26,6 +28,42 @@ def may_be_conformers(a: Graph, b: Graph) -> bool:
     """Whether two conformers of the same elements in the same order can have the same bonds: no pair is surely bonded
     in one and surely not in the other."""
     return not (np.any(a[0] & b[1]) or np.any(b[0] & a[1]))
+
+
+@dataclass(frozen=True)
+class Bonds:
+    """The bonds of N atoms by distance, a pair (i, j) as i * N + j with i < j.
+
+    Attributes:
+        sure: pairs that are surely bonded.
+        likely: pairs closer than the middle of BONDED and APART.
+        possible: pairs that are not surely apart.
+        plausible: whether there are any, and every hydrogen has one: else the atoms are no molecule.
+    """
+
+    sure: frozenset[int]
+    likely: frozenset[int]
+    possible: frozenset[int]
+    plausible: bool
+
+    def may_be_those_of(self, other: "Bonds") -> bool:
+        """Whether two conformers of the same elements in the same order can have the same bonds."""
+        return self.sure <= other.possible and other.sure <= self.possible
+
+
+def bonds_by_distance(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> Bonds:
+    """The bonds of a conformer; unlike `bond_graph` in memory that grows with N alone."""
+    from scipy.spatial import cKDTree
+
+    radii, n = _radii()[atomic_numbers], len(atomic_numbers)
+    pairs = cKDTree(positions).query_pairs(2 * APART * float(radii.max()), output_type="ndarray")
+    first, second = pairs.min(axis=1), pairs.max(axis=1)
+    ratio = np.linalg.norm(positions[first] - positions[second], axis=1) / (radii[first] + radii[second])
+    codes = first.astype(np.int64) * n + second
+    sure, likely, possible = (frozenset(codes[ratio <= limit].tolist()) for limit in (BONDED, _MIDDLE, APART))
+    bonded = np.zeros(n, dtype=bool)
+    bonded[pairs[ratio <= APART]] = True
+    return Bonds(sure, likely, possible, bool(sure) and bool(bonded[np.asarray(atomic_numbers) == 1].all()))
 
 
 @cache

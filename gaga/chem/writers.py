@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import atomic_write, refuse_to_overwrite, unwritable
+from gaga.base.files import atomic_write, expanded, refuse_to_overwrite, unwritable
 from gaga.chem import sdf, xyz
 from gaga.chem.records import Record, text_of
 
@@ -36,7 +36,7 @@ def open_writer(path: str | Path, *, overwrite: bool = False, resume: bool = Fal
         NotFound: the folder does not exist.
         Unavailable: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     suffix = written_suffix(path)
     if overwrite and resume:
         raise InvalidInput("a file is either overwritten or resumed, not both")

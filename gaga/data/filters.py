@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.chem.elements import symbol_of
-from gaga.chem.records import Record, Skipped
+from gaga.chem.records import Notes, Record, Skipped
 from gaga.chem.tables import SmilesRow
 from gaga.data.spread import in_chunks, spread
 
@@ -79,11 +79,13 @@ class Account:
         read: molecules that the source has.
         left_out: how many of them are not in the data set, by reason.
         force_fields: how many were embedded with each force field.
+        notes: what files lack that makes no record unusable.
     """
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     force_fields: Counter[str] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass(frozen=True, eq=False)

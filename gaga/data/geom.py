@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import refuse_to_overwrite, require_writable
+from gaga.base.files import expanded, refuse_to_overwrite, require_writable
 from gaga.base.progress import Progress, silent
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.data.geom_msgpack import MsgpackSource
@@ -35,7 +35,7 @@ def open_source(path: Path) -> Source:
         NotFound: there is no such file.
         InvalidInput: it is none, or a folder with several.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if not path.exists():
         raise NotFound("no such file or folder", received=path)
     if path.is_dir():
