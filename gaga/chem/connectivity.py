@@ -1,5 +1,6 @@
 """Which pairs of atoms are bonded, by distance alone: cheap enough for millions of conformers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -64,6 +65,40 @@ def bonds_by_distance(atomic_numbers: Integer[np.ndarray, " N"], positions: Floa
     bonded = np.zeros(n, dtype=bool)
     bonded[pairs[ratio <= APART]] = True
     return Bonds(sure, likely, possible, bool(sure) and bool(bonded[np.asarray(atomic_numbers) == 1].all()))
+
+
+def same_graph(numbers: Sequence[Integer[np.ndarray, " N"]], bonds: Sequence[Bonds]) -> bool:
+    """Whether two molecules of N atoms in any order have the same elements and the same likely bonds."""
+    neighbourhoods = [_neighbourhoods(its, graph) for its, graph in zip(numbers, bonds, strict=True)]
+    if neighbourhoods[0] != neighbourhoods[1]:  # nearly all that differ, differ there
+        return False
+    first, second = (_canonical(its, graph) for its, graph in zip(numbers, bonds, strict=True))
+    return first == second
+
+
+def _neighbourhoods(numbers: Integer[np.ndarray, " N"], bonds: Bonds) -> list[list[int]]:
+    """The element of each atom, and those of the atoms bonded to it, sorted."""
+    elements = numbers.tolist()
+    around: list[list[int]] = [[] for _ in elements]
+    for i, j in (divmod(code, len(elements)) for code in bonds.likely):
+        around[i].append(elements[j])
+        around[j].append(elements[i])
+    return sorted([element, *sorted(others)] for element, others in zip(elements, around, strict=True))
+
+
+def _canonical(numbers: Integer[np.ndarray, " N"], bonds: Bonds) -> str:
+    """A text that is the same for the same graph, whatever the order of its atoms."""
+    from rdkit import Chem
+
+    molecule = Chem.RWMol()
+    for number in numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for i, j in (divmod(code, len(numbers)) for code in bonds.likely):
+        molecule.AddBond(i, j, Chem.BondType.SINGLE)
+    molecule.UpdatePropertyCache(strict=False)
+    return str(Chem.MolToSmiles(molecule))
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from gaga.chem.connectivity import Bonds, bonds_by_distance
+from gaga.chem.connectivity import Bonds, bonds_by_distance, same_graph
 from gaga.chem.elements import symbol_of
 from gaga.chem.facts import smiles_of
 from gaga.chem.records import Record
@@ -21,7 +21,7 @@ _SMILES, _NAME, _BONDS = "SMILES", "name", "bonds"
 _WHY = {
     _SMILES: "they have the same SMILES and atoms",
     _NAME: "they have the same title and atoms",
-    _BONDS: "they stand in a row, with the same atoms in the same order and the same bonds by distance",
+    _BONDS: "they stand in a row, with the same atoms and the same bonds by distance",
 }
 _OVERRULE = "With --one-molecule-per-record each record is a molecule of its own."
 
@@ -39,8 +39,8 @@ def conformers(records: Sequence[Record]) -> tuple[Int64[np.ndarray, " M"] | Non
     Conformers have the same SMILES and the same atoms in any order. If a record has no SMILES, its title counts:
     records of one title are conformers if they have the same atoms and no different bonds. A title that is the formula
     identifies nothing, nor do titles that tell fewer than ten molecules apart. Records with neither are conformers if
-    they stand in a row with the same elements in the same order and the same bonds, as in the ensembles of CREST, GOAT
-    and xtb; other records with those bonds belong to them.
+    they stand in a row with the same elements and the same bonds, as in the ensembles of CREST, GOAT and xtb; other
+    records of the same order of atoms with those bonds belong to them.
     """
     graphs = _Graphs(records)
     atoms = [np.sort(record.atomic_numbers).tobytes() for record in records]
@@ -53,7 +53,7 @@ def conformers(records: Sequence[Record]) -> tuple[Int64[np.ndarray, " M"] | Non
         keys = by_smiles
     if _molecules(keys) < _FEWEST_SMILES:
         keys = [None] * len(records)
-    keys = [key or (_BONDS, run) for key, run in zip(keys, _runs(records, keys, graphs), strict=True)]
+    keys = [key or (_BONDS, run) for key, run in zip(keys, _runs(records, keys, atoms, graphs), strict=True)]
     numbers: dict[Hashable, int] = {}
     found = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
     return numbered_anew(found), _said(Counter(keys))
@@ -88,8 +88,13 @@ class _Graphs:
         return self._known[i]
 
     def same(self, i: int, j: int) -> bool:
-        """Whether two records of the same elements in the same order have the same bonds."""
-        return self[i].plausible and self[j].plausible and self[i].may_be_those_of(self[j])
+        """Whether two records of the same elements, in any order, have the same bonds."""
+        if not (self[i].plausible and self[j].plausible):
+            return False
+        numbers = [self._records[k].atomic_numbers for k in (i, j)]
+        if np.array_equal(numbers[0], numbers[1]) and self[i].may_be_those_of(self[j]):
+            return True
+        return same_graph(numbers, [self[i], self[j]])
 
     def differ(self, i: int, j: int) -> bool:
         """Whether they surely have different bonds."""
@@ -132,12 +137,12 @@ def _is_formula(name: str, record: Record) -> bool:
     return counts == Counter(symbol_of(int(z)) for z in record.atomic_numbers)
 
 
-def _runs(records: Sequence[Record], told: Keys, graphs: _Graphs) -> list[Hashable]:
+def _runs(records: Sequence[Record], told: Keys, atoms: list[bytes], graphs: _Graphs) -> list[Hashable]:
     """For each record without a key, what it has in common with its conformers."""
     starts, lengths = list(range(len(records))), Counter[int]()
     orders = [record.atomic_numbers.tobytes() for record in records]
     for i in range(len(records)):
-        if i and told[i] is None is told[i - 1] and orders[i] == orders[i - 1] and graphs.same(starts[i - 1], i):
+        if i and told[i] is None is told[i - 1] and atoms[i] == atoms[i - 1] and graphs.same(starts[i - 1], i):
             starts[i] = starts[i - 1]
         lengths[starts[i]] += 1
     ensembles = {(orders[start], graphs[start].likely) for start, length in lengths.items() if length > 1}
