@@ -10,14 +10,14 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import expanded
+from gaga.base.files import expanded, unwritable
 from gaga.base.names import legible
 from gaga.base.progress import Progress, silent
 from gaga.chem import archives, sdf, sources, tables, xyz
@@ -47,12 +47,12 @@ __all__ = [
     "Record",
     "Skipped",
     "SmilesRow",
+    "file_of",
     "has_smiles_only",
     "molecule_files",
     "open_writer",
     "read_molecules",
     "read_smiles",
-    "read_stream",
 ]
 
 
@@ -97,27 +97,31 @@ def read_molecules(
     return _read_files(molecule_files(path), folder, progress, partial(_records, bonding=bonding, notes=notes))
 
 
-def read_stream(
-    stream: BinaryIO, kind: str, *, bonding: bool = False, notes: Notes | None = None
-) -> Iterator[Record | Skipped]:
-    """The molecules of a stream, such as standard input, which is kept in a temporary file while they are read.
+@contextmanager
+def file_of(stream: BinaryIO, kind: str) -> Iterator[Path]:
+    """A temporary file with the molecules of a stream, such as standard input, while the block runs.
 
     Args:
         stream: bytes of a molecule file, gzipped or not.
-        kind: the format, one of `FORMATS` that has geometries.
-        bonding, notes: as of `read_molecules`.
+        kind: the format, one of `FORMATS`.
 
     Raises:
-        InvalidInput: the format is unknown or has no geometries, or the content is empty, damaged or a gzip bomb.
+        InvalidInput: the format is unknown, or the stream is empty.
+        Unavailable: the file cannot be written.
     """
-    name = f"stdin.{kind.lower().removeprefix('.')}"
-    with tempfile.TemporaryFile() as kept:  # not atomic: its own, and gone when it is closed
-        shutil.copyfileobj(stream, kept)
-        if not kept.tell():
-            raise InvalidInput("there is nothing on standard input")
-        kept.seek(0)
-        parts = partial(_records, bonding=bonding, notes=notes)
-        yield from _read_file(cast(io.BufferedReader, kept), name, parts)
+    suffix = kind.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise InvalidInput("unknown format of molecules", received=kind, remedy=f"use {', '.join(FORMATS)}")
+    with tempfile.TemporaryDirectory(prefix="gaga-") as folder:
+        path = Path(folder) / f"stdin.{suffix}"
+        try:
+            with path.open("wb") as kept:  # not atomic: it goes with its folder
+                shutil.copyfileobj(stream, kept)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        if not path.stat().st_size:
+            raise InvalidInput("standard input is empty")
+        yield path
 
 
 def read_smiles(

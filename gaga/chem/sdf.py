@@ -52,7 +52,9 @@ def split_records(lines: Iterable[str], notes: Notes | None = None) -> Iterator[
             begins, record, seen = number + 1, [], _Seen()
             continue
         record.append(line.rstrip("\n"))
-        says_nothing = seen.end is None and not line.startswith((">", "M")) and "V2000" not in line and "V3000" not in line
+        says_nothing = (
+            seen.end is None and not line.startswith((">", "M")) and "V2000" not in line and "V3000" not in line
+        )
         another = None if says_nothing else seen.another_in(record)
         if another is None:
             continue
