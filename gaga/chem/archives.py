@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from gaga.base.errors import InvalidInput
 
@@ -33,7 +33,7 @@ def members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedReader]]
     with tarfile.open(fileobj=cast(Any, Unpacked(raw, name)), mode="r|") as archive:
         for member in archive:
             if member.isreg() and (content := archive.extractfile(member)) is not None:
-                yield member.name, cast(io.BufferedReader, content)
+                yield member.name, io.BufferedReader(_Forward(content))
 
 
 def _zip_members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
@@ -48,7 +48,26 @@ def _zip_members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedRea
             if total > max(_FREE, _MAX_RATIO * raw.seek(0, io.SEEK_END)):
                 raise too_large(name)
             with archive.open(member) as content:  # gives no more bytes than the size that was looked at
-                yield member.filename, io.BufferedReader(cast(Any, content))
+                yield member.filename, io.BufferedReader(_Forward(content))
+
+
+class _Forward(io.RawIOBase):
+    """A member's bytes from its beginning to its end: what reads them must not seek, nor ask whether it could."""
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self._content, self._place = content, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._content.read(len(buffer))
+        buffer[: len(found)] = found
+        self._place += len(found)
+        return len(found)
+
+    def tell(self) -> int:
+        return self._place
 
 
 class Unpacked:
@@ -78,11 +97,11 @@ class Unpacked:
         self._total += len(content)
         most = max(_FREE, _MAX_RATIO * self._raw.tell()) if self._limit is None else self._limit
         if self._total > most:
-            raise too_large(self._name, most)
+            raise too_large(self._name, self._limit)
         return content
 
 
 def too_large(name: str, most: int | None = None) -> InvalidInput:
     """The complaint about an archive that unpacks to too much."""
-    much = f"over {most:,} bytes" if most is not None else f"more than {_MAX_RATIO} times its size"
-    return InvalidInput(f"{name} unpacks to {much}", remedy="if you trust it, unpack it and read the folder")
+    much = f"{most:,} bytes" if most is not None else f"{_MAX_RATIO} times its size"
+    return InvalidInput(f"{name} unpacks to more than {much}", remedy="if you trust it, unpack it and read the folder")
