@@ -1,5 +1,7 @@
 """Which pairs of atoms are bonded, by distance alone: cheap enough for millions of conformers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,6 +13,7 @@ HYDROGEN = 1
 BONDED, APART = 1.15, 1.40
 """A pair closer than 1.15 times its summed covalent radii is bonded, one further apart than 1.40 times is not; between
 them either may be. The first is the smallest of bonds.COVALENT_FACTORS, the second is beyond their largest."""
+_MIDDLE = (BONDED + APART) / 2
 
 SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.70, 0.78, 0.60
 """No two atoms are closer than 0.70 times their summed covalent radii, 0.78 times if one is hydrogen, and 0.60 Å if
@@ -34,6 +37,76 @@ def may_be_conformers(a: Graph, b: Graph) -> bool:
     """Whether two conformers of the same elements in the same order can have the same bonds: no pair is surely bonded
     in one and surely not in the other."""
     return not (np.any(a[0] & b[1]) or np.any(b[0] & a[1]))
+
+
+@dataclass(frozen=True)
+class Bonds:
+    """The bonds of N atoms by distance, a pair (i, j) as i * N + j with i < j.
+
+    Attributes:
+        sure: pairs that are surely bonded.
+        likely: pairs closer than the middle of BONDED and APART.
+        possible: pairs that are not surely apart.
+        plausible: whether there are any, and every hydrogen has one: else the atoms are no molecule.
+    """
+
+    sure: frozenset[int]
+    likely: frozenset[int]
+    possible: frozenset[int]
+    plausible: bool
+
+    def may_be_those_of(self, other: "Bonds") -> bool:
+        """Whether two conformers of the same elements in the same order can have the same bonds."""
+        return self.sure <= other.possible and other.sure <= self.possible
+
+
+def bonds_by_distance(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> Bonds:
+    """The bonds of a conformer; unlike `bond_graph` in memory that grows with N alone."""
+    from scipy.spatial import cKDTree
+
+    radii, n = _radii()[atomic_numbers], len(atomic_numbers)
+    pairs = cKDTree(positions).query_pairs(2 * APART * float(radii.max()), output_type="ndarray")
+    first, second = pairs.min(axis=1), pairs.max(axis=1)
+    ratio = np.linalg.norm(positions[first] - positions[second], axis=1) / (radii[first] + radii[second])
+    codes = first.astype(np.int64) * n + second
+    sure, likely, possible = (frozenset(codes[ratio <= limit].tolist()) for limit in (BONDED, _MIDDLE, APART))
+    bonded = np.zeros(n, dtype=bool)
+    bonded[pairs[ratio <= APART]] = True
+    return Bonds(sure, likely, possible, bool(sure) and bool(bonded[np.asarray(atomic_numbers) == 1].all()))
+
+
+def same_graph(numbers: Sequence[Integer[np.ndarray, " N"]], bonds: Sequence[Bonds]) -> bool:
+    """Whether two molecules of N atoms in any order have the same elements and the same likely bonds."""
+    neighbourhoods = [_neighbourhoods(its, graph) for its, graph in zip(numbers, bonds, strict=True)]
+    if neighbourhoods[0] != neighbourhoods[1]:  # nearly all that differ, differ there
+        return False
+    first, second = (_canonical(its, graph) for its, graph in zip(numbers, bonds, strict=True))
+    return first == second
+
+
+def _neighbourhoods(numbers: Integer[np.ndarray, " N"], bonds: Bonds) -> list[list[int]]:
+    """The element of each atom, and those of the atoms bonded to it, sorted."""
+    elements = numbers.tolist()
+    around: list[list[int]] = [[] for _ in elements]
+    for i, j in (divmod(code, len(elements)) for code in bonds.likely):
+        around[i].append(elements[j])
+        around[j].append(elements[i])
+    return sorted([element, *sorted(others)] for element, others in zip(elements, around, strict=True))
+
+
+def _canonical(numbers: Integer[np.ndarray, " N"], bonds: Bonds) -> str:
+    """A text that is the same for the same graph, whatever the order of its atoms."""
+    from rdkit import Chem
+
+    molecule = Chem.RWMol()
+    for number in numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for i, j in (divmod(code, len(numbers)) for code in bonds.likely):
+        molecule.AddBond(i, j, Chem.BondType.SINGLE)
+    molecule.UpdatePropertyCache(strict=False)
+    return str(Chem.MolToSmiles(molecule))
 
 
 @cache

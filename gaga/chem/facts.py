@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from gaga.base.decimals import decimal
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
 from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
@@ -20,7 +21,7 @@ from gaga.chem.records import Bonding, PropertyValue, Record
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-_CHARGE_NAMES = ("charge", "total_charge", "net_charge")
+_CHARGE_NAMES = ("charge", "total_charge", "net_charge", "formal_charge", "molecular_charge", "pubchem_total_charge")
 _SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles")
 _MAX_CHARGE = 100
 
@@ -31,14 +32,19 @@ def total_charge(record: Record) -> int | None:
     An SDF with bonds and no charges tells that the molecule is neutral. None where nothing is told.
     """
     for name, value in record.properties.items():
-        if name.strip().lower() in _CHARGE_NAMES and (charge := _integer(value)) is not None:
+        if _folded(name) in _CHARGE_NAMES and (charge := _integer(value)) is not None:
             return charge
     return None if record.bonding is None else int(record.bonding.charges.sum())
 
 
+def _folded(name: str) -> str:
+    return "_".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
 def _integer(value: object) -> int | None:
+    text = str(value).strip()
     try:
-        number = float(str(value))
+        number = decimal(text[-1:] + text[:-1] if text.endswith(("+", "-")) else text)  # 2+ is a habit too
     except ValueError:
         return None
     return int(number) if abs(number) <= _MAX_CHARGE and number == int(number) else None
@@ -60,7 +66,7 @@ def largest_fragment(record: Record) -> Record:
         return record
     heavy = record.atomic_numbers != HYDROGEN
     kept = max(found, key=lambda piece: (int(heavy[piece].sum()), int(piece.sum())))
-    said = {name: value for name, value in record.properties.items() if name.strip().lower() not in _OF_THE_WHOLE}
+    said = {name: value for name, value in record.properties.items() if _folded(name) not in _OF_THE_WHOLE}
     return replace(
         record,
         atomic_numbers=record.atomic_numbers[kept],
@@ -91,14 +97,14 @@ def _pieces(record: Record) -> list[Bool[np.ndarray, " N"]]:
 def smiles_of(record: Record) -> str:
     """The SMILES that a file tells; empty where it tells none."""
     for name, value in record.properties.items():
-        if name.strip().lower() in _SMILES_NAMES and str(value).strip():
+        if _folded(name) in _SMILES_NAMES and str(value).strip():
             return str(value).split()[0]
     return ""
 
 
 def without_smiles(properties: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
     """Properties but those that tell a SMILES."""
-    return {name: value for name, value in properties.items() if name.strip().lower() not in _SMILES_NAMES}
+    return {name: value for name, value in properties.items() if _folded(name) not in _SMILES_NAMES}
 
 
 def identity(record: Record) -> bytes:

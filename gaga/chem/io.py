@@ -6,31 +6,48 @@ molecules have no geometry before `gaga.chem.embed` makes one.
 
 import gzip
 import io
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.base.files import expanded, unwritable
+from gaga.base.names import legible
 from gaga.base.progress import Progress, silent
-from gaga.chem import sdf, tables, xyz
+from gaga.chem import archives, sdf, sources, tables, xyz
 from gaga.chem.bounded import BoundedLines
-from gaga.chem.records import UNREADABLE, Bonding, RawRecord, Record, Skipped, checked
+from gaga.chem.records import UNREADABLE, Bonding, Lines, Notes, RawRecord, Record, Skipped, checked
+from gaga.chem.sources import (
+    FORMATS,
+    READ_SUFFIXES,
+    SMILES_SUFFIXES,
+    Content,
+    has_smiles_only,
+    kind_of,
+    look_into,
+    molecule_files,
+)
 from gaga.chem.tables import SmilesRow
 from gaga.chem.writers import SMILES_TAG, WRITTEN_SUFFIXES, MoleculeWriter, open_writer
 
 __all__ = [
+    "FORMATS",
     "READ_SUFFIXES",
     "SMILES_SUFFIXES",
     "SMILES_TAG",
     "WRITTEN_SUFFIXES",
     "MoleculeWriter",
+    "Notes",
     "Record",
     "Skipped",
     "SmilesRow",
+    "file_of",
     "has_smiles_only",
     "molecule_files",
     "open_writer",
@@ -41,32 +58,33 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _Format:
-    split: Callable[[Iterable[str]], Iterator[list[str]]]
+    split: Callable[[Iterable[str], Notes | None], Iterator[Lines]]
     parse: Callable[[list[str]], RawRecord]
     parse_bonding: Callable[[list[str]], Bonding | None] | None = None
 
 
-_SDF = _Format(sdf.split_records, sdf.parse_record, sdf.parse_bonding)
-_XYZ = _Format(xyz.split_frames, xyz.parse_frame)
-_FORMATS = {".sdf": _SDF, ".sdf.gz": _SDF, ".xyz": _XYZ, ".xyz.gz": _XYZ}
-READ_SUFFIXES = tuple(_FORMATS)
-SMILES_SUFFIXES = (".csv", ".csv.gz", ".smi", ".smi.gz")
+_FORMATS = {
+    sources.SDF: _Format(sdf.split_records, sdf.parse_record, sdf.parse_bonding),
+    sources.XYZ: _Format(xyz.split_frames, xyz.parse_frame),
+}
 _REPORT_EVERY = 200
 
 Part = TypeVar("Part")
+_Parts = Callable[[BoundedLines, str, Content], Iterator[Part]]
 
 
 def read_molecules(
-    path: str | Path, progress: Progress = silent, *, bonding: bool = False
+    path: str | Path, progress: Progress = silent, *, bonding: bool = False, notes: Notes | None = None
 ) -> Iterator[Record | Skipped]:
     """The molecules of a file, or of all files of a folder in the order of their names, one at a time.
 
-    What cannot be used comes as a `Skipped` in its place, for whoever counts.
+    What cannot be used comes as a `Skipped` in its place. Hidden files of a folder or archive are passed over.
 
     Args:
-        path: an `.sdf` or multi-frame `.xyz`, gzipped or not, or a folder of them, its subfolders included.
+        path: a file with one of `READ_SUFFIXES`, gzipped or not, or a folder of them, its subfolders included.
         progress: told the bytes read so far and in all.
         bonding: also read bonds and charges, where a file has them; none where they are damaged.
+        notes: counts what a file lacks that makes no record unusable.
 
     Raises:
         NotFound: there is no such file.
@@ -74,9 +92,36 @@ def read_molecules(
             molecule file.
         Unavailable: a file cannot be read.
     """
-    files = molecule_files(Path(path).expanduser())
-    total = sum(file.stat().st_size for file in files)
-    return _read_files(files, total, progress, partial(_records, bonding=bonding))
+    path = expanded(path)
+    folder = path if path.is_dir() else path.parent
+    return _read_files(molecule_files(path), folder, progress, partial(_records, bonding=bonding, notes=notes))
+
+
+@contextmanager
+def file_of(stream: BinaryIO, kind: str) -> Iterator[Path]:
+    """A temporary file with the molecules of a stream, such as standard input, while the block runs.
+
+    Args:
+        stream: bytes of a molecule file, gzipped or not.
+        kind: the format, one of `FORMATS`.
+
+    Raises:
+        InvalidInput: the format is unknown, or the stream is empty.
+        Unavailable: the file cannot be written.
+    """
+    suffix = kind.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise InvalidInput("unknown format of molecules", received=kind, remedy=f"use {', '.join(FORMATS)}")
+    with tempfile.TemporaryDirectory(prefix="gaga-") as folder:
+        path = Path(folder) / f"stdin.{suffix}"
+        try:
+            with path.open("wb") as kept:  # not atomic: it goes with its folder
+                shutil.copyfileobj(stream, kept)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        if not path.stat().st_size:
+            raise InvalidInput("standard input is empty")
+        yield path
 
 
 def read_smiles(
@@ -85,67 +130,32 @@ def read_smiles(
     """The rows of a table of SMILES, one at a time; what cannot be read comes as a `Skipped` in its place.
 
     Args:
-        path: a `.csv` with a heading, or a `.smi` with a SMILES and perhaps a name in each line; gzipped or not.
+        path: a `.csv` or `.tsv` with a heading, a `.smi` or `.smiles` with a SMILES and perhaps a name in each line,
+            or a `.txt` that is either; gzipped or not.
         progress: told the bytes read so far and in all.
-        column: the heading of a CSV file's SMILES; None for one of `tables.COLUMNS`.
+        column: the heading of a table's SMILES; None for one of `tables.COLUMNS`.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: the file is empty, damaged or a gzip bomb, or has no such column.
         Unavailable: the file cannot be read.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.exists():
         raise NotFound("no such file", received=path)
     if file.stat().st_size == 0:
         raise InvalidInput("the file is empty", received=path)
-    return _read_files([file], file.stat().st_size, progress, partial(_rows, column=column))
+    return _read_files([file], file.parent, progress, partial(_rows, column=column))
 
 
-def has_smiles_only(path: Path) -> bool:
-    """Whether a path is that of a table of SMILES, whose molecules have no geometry."""
-    return path.name.lower().endswith(SMILES_SUFFIXES) and not path.is_dir()
-
-
-def molecule_files(path: Path) -> list[Path]:
-    """The molecule files that a path stands for: itself, or those of a folder.
-
-    Raises:
-        NotFound: there is no such file or folder.
-        InvalidInput: the suffix is unknown, the file is empty, or the folder holds no molecule file.
-    """
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and _format_suffix(file))
-        if not files:
-            raise InvalidInput("the folder holds no molecule file", received=path, remedy=_use_suffixes())
-        return files
-    if not path.exists():
-        raise NotFound("no such file or folder", received=path)
-    if not _format_suffix(path):
-        raise InvalidInput("unknown kind of molecule file", received=path.name, remedy=_use_suffixes())
-    if path.stat().st_size == 0:
-        raise InvalidInput("the file is empty", received=path)
-    return [path]
-
-
-def _use_suffixes() -> str:
-    return f"molecules are read from {', '.join(READ_SUFFIXES)} or a folder of them"
-
-
-def _format_suffix(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((suffix for suffix in READ_SUFFIXES if name.endswith(suffix)), None)
-
-
-def _read_files(
-    files: list[Path], total: int, progress: Progress, parts: Callable[[BoundedLines, Path], Iterator[Part]]
-) -> Iterator[Part]:
+def _read_files(files: list[Path], folder: Path, progress: Progress, parts: _Parts[Part]) -> Iterator[Part]:
     """The parts of each file in their order."""
-    before = 0
+    before, total = 0, sum(file.stat().st_size for file in files)
     for file in files:
+        read = _read_archive if sources.is_archive(file) else _read_file
         try:
             with file.open("rb") as raw:
-                for n, part in enumerate(_read_file(raw, file, parts), start=1):
+                for n, part in enumerate(read(raw, str(file.relative_to(folder)), parts), start=1):
                     if n % _REPORT_EVERY == 0:
                         progress(before + raw.tell(), total, file.name)
                     yield part
@@ -155,60 +165,72 @@ def _read_files(
         progress(before, total, file.name)
 
 
-def _read_file(raw: BinaryIO, file: Path, parts: Callable[[BoundedLines, Path], Iterator[Part]]) -> Iterator[Part]:
-    zipped = file.name.lower().endswith(".gz")
+def _read_archive(raw: io.BufferedReader, name: str, parts: _Parts[Part]) -> Iterator[Part]:
+    """The parts of each molecule file in an archive."""
     n = 0
     try:
-        with _text(raw, zipped=zipped) as text:
-            for part in parts(BoundedLines(text, raw, file.name, zipped=zipped), file):
+        for member, content in archives.members(raw, name):
+            if sources.counts_in_archive(member, content):
+                for part in _read_file(content, member, parts):
+                    n += 1
+                    yield part
+    except archives.DAMAGE as error:
+        raise InvalidInput(f"{name} is no whole archive: {error}", received=f"{n} molecules before") from error
+
+
+def _read_file(raw: io.BufferedReader, name: str, parts: _Parts[Part]) -> Iterator[Part]:
+    content, n = look_into(raw, name), 0
+    try:
+        with _text(raw, content) as text:
+            for part in parts(BoundedLines(text, raw, name, zipped=content.zipped), name, content):
                 n += 1
                 yield part
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidInput(
-            f"{file} is not a whole gzip file: it is cut short or damaged after {n} molecules",
+            f"{name} is not a whole gzip file: it is cut short or damaged after {n} molecules",
             remedy="fetch it again, or unpack what is left with zcat and read that",
         ) from error
 
 
-def _records(bounded: BoundedLines, file: Path, *, bonding: bool) -> Iterator[Record | Skipped]:
-    layout = _FORMATS[_format_suffix(file) or ""]
-    for n, lines in enumerate(layout.split(bounded), start=1):
+def _records(
+    bounded: BoundedLines, name: str, content: Content, *, bonding: bool, notes: Notes | None
+) -> Iterator[Record | Skipped]:
+    layout = _FORMATS.get(kind_of(name, content))
+    if layout is None:
+        raise InvalidInput(f"{name} holds no geometries", remedy="gaga data prepare makes them of SMILES with --embed")
+    lacking = notes if not name.lower().endswith((".mol", ".mol.gz")) else None  # which have no end of a record
+    for n, lines in enumerate(layout.split(bounded, lacking), start=1):
         bounded.next_record()
-        yield _parsed(layout, lines, f"{file.name}, record {n}", bonding=bonding)
+        yield _parsed(layout, lines, name, n, bonding=bonding)
 
 
-def _rows(bounded: BoundedLines, file: Path, *, column: str | None) -> Iterator[SmilesRow | Skipped]:
-    parse = partial(tables.parse_csv, column=column) if ".csv" in file.name.lower()[-7:] else tables.parse_smi
-    for row in parse((_legible(line) for line in bounded), file.name):
+def _rows(bounded: BoundedLines, name: str, content: Content, *, column: str | None) -> Iterator[SmilesRow | Skipped]:
+    table = tables.has_heading(name, content.begins, column)
+    parse = partial(tables.parse_csv, column=column) if table else tables.parse_smi
+    for row in parse((legible(line) for line in bounded), name):
         bounded.next_record()
         yield row
 
 
-def _text(raw: BinaryIO, *, zipped: bool) -> io.TextIOWrapper:
-    """Lines of UTF-8 text, whatever the line ends; other bytes are kept aside until a name needs them."""
-    binary = gzip.GzipFile(fileobj=raw) if zipped else raw
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
+def _text(raw: BinaryIO, content: Content) -> io.TextIOWrapper:
+    """Lines of text, whatever the line ends; of UTF-8, other bytes are kept aside until a name needs them."""
+    binary = gzip.GzipFile(fileobj=raw) if content.zipped else raw
+    errors = "surrogateescape" if content.encoding.startswith("utf-8") else "replace"
+    return io.TextIOWrapper(binary, encoding=content.encoding, errors=errors)
 
 
-def _parsed(layout: _Format, lines: list[str], where: str, *, bonding: bool) -> Record | Skipped:
+def _parsed(layout: _Format, found: Lines, name: str, n: int, *, bonding: bool) -> Record | Skipped:
+    line, lines = found
+    where = f"{name}, record {n} (line {line})"
     try:
-        raw = layout.parse([_legible(line) for line in lines])
+        raw = layout.parse([legible(line) for line in lines])
     except (ValueError, IndexError) as error:
-        return Skipped(UNREADABLE, where, str(error))
+        return Skipped(UNREADABLE, where, str(error), name, line)
     record = checked(raw, where)
-    if not bonding or layout.parse_bonding is None or isinstance(record, Skipped):
+    if isinstance(record, Skipped):
+        return replace(record, file=name, line=line)
+    if not bonding or layout.parse_bonding is None:
         return record
     with suppress(ValueError, IndexError, OverflowError):  # atoms and coordinates are what makes a molecule
         return replace(record, bonding=layout.parse_bonding(lines))
     return record
-
-
-def _legible(line: str) -> str:
-    """Bytes that are not UTF-8 are taken for Latin-1, as in many an old SDF."""
-    if line.isascii():
-        return line
-    try:
-        line.encode("utf-8")
-    except UnicodeEncodeError:
-        return line.encode("utf-8", "surrogateescape").decode("latin-1")
-    return line

@@ -1,23 +1,29 @@
 """A molecule as files have it, and what is said of one that cannot be used."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from gaga.base.errors import InvalidInput
-from gaga.chem.elements import N_ELEMENTS, number_of
+from gaga.chem.labels import element_of, is_dummy
 
 NO_ATOMS = "no atoms"
 NO_3D = "no 3D coordinates"
 NON_FINITE = "non-finite coordinates"
 TOO_FAR = "coordinates beyond 100,000 Å"
 UNKNOWN_ELEMENT = "unknown element"
+DUMMY_ATOM = "dummy or ghost atom"
 UNREADABLE = "unreadable record"
 MAX_COORDINATE = 1e5  # Å; float32 has hundredths there, and distances do not overflow
-_LONGEST_SYMBOL = 8
+
+Lines = tuple[int, list[str]]
+"""A record as it stands in a file: the number of its first line, from 1, and its lines."""
+
+Notes = Counter[str]
+"""What a file lacks that makes no record unusable: how many, by what, such as "records without a $$$$ line"."""
 
 PropertyValue = str | float | bool | np.generic
 
@@ -51,11 +57,21 @@ class Record:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A record that cannot be used: why, in a few fixed words; where it is; and what was found there."""
+    """A record that cannot be used.
+
+    Attributes:
+        reason: why, in a few fixed words.
+        where: the file, which record of it, and the line where it begins: "mols.sdf, record 7 (line 312)".
+        detail: what was found there.
+        file: the file's name, with the folders below the one that is read.
+        line: where the record begins, from 1; 0 if that is not known.
+    """
 
     reason: str
     where: str
     detail: str = ""
+    file: str = ""
+    line: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +79,7 @@ class RawRecord:
     """What a parser found, before anything is asked of it.
 
     Attributes:
-        symbols: an element symbol (or an atomic number, as XYZ allows) for each atom.
+        symbols: an element's symbol, number or label (see `labels`) for each atom.
         coordinates: three numbers for each atom, in Å.
         name: the title.
         properties: text by name.
@@ -81,9 +97,10 @@ def checked(raw: RawRecord, where: str) -> Record | Skipped:
     """The record where it is a molecule in 3D with known elements, else why not."""
     if not raw.symbols:
         return Skipped(NO_ATOMS, where)
-    numbers = np.array([_atomic_number(symbol) for symbol in raw.symbols], dtype=np.uint8)
+    numbers = np.array([element_of(symbol) for symbol in raw.symbols], dtype=np.uint8)
     if not np.all(numbers):
-        return Skipped(UNKNOWN_ELEMENT, where, raw.symbols[int(np.argmin(numbers))][:40])
+        unknown = raw.symbols[int(np.argmin(numbers))]
+        return Skipped(DUMMY_ATOM if is_dummy(unknown) else UNKNOWN_ELEMENT, where, unknown[:40])
     positions = np.array(raw.coordinates, dtype=np.float64)
     if not np.all(np.isfinite(positions)):
         return Skipped(NON_FINITE, where)
@@ -99,21 +116,6 @@ def _is_flat(positions: Float[np.ndarray, "N 3"], declared_3d: bool) -> bool:
     if len(positions) == 1:
         return False
     return bool(np.all(positions == positions[0]) or (not declared_3d and np.all(positions[:, 2] == 0)))
-
-
-def _atomic_number(symbol: str) -> int:
-    """Atomic number of a symbol or of a number as text; 0 where there is no such element."""
-    return _looked_up(symbol) if len(symbol) <= _LONGEST_SYMBOL else 0
-
-
-@lru_cache(maxsize=1024)
-def _looked_up(symbol: str) -> int:
-    if symbol.isdecimal():
-        return int(symbol) if 1 <= int(symbol) <= N_ELEMENTS else 0
-    try:
-        return number_of(symbol)
-    except InvalidInput:
-        return 0
 
 
 def text_of(value: PropertyValue) -> str:

@@ -5,14 +5,17 @@ refuse is still a molecule; they are looked at where somebody asks which atoms b
 layout is that of BIOVIA's "CTfile Formats" (2020).
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from gaga.base.decimals import decimal, whole
 from gaga.chem.elements import symbol_of
-from gaga.chem.records import Bonding, RawRecord, Record, text_of
+from gaga.chem.records import Bonding, Lines, Notes, RawRecord, Record, text_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -25,17 +28,79 @@ _V2000_MAX_ATOMS = 999
 _V2000_MAX_COORDINATE = 9999.0
 
 
-def split_records(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines of each record without its terminator; an unterminated last record counts if it has text."""
-    record: list[str] = []
-    for line in lines:
+NO_TERMINATOR = "SDF records without a $$$$ line at their end"
+_COUNTS = re.compile(r"\s*\d{1,3}\s*\d{1,3}\b.*\bV[23]000\s*", re.ASCII)
+_BARE_COUNTS = re.compile(r"\s*\d{1,3}\s+\d{1,3}(\s+\d{1,3})*\s*", re.ASCII)
+_END = re.compile(r"M +END\b")
+_HEADER = 3  # lines before the counts line
+
+
+def split_records(lines: Iterable[str], notes: Notes | None = None) -> Iterator[Lines]:
+    """The lines of each record without its terminator.
+
+    A record that lacks its terminator ends where another header and counts line stand: behind `M  END` and data items,
+    or in the middle of a record that was cut. A last record counts if it has text.
+
+    Args:
+        lines: of the file.
+        notes: records without a terminator are counted there.
+    """
+    begins, record, seen = 1, list[str](), _Seen()
+    for number, line in enumerate(lines, start=1):
         if line.startswith(TERMINATOR):
-            yield record
-            record = []
-        else:
-            record.append(line.rstrip("\n"))
+            yield begins, record
+            begins, record, seen = number + 1, [], _Seen()
+            continue
+        record.append(line.rstrip("\n"))
+        says_nothing = (
+            seen.end is None and not line.startswith((">", "M")) and "V2000" not in line and "V3000" not in line
+        )
+        another = None if says_nothing else seen.another_in(record)
+        if another is None:
+            continue
+        lost, record = record[:another], record[another:]
+        if any(map(str.strip, lost)):
+            _count_lost(notes)
+            yield begins, lost
+        begins, seen = number - len(record) + 1, _Seen()
+        record = [""] * (_HEADER + 1 - len(record)) + record
     if any(line.strip() for line in record):
-        yield record
+        _count_lost(notes)
+        yield begins, record
+
+
+def _count_lost(notes: Notes | None) -> None:
+    if notes is not None:
+        notes[NO_TERMINATOR] += 1
+
+
+@dataclass
+class _Seen:
+    """Lines of a record, from 0, that say where it is: its end, and the header of its last data item."""
+
+    end: int | None = None
+    data: int | None = None
+
+    def another_in(self, record: list[str]) -> int | None:
+        """The line where another record begins, if the last line is its counts line."""
+        line, header = record[-1], len(record) - 1 - _HEADER
+        if line.startswith(">") and header > 0:
+            self.data = len(record) - 1
+        elif line.startswith("M") and self.data is None and _END.match(line):
+            self.end = len(record) - 1
+        elif self.data is not None:
+            # A header directly below a data item's is that of a molecule which is the item's value.
+            return header if header > self.data + 1 and _is_counts(line) else None
+        elif self.end is not None:
+            if _is_counts(line) or (header > self.end and _BARE_COUNTS.fullmatch(line)):
+                return max(header, self.end + 1)
+        elif header > 0 and _is_counts(line):
+            return header
+        return None
+
+
+def _is_counts(line: str) -> bool:
+    return ("V2000" in line or "V3000" in line) and _COUNTS.fullmatch(line) is not None
 
 
 def parse_record(lines: list[str]) -> RawRecord:
@@ -52,7 +117,7 @@ def parse_record(lines: list[str]) -> RawRecord:
         symbols=[symbol for symbol, _ in atoms],
         coordinates=[xyz for _, xyz in atoms],
         name=lines[0].strip(),
-        properties=dict(_data_items(lines)),
+        properties=dict(_data_items(lines[_HEADER + 1 :])),
         declared_3d=lines[1][20:22].upper() == "3D",
     )
 
@@ -70,27 +135,27 @@ def _parse_v2000(lines: list[str]) -> list[_Atom]:
 def _count(line: str) -> int:
     """Number of atoms of a counts line: its first three columns or, of a careless writer, its first word."""
     try:
-        return int(line[:3])
+        return whole(line[:3])
     except ValueError:
-        return int((line.split() or [""])[0])
+        return whole((line.split() or [""])[0])
 
 
 def _v2000_atom(line: str) -> _Atom:
     try:
         x, y, z, symbol = line.split()[:4]
-        return symbol, [float(x), float(y), float(z)]
+        return symbol, [decimal(x), decimal(y), decimal(z)]
     except ValueError:
         # Wide numbers leave no space between the columns.
-        return line[31:34].strip(), [float(line[i : i + 10]) for i in (0, 10, 20)]
+        return line[31:34].strip(), [decimal(line[i : i + 10]) for i in (0, 10, 20)]
 
 
 def _parse_v3000(lines: list[str]) -> list[_Atom]:
     words = [line.split() for line in _v3000_lines(lines)]
     begin, end = words.index(["BEGIN", "ATOM"]), words.index(["END", "ATOM"])
     atoms = words[begin + 1 : end]
-    if len(atoms) != next((int(word[1]) for word in words if word[:1] == ["COUNTS"]), None):
+    if len(atoms) != next((whole(word[1]) for word in words if word[:1] == ["COUNTS"]), None):
         raise ValueError("the atom block differs in length from its counts line")
-    return [(_v3000_symbol(atom[1]), [float(value) for value in atom[2:5]]) for atom in atoms]
+    return [(_v3000_symbol(atom[1]), [decimal(value) for value in atom[2:5]]) for atom in atoms]
 
 
 def _v3000_symbol(symbol: str) -> str:
@@ -134,7 +199,7 @@ _Numbered = list[tuple[int, int]]
 def _v2000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
     """Number of atoms; pairs of bonded atoms; atoms and their charges. Atoms count from 1."""
     n_atoms = _count(lines[3])
-    n_bonds = _count(lines[3][3:]) if lines[3][:3].strip().isdigit() else int(lines[3].split()[1])
+    n_bonds = _count(lines[3][3:]) if lines[3][:3].strip().isdecimal() else whole(lines[3].split()[1])
     end = 4 + n_atoms + n_bonds
     if len(lines) < end:
         raise ValueError("the record ends before its last bond")
@@ -143,21 +208,21 @@ def _v2000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
     if not listed:  # the older place, which counts where there is no such line
         return n_atoms, bonds, [(i, _v2000_charge(line)) for i, line in enumerate(lines[4 : 4 + n_atoms], start=1)]
     words = [line[9:].split() for line in listed if line.startswith("M  CHG")]
-    return n_atoms, bonds, [(int(a), int(c)) for row in words for a, c in zip(row[::2], row[1::2], strict=True)]
+    return n_atoms, bonds, [(whole(a), whole(c)) for row in words for a, c in zip(row[::2], row[1::2], strict=True)]
 
 
 def _v2000_bond(line: str) -> tuple[int, int]:
     try:
-        return int(line[:3]), int(line[3:6])
+        return whole(line[:3]), whole(line[3:6])
     except ValueError:
         first, second = line.split()[:2]
-        return int(first), int(second)
+        return whole(first), whole(second)
 
 
 def _v2000_charge(line: str) -> int:
     """1, 2, 3 are +3, +2, +1, and 5, 6, 7 are -1, -2, -3; 4 is a radical."""
     code = line[36:39].strip()
-    return 4 - int(code) if code.isdigit() and int(code) in (1, 2, 3, 5, 6, 7) else 0
+    return 4 - int(code) if code in ("1", "2", "3", "5", "6", "7") else 0
 
 
 def _v3000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
@@ -166,7 +231,7 @@ def _v3000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
     atoms = words[words.index(["BEGIN", "ATOM"]) + 1 : words.index(["END", "ATOM"])]
     number = {atom[0]: i for i, atom in enumerate(atoms, start=1)}
     charges = [
-        (i, int(word.removeprefix("CHG=")))
+        (i, whole(word.removeprefix("CHG=")))
         for i, atom in enumerate(atoms, start=1)
         for word in atom[5:]
         if word.startswith("CHG=")
@@ -177,17 +242,27 @@ def _v3000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
     return len(atoms), [(number.get(bond[2], 0), number.get(bond[3], 0)) for bond in bonds], charges
 
 
+_DATA_HEADER = re.compile(r">[^<]*(?:<(.*)>|\bDT(\d+)\b)", re.ASCII)  # a field of MACCS-II's has a number for a name
+
+
 def _data_items(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """(name, value) of the data items that follow the molecule."""
+    """(name, value) of the data items that follow the molecule.
+
+    An item ends at a blank line, or where the next one's header stands.
+    """
     name, value = "", list[str]()
-    for line in [*lines, ""]:
-        if line.startswith(">") and "<" in line:
-            name, value = line[line.index("<") + 1 : line.rindex(">")].strip(), []
-        elif name and not line.strip():
-            yield name, "\n".join(value)
-            name = ""
-        elif name:
+    for line in lines:
+        header = _DATA_HEADER.match(line)
+        if header is None and line.strip():
             value.append(line.strip())
+            continue
+        if name:
+            yield name, "\n".join(value)
+        name, value = "", []
+        if header is not None:
+            name = f"DT{header[2]}" if header[2] else header[1].strip()
+    if name:
+        yield name, "\n".join(value)
 
 
 def format_record(record: Record, mol: "Mol | None" = None) -> str:

@@ -1,11 +1,11 @@
-"""Tables of SMILES: CSV with a heading, and .smi with a SMILES and perhaps a name in each line.
+"""Tables of SMILES: CSV and TSV with a heading, and .smi with a SMILES and perhaps a name in each line.
 
 Rows are read without chemistry: whether a SMILES is one is found out by who needs it.
 """
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gaga.base.errors import InvalidInput
 from gaga.chem.records import UNREADABLE, Skipped
@@ -17,6 +17,7 @@ NO_SMILES = "no SMILES"
 _NAMES = ("name", "id", "title", "chembl_id", "zinc_id")
 _DELIMITERS = ",;\t"
 _SHOWN = 8  # headings in a complaint
+_EXCEL = "sep="  # a first line that tells Excel what separates the columns
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,28 @@ class SmilesRow:
     where: str
     name: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def has_columns(file: str) -> bool:
+    """Whether a file of that name may have columns with headings."""
+    return file.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".txt"))
+
+
+def has_heading(file: str, begins: str, column: str | None = None) -> bool:
+    """Whether a table of SMILES has headings: a `.csv` or `.tsv` has, a `.txt` may have.
+
+    Args:
+        file: its name.
+        begins: how it begins.
+        column: as of `parse_csv`.
+    """
+    if not file.lower().removesuffix(".gz").endswith(".txt"):
+        return has_columns(file)
+    try:
+        heading, _, _ = _heading(begins.partition("\n")[0], file, column)
+    except InvalidInput:
+        return column is not None
+    return len(heading) > 1
 
 
 def parse_smi(lines: Iterable[str], file: str) -> Iterator[SmilesRow | Skipped]:
@@ -51,21 +74,26 @@ def parse_csv(lines: Iterable[str], file: str, *, column: str | None = None) -> 
         InvalidInput: there is no such column.
     """
     lines = iter(lines)
-    heading, delimiter, place = _heading(next(lines, ""), file, column)
+    first = next(lines, "")
+    before = 1
+    if first.lower().startswith(_EXCEL):
+        first, before = next(lines, ""), 2
+    heading, delimiter, place = _heading(first, file, column)
     reader = csv.reader(lines, delimiter=delimiter)
     n = 0
     while True:
         n += 1
-        where = f"{file}, row {n}"
+        line = before + reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error as error:  # a field without end, which the reader gives up at its own limit
-            yield Skipped(UNREADABLE, where, str(error))
+            yield Skipped(UNREADABLE, f"{file}, row {n} (line {line})", str(error), file, line)
             continue
         if row is None:
             return
         if row:
-            yield _row(row, heading, place, where)
+            found = _row(row, heading, place, f"{file}, row {n} (line {line})")
+            yield replace(found, file=file, line=line) if isinstance(found, Skipped) else found
 
 
 def _row(row: list[str], heading: list[str], place: int, where: str) -> SmilesRow | Skipped:

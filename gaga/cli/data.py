@@ -12,6 +12,7 @@ import typer
 from gaga.cli import data_geom, data_own, options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes, skipped_parts
+from gaga.cli.standard_input import Format, named_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,10 +27,16 @@ HYDROGEN = 1
 NO_HYDROGENS = "No molecule has a hydrogen; stability and validity need them explicit, so add them first."
 
 Wanted = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, or .sdf, .sdf.gz, .xyz, a folder, a prepared .h5.")
+    str,
+    typer.Argument(
+        metavar="NAME|PATH", help="qm9, geom, or .sdf, .mol, .xyz, an archive or folder, a prepared .h5; - for stdin."
+    ),
 ]
 WantedOrSmiles = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="qm9, geom, .sdf, .xyz, a folder of them; .csv or .smi with --embed.")
+    str,
+    typer.Argument(
+        metavar="NAME|PATH", help="qm9, geom, .sdf, .xyz, a folder of them; .csv or .smi with --embed; - for stdin."
+    ),
 ]
 SplitSeed = Annotated[
     int | None, typer.Option("--split-seed", min=0, help="Draw the split anew; by default the published one.")
@@ -51,7 +58,7 @@ def list_datasets(cache: options.Cache = None, json: options.Json = False) -> No
     Output(json=json).show(
         {"datasets": found},
         Table(columns=("data set", "state", "size", "path"), rows=rows),
-        "Any command also takes your own molecules: --dataset mine.sdf, .sdf.gz, .xyz, or a folder of them.",
+        "Any command also takes your own molecules: --dataset mine.sdf, .sdf.gz, .mol, .xyz, or a folder of them.",
         "Those that are SMILES get their geometries once: gaga data prepare mine.csv --embed --out mine.h5",
     )
 
@@ -116,6 +123,8 @@ def prepare_dataset(
     max_atoms: data_own.MaxAtoms = None,
     neutral: data_own.Neutral = False,
     no_duplicates: data_own.NoDuplicates = False,
+    one_molecule_per_record: data_own.OneMoleculePerRecord = False,
+    input_format: Format = None,
     time_limit: data_own.TimeLimit = data_own.DEFAULT_TIME_LIMIT,
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -143,11 +152,12 @@ def prepare_dataset(
         max_atoms=max_atoms,
         neutral=neutral,
         no_duplicates=no_duplicates,
+        one_molecule_per_record=one_molecule_per_record,
         time_limit=time_limit,
         seed=seed,
         threads=threads,
     )
-    _check_prepare(
+    data_own.check_prepare(
         needs_out=lean or vocabulary is not None or split_seed is not None, out=out, vocabulary=vocabulary, lean=lean,
         streams=conformers is not None or split_file is not None, is_streamed=is_geom and source is not None, own=own,
         nameless_source=source is not None and not is_geom and name.lower() != "qm9",
@@ -158,10 +168,13 @@ def prepare_dataset(
             split_file=split_file, split_seed=split_seed, resume=resume, overwrite=overwrite,
         )  # fmt: skip
         return
-    kept = data_own.kept_geometries(name, out, own, output, resume=resume, overwrite=overwrite)
-    with kept as pieces, output.progress(f"preparing {name}") as progress:
+    with (
+        named_input(name, input_format) as read,
+        data_own.kept_geometries(read, out, own, output, resume=resume, overwrite=overwrite) as pieces,
+        output.progress(f"preparing {name}") as progress,
+    ):
         path = prepare(
-            name,
+            read,
             out=out,
             lean=lean,
             overwrite=overwrite,
@@ -179,13 +192,19 @@ def prepare_dataset(
         {"path": str(path), "size": size, **summary(dataset), "rule": None},
         f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
         *(data_own.account(dataset) or _skipped_lines(dataset)),
+        *_notes(dataset),
     )
 
 
 @app.command(
     "info",
     cls=Command,
-    epilog=examples("gaga data info qm9", "gaga data info mine.sdf.gz --json", "gaga data info geom --verify"),
+    epilog=examples(
+        "gaga data info qm9",
+        "gaga data info mine.sdf.gz --json",
+        "gaga data info geom --verify",
+        "gaga data info - --format xyz < ensemble.xyz",
+    ),
 )
 def info(
     name: Wanted,
@@ -193,14 +212,18 @@ def info(
         bool, typer.Option("--verify", help="Hold every position of a large prepared file against its fingerprint.")
     ] = False,
     source: options.Source = None,
+    one_molecule_per_record: data_own.OneMoleculePerRecord = False,
+    input_format: Format = None,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
     from gaga.data.loading import verify as hold_against_fingerprint
+    from gaga.data.own import Wanted
 
-    output = Output(json=json)
-    dataset = read_dataset(name, output, cache=cache, source=source)
+    output, own = Output(json=json), Wanted(one_molecule_per_record=one_molecule_per_record)
+    with named_input(name, input_format) as read:
+        dataset = read_dataset(read, output, cache=cache, source=source, own=own)
     if verify:
         hold_against_fingerprint(dataset)
     units = dataset.annotations.units
@@ -218,48 +241,21 @@ def info(
     output.show(payload, *_tables(payload), *data_own.account(dataset), *shown)
 
 
-def _check_prepare(
+def read_dataset(
+    name: str,
+    output: Output,
     *,
-    needs_out: bool,
-    out: Path | None,
-    vocabulary: str | None,
-    lean: bool,
-    streams: bool,
-    is_streamed: bool,
-    own: "WantedOfOwn",
-    nameless_source: bool,
-) -> None:
-    """Stop at options of `prepare` that do not go together.
-
-    Raises:
-        UsageError: so they do.
-    """
-    from gaga.cli.commands import usage_error
-
-    if vocabulary not in (None, "geom", "data"):
-        raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
-    if is_streamed and lean:
-        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
-    if is_streamed and own.said():
-        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.said())
-        raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")
-    if nameless_source:
-        raise usage_error("--from is for qm9 and geom; your own molecules are read from the path itself")
-    if streams and not is_streamed:
-        raise usage_error("--conformers and --split-file need gaga data prepare geom --from PATH")
-    if needs_out and out is None and not is_streamed:
-        raise usage_error(
-            "--lean, --vocabulary and --split-seed need --out FILE.h5: the cache keeps whole data sets, as published"
-        )
-
-
-def read_dataset(name: str, output: Output, *, cache: Path | None = None, source: Path | None = None) -> "Dataset":
-    """The data set of that name or path; what was skipped is told on stderr."""
+    cache: Path | None = None,
+    source: Path | None = None,
+    own: "WantedOfOwn | None" = None,
+) -> "Dataset":
+    """The data set of that name or path; what was skipped, and what was taken for what, goes to stderr."""
     from gaga.data import load_dataset
+    from gaga.data.own import AS_THEY_ARE
 
     with output.progress(f"reading {name}") as progress:
-        dataset = load_dataset(name, source=source, cache_dir=cache, progress=progress)
-    for line in _skipped_lines(dataset):
+        dataset = load_dataset(name, source=source, cache_dir=cache, own=own or AS_THEY_ARE, progress=progress)
+    for line in (*_skipped_lines(dataset), *_notes(dataset)):
         output.note(line)
     if HYDROGEN not in dataset.vocabulary:
         output.note(NO_HYDROGENS)
@@ -322,6 +318,11 @@ def _skipped_lines(dataset: "Dataset") -> list[str]:
         return []
     reasons = ", ".join(f"{n} {reason}" for reason, n in dataset.skipped.items())
     return [f"Skipped {counted(sum(dataset.skipped.values()), 'molecule')}: {reasons}."]
+
+
+def _notes(dataset: "Dataset") -> tuple[str, ...]:
+    """What its files lack, and which records are conformers of one molecule."""
+    return dataset.preparation.notes if dataset.preparation is not None else ()
 
 
 def _tables(payload: dict[str, Any]) -> list[Table | str]:

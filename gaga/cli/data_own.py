@@ -31,7 +31,9 @@ _KEPT = "what was made is kept, and the same command with --resume goes on"
 Embed = Annotated[
     bool,
     typer.Option(
-        "--embed", rich_help_panel=_OWN, help="Make geometries of the SMILES in a .csv or .smi: ETKDGv3, then MMFF94."
+        "--embed",
+        rich_help_panel=_OWN,
+        help="Make geometries of the SMILES in a .csv, .tsv, .smi or .txt: ETKDGv3, then MMFF94.",
     ),
 ]
 Optimise = Annotated[
@@ -49,7 +51,7 @@ SmilesColumn = Annotated[
         "--smiles-column",
         metavar="NAME",
         rich_help_panel=_OWN,
-        help="Heading of a .csv's SMILES; smiles or canonical_smiles by default.",
+        help="Heading of a table's SMILES; smiles or canonical_smiles by default.",
     ),
 ]
 LargestFragment = Annotated[
@@ -100,6 +102,14 @@ NoDuplicates = Annotated[
         help="Take the first of each molecule, by canonical SMILES, given or perceived.",
     ),
 ]
+OneMoleculePerRecord = Annotated[
+    bool,
+    typer.Option(
+        "--one-molecule-per-record",
+        rich_help_panel=_OWN,
+        help="Take no records for conformers of one molecule; by default equal SMILES, titles or bonds show them.",
+    ),
+]
 TimeLimit = Annotated[
     float,
     typer.Option(
@@ -125,6 +135,7 @@ def wanted_of(
     max_atoms: int | None,
     neutral: bool,
     no_duplicates: bool,
+    one_molecule_per_record: bool,
     time_limit: float,
     seed: int,
     threads: int | None,
@@ -151,7 +162,46 @@ def wanted_of(
         making = Making(embed=embed, optimise=program, seed=seed, time_limit_s=time_limit)
     except InvalidInput as error:
         raise usage_error(f"these options cannot be: {error.line.rstrip('.')}") from error
-    return Wanted(filters=filters, making=making, smiles_column=smiles_column, workers=threads)
+    return Wanted(
+        filters=filters,
+        making=making,
+        smiles_column=smiles_column,
+        workers=threads,
+        one_molecule_per_record=one_molecule_per_record,
+    )
+
+
+def check_prepare(
+    *,
+    needs_out: bool,
+    out: Path | None,
+    vocabulary: str | None,
+    lean: bool,
+    streams: bool,
+    is_streamed: bool,
+    own: "Wanted",
+    nameless_source: bool,
+) -> None:
+    """Stop at options of `prepare` that do not go together.
+
+    Raises:
+        UsageError: so they do.
+    """
+    if vocabulary not in (None, "geom", "data"):
+        raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
+    if is_streamed and lean:
+        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
+    if is_streamed and own.said():
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.said())
+        raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")
+    if nameless_source:
+        raise usage_error("--from is for qm9 and geom; your own molecules are read from the path itself")
+    if streams and not is_streamed:
+        raise usage_error("--conformers and --split-file need gaga data prepare geom --from PATH")
+    if needs_out and out is None and not is_streamed:
+        raise usage_error(
+            "--lean, --vocabulary and --split-seed need --out FILE.h5: the cache keeps whole data sets, as published"
+        )
 
 
 def _elements(text: str) -> tuple[int, ...]:
@@ -222,9 +272,10 @@ def _dropped_if_useless(place: Path) -> Iterator[None]:
 def _run(path: str, wanted: "Wanted") -> dict[str, Any]:
     """What the geometries belong to."""
     from gaga import __version__
+    from gaga.base.files import expanded
     from gaga.data.own import programs
 
-    return {"input": _digest(Path(path).expanduser()), **wanted.said(), **programs(wanted), "gaga": __version__}
+    return {"input": _digest(expanded(Path(path))), **wanted.said(), **programs(wanted), "gaga": __version__}
 
 
 def _digest(path: Path) -> str:

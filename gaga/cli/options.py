@@ -137,8 +137,8 @@ Source = Annotated[
     typer.Option(
         "--from",
         metavar="PATH",
-        help="A local copy of QM9 (dsgdb9nsd.xyz.tar.bz2, qm9pack's CSV folder) or of GEOM-Drugs (geom_drugs_30.npy, "
-        "drugs_crude.msgpack, rdkit_folder.tar.gz or its folder).",
+        help="A local copy of QM9 (dsgdb9nsd.xyz.tar.bz2 or its folder, qm9pack's CSV folder) or of GEOM-Drugs "
+        "(geom_drugs_30.npy, drugs_crude.msgpack, rdkit_folder.tar.gz or its folder).",
     ),
 ]
 Checkpoint = Annotated[

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from gaga.base.errors import InvalidInput
 from gaga.chem.elements import symbol_of
-from gaga.chem.records import Record, Skipped
+from gaga.chem.records import Notes, Record, Skipped
 from gaga.chem.tables import SmilesRow
 from gaga.data.spread import in_chunks, spread
 
@@ -80,11 +80,13 @@ class Account:
         left_out: how many of them are not in the data set, by reason.
         force_fields: how many were embedded with each force field.
         skipped: the records that cannot be used, in their order; those that are not wanted are not among them.
+        notes: what files lack that makes no record unusable.
     """
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     force_fields: Counter[str] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
     skipped: list[Skipped] = field(default_factory=list)
 
     def watched(self, sources: Iterable[Source | Skipped]) -> Iterator[Source | Skipped]:

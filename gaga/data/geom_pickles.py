@@ -23,6 +23,7 @@ from gaga.base.errors import InvalidInput, Unavailable
 from gaga.base.plain_pickle import Built, Global, Refused, read_plain
 from gaga.chem.pickled import BinaryReader
 from gaga.chem.records import UNREADABLE
+from gaga.chem.sources import is_hidden
 from gaga.data.geom_records import (
     NO_ENERGY,
     Checker,
@@ -100,9 +101,8 @@ class FolderSource(_Pickles):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         summary, folder = path / SUMMARY, path / "drugs" if (path / "drugs").is_dir() else path
-        there = {
-            file.name: file for file in sorted(folder.iterdir()) if file.name.endswith(".pickle") and file.is_file()
-        }
+        pickles = (file for file in sorted(folder.glob("*.pickle")) if not is_hidden(file.name))
+        there = {file.name: file for file in pickles if file.is_file()}
         if not there:
             raise InvalidInput(
                 f"{path} holds no pickles of GEOM-Drugs", remedy="name rdkit_folder, or its drugs folder"
@@ -189,7 +189,8 @@ def _members(archive: tarfile.TarFile, unpacked: "_Unpacked") -> Iterator[tarfil
     while (member := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined] # it would remember all of them
         path = PurePosixPath(member.name)
-        if member.isreg() and not member.issparse() and path.suffix == ".pickle" and path.parent.name == "drugs":
+        is_pickle = path.suffix == ".pickle" and path.parent.name == "drugs" and not is_hidden(path)
+        if is_pickle and member.isreg() and not member.issparse():
             yield member
         unpacked.restart()
 

@@ -15,7 +15,7 @@ from gaga.chem.elements import symbol_of
 from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
 from gaga.data.geom import VOCABULARIES
-from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, SUFFIXES, Wanted, read_own
+from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, Wanted, read_own
 from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.data.prepared import read_prepared, require_suffix, write_prepared
 from gaga.data.qm9 import read_qm9
@@ -39,8 +39,8 @@ def load_dataset(
     """A named data set, a prepared file, or the user's own molecules.
 
     Args:
-        name_or_path: `qm9` or `geom` in any case; or a prepared `.h5`; or an `.sdf`, `.sdf.gz`, `.xyz`, `.xyz.gz`; or a
-            folder of them; or a `.csv` or `.smi` of SMILES, gzipped or not, where `own` says to embed them.
+        name_or_path: `qm9` or `geom` in any case; or a prepared `.h5`; or an `.sdf`, `.mol`, `.xyz`, gzipped or not; or
+            a folder or archive of them; or a `.csv` or `.smi` of SMILES, gzipped or not, if `own` says to embed them.
         source: a local copy of a named data set, read where the cache does not have it yet.
         cache_dir: where named data sets are kept prepared; None for the user's cache folder.
         split_seed: draw the split anew with this seed; None for the published one, or a prepared file's own.
@@ -201,8 +201,8 @@ def _existing(name_or_path: str | Path) -> Path:
 
 
 def _unknown(name: str) -> NotFound:
-    formats = ", ".join((*SUFFIXES, *PREPARED_SUFFIXES))
-    return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}, a folder")
+    formats = f"{', '.join(PREPARED_SUFFIXES)}, .sdf, .mol, .xyz, a folder of them, or .csv, .smi with SMILES"
+    return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}")
 
 
 def _load_path(path: Path, own: Wanted, pieces: Pieces, progress: Progress) -> Dataset:

@@ -8,20 +8,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from gaga.base.decimals import decimal
 from gaga.base.errors import InvalidInput
 from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import pack
+from gaga.base.names import legible
 from gaga.base.progress import Progress, silent
 from gaga.chem.elements import symbol_of
 from gaga.chem.facts import smiles_of, total_charge
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
-from gaga.data.dataset import Annotations, Dataset, already_read, numbered_anew, vocabulary_of
+from gaga.chem.tables import has_columns
+from gaga.chem.xyz import QM9_UNITS
+from gaga.data.conformers import conformers
+from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
 from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
 from gaga.data.preparation import Preparation
@@ -30,7 +33,6 @@ from gaga.data.splits import content_split
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
 MAX_SMILES = 1000  # letters of one that is kept; each takes as much memory as the longest
-_FEWEST_NAMES, _FEWEST_SMILES = 10, 3  # molecules: a name may be no molecule's
 MAX_PROPERTIES = 1000  # of different names; each is a column, so that more would grow with the square of a file
 
 
@@ -43,12 +45,14 @@ class Wanted:
         making: how geometries are made.
         smiles_column: the heading of a CSV file's SMILES; None for one that is called so.
         workers: processes for what takes long; all cores if None. The data set does not depend on them.
+        one_molecule_per_record: no two records are conformers of one molecule.
     """
 
     filters: Filters = EVERYTHING
     making: Making = MAKE_NOTHING
     smiles_column: str | None = None
     workers: int | None = None
+    one_molecule_per_record: bool = False
 
     def said(self) -> dict[str, str]:
         """What was asked for, by the names of the options."""
@@ -62,6 +66,8 @@ class Wanted:
             found["time_limit"] = limit
         if self.smiles_column is not None:
             found["smiles_column"] = self.smiles_column
+        if self.one_molecule_per_record:
+            found["one_molecule_per_record"] = "yes"
         return found
 
 
@@ -101,7 +107,7 @@ def read_own(
     if not records:
         raise InvalidInput(f"{path} holds no usable molecule", received=_counts(account.left_out))
     molecules = pack((record.atomic_numbers, record.positions) for record in records)
-    groups = conformer_groups(records)
+    groups, taken = (None, []) if wanted.one_molecule_per_record else conformers(records)
     return Dataset(
         name=dataset_name(path),
         molecules=molecules,
@@ -111,8 +117,8 @@ def read_own(
         groups=groups,
         skipped=dict(account.left_out),
         skipped_records=tuple(account.skipped),
-        origin=path.name,
-        preparation=report(account, len(records), wanted),
+        origin=legible(path.name),
+        preparation=report(account, len(records), wanted, taken),
         read_annotations=already_read(annotations_of(records, charges)),
     )
 
@@ -138,7 +144,7 @@ def own_records(
 def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
     _check_kind(path, wanted)
     if not has_smiles_only(path):
-        records = read_molecules(path, progress, bonding=True)
+        records = read_molecules(path, progress, bonding=True, notes=account.notes)
         return chosen(records, wanted.filters, account, wanted.workers)
     if not wanted.making.embed:
         raise InvalidInput(
@@ -158,20 +164,21 @@ def _check_kind(path: Path, wanted: Wanted) -> None:
     if wanted.making.embed and not has_smiles_only(path):
         raise InvalidInput(
             f"{path} has geometries, and --embed makes them of SMILES",
-            remedy="leave --embed out, or read a .csv or .smi; --optimise xtb relaxes what is there",
+            remedy="leave --embed out, or read a table of SMILES; --optimise xtb relaxes what is there",
         )
-    if wanted.smiles_column is not None and not path.name.lower().endswith((".csv", ".csv.gz")):
+    if wanted.smiles_column is not None and not has_columns(path.name):
         raise InvalidInput(f"{path} has no columns", received=f"--smiles-column {wanted.smiles_column}")
 
 
-def report(account: Account, kept: int, wanted: Wanted) -> Preparation:
-    """What was asked and what became of the molecules, when all have passed."""
+def report(account: Account, kept: int, wanted: Wanted, taken: Sequence[str] = ()) -> Preparation:
+    """What was asked and what became of the molecules, when all have passed; `taken` says which are conformers."""
     return Preparation(
         read=account.read,
         kept=kept,
         asked=wanted.said(),
         force_fields=dict(account.force_fields),
         programs=programs(wanted),
+        notes=(*(f"{what}: {count:,}." for what, count in account.notes.items()), *taken),
     )
 
 
@@ -193,35 +200,14 @@ def programs(wanted: Wanted) -> dict[str, str]:
     return found
 
 
-def conformer_groups(records: Sequence[Record]) -> Int64[np.ndarray, " M"] | None:
-    """Which molecule each record is a conformer of, 0, 1, 2, ...; None where each is its own.
-
-    Conformers have the same SMILES and the same atoms in any order. Where a record tells no SMILES, its name does, if
-    all that have it have the same atoms: other names are titles. What has neither is a molecule of its own, and so is
-    everything where so few molecules are told apart that they cannot be split.
-    """
-    atoms = [np.sort(record.atomic_numbers).tobytes() for record in records]
-    smiles = [smiles_of(record) for record in records]
-    names = ["" if told else record.name.strip() for record, told in zip(records, smiles, strict=True)]
-    kinds: dict[str, set[bytes]] = {}
-    for name, its in zip(names, atoms, strict=True):
-        kinds.setdefault(name, set()).add(its)
-    titles = {name for name, its in kinds.items() if len(its) > 1} | {""}
-    numbers: dict[Any, int] = {}
-    found = []
-    for i, (told, name, its) in enumerate(zip(smiles, names, atoms, strict=True)):
-        key = (told, "", its) if told else (i if name in titles else ("", name, its))
-        found.append(numbers.setdefault(key, len(numbers)))
-    fewest = _FEWEST_NAMES if any(name not in titles for name in names) else _FEWEST_SMILES
-    return numbered_anew(np.array(found, dtype=np.int64)) if len(numbers) >= fewest else None
-
-
 def annotations_of(records: Sequence[Record], charges: Sequence[int | None]) -> Annotations:
     """SMILES, where any record has one, the properties that are numbers, and total charges unless all are 0."""
     found = [text if len(text := smiles_of(record)) <= MAX_SMILES else "" for record in records]
     smiles = np.array(found, dtype=np.str_) if any(found) else None
     properties = {**_numeric_properties(records), **_total_charges(charges)}
     units = {ENERGY: ENERGY_UNIT} if ENERGY in properties else {}
+    if properties.keys() >= QM9_UNITS.keys():  # one of its publisher's files
+        units |= QM9_UNITS
     return Annotations(smiles=smiles, properties=properties, units=units)
 
 
@@ -237,7 +223,7 @@ def dataset_name(path: Path) -> str:
 
     A file called like a published data set gets another name: its results are not that data set's.
     """
-    name = os.path.basename(os.path.realpath(path))
+    name = legible(os.path.basename(os.path.realpath(path)))
     suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
     stem = name[: len(name) - len(suffix)]
     return f"my_{stem}" if stem.lower() in PUBLISHED_NAMES else stem
@@ -255,8 +241,11 @@ def _numeric_properties(records: Sequence[Record]) -> dict[str, NDArray[np.float
         for name, value in record.properties.items():
             if name in text or (name not in columns and len(columns) + len(text) >= MAX_PROPERTIES):
                 continue
+            if isinstance(value, str) and not value.strip():
+                continue  # nothing is known
             try:
-                columns.setdefault(name, np.full(len(records), np.nan))[i] = float(value)
+                number = decimal(value) if isinstance(value, str) else float(value)
+                columns.setdefault(name, np.full(len(records), np.nan))[i] = number
             except ValueError:
                 text.add(name)
                 columns.pop(name, None)

@@ -15,6 +15,7 @@ class Preparation:
         asked: options that were asked for, and their values.
         force_fields: how many molecules were embedded with each force field.
         programs: versions of the programs that made geometries.
+        notes: sentences about the source: what its files lack, and which records are conformers of one molecule.
     """
 
     read: int
@@ -22,6 +23,7 @@ class Preparation:
     asked: Mapping[str, str] = field(default_factory=dict)
     force_fields: Mapping[str, int] = field(default_factory=dict)
     programs: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As one JSON object."""
@@ -41,4 +43,5 @@ def from_json(text: str) -> Preparation:
         asked={str(name): str(value) for name, value in dict(found["asked"]).items()},
         force_fields={str(name): int(n) for name, n in dict(found["force_fields"]).items()},
         programs={str(name): str(version) for name, version in dict(found["programs"]).items()},
+        notes=tuple(map(str, found.get("notes", ()))),  # files of gaga 2.0 and before have none
     )

@@ -5,9 +5,7 @@ Read from the CSV files of the `qm9pack` package or from the publisher's archive
 everybody does.
 """
 
-import bz2
 import csv
-import gzip
 import importlib.metadata
 import importlib.util
 import logging
@@ -23,33 +21,21 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from gaga.base.decimals import decimal, whole
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.progress import Progress, silent
+from gaga.chem.archives import Unpacked
+from gaga.chem.sources import is_hidden
+from gaga.chem.writers import SMILES_TAG
+from gaga.chem.xyz import QM9_UNITS, parse_frame, split_frames
 from gaga.data.dataset import Annotations, Dataset, already_read
 from gaga.data.splits import edm_split
 
 N_PUBLISHED = 133_885
 N_CHARACTERISED = 130_831
 VOCABULARY = (1, 6, 7, 8, 9)
-# Names and units of the publisher's readme, in the order of its files and of qm9pack's columns.
-PROPERTY_UNITS = {
-    "A": "GHz",
-    "B": "GHz",
-    "C": "GHz",
-    "mu": "D",
-    "alpha": "a0^3",
-    "homo": "Ha",
-    "lumo": "Ha",
-    "gap": "Ha",
-    "r2": "a0^2",
-    "zpve": "Ha",
-    "U0": "Ha",
-    "U": "Ha",
-    "H": "Ha",
-    "G": "Ha",
-    "Cv": "cal/(mol K)",
-}
+PROPERTY_UNITS = QM9_UNITS  # in the order of the publisher's files and of qm9pack's columns
 
 ARCHIVE_NAME = "dsgdb9nsd.xyz.tar.bz2"
 ARCHIVE_URL = "https://ndownloader.figshare.com/files/3195389"
@@ -57,7 +43,7 @@ ARCHIVE_MD5 = "ad1ebd51ee7f5b3a6e32e974e5d54012"
 _CSV_PATTERN = "qm9_part*.csv"
 _WAYS = (
     'run pip install "gaga-mol[qm9]", or name a local copy with --from '
-    f"({ARCHIVE_NAME}, or the folder of qm9pack's CSV files), or connect to the network"
+    f"({ARCHIVE_NAME}, the folder that it unpacks to, or qm9pack's CSV files), or connect to the network"
 )
 _REPORT_EVERY = 2000
 _MAX_MEMBER = 1 << 20  # bytes; QM9's files have a few thousand
@@ -83,7 +69,8 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
     """QM9 with EDM's split, from `source`, else the installed qm9pack, else the publisher's archive.
 
     Args:
-        source: the publisher's archive, or a folder with qm9pack's CSV files; None to look for one.
+        source: the publisher's archive, the folder that it unpacks to, or a folder with qm9pack's CSV files; None to
+            look for one.
         download_dir: where a downloaded archive is kept.
         progress: told the molecules read, or the bytes downloaded.
 
@@ -96,7 +83,7 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
     if not source.exists():
         raise NotFound("no such file or folder", received=source)
     _log.info("reading QM9 from %s", source)
-    molecules = read_csv_folder(source) if source.is_dir() else read_archive(source)
+    molecules = read_folder(source) if source.is_dir() else read_archive(source)
     try:
         ids, packed, annotations = _pack(_counted(molecules, progress))
     except _DAMAGE as error:
@@ -184,29 +171,38 @@ class _Bytes:
         """Nothing to close."""
 
 
-def read_csv_folder(folder: Path) -> Iterator[Entry]:
-    """The molecules of qm9pack's CSV files.
+def read_folder(folder: Path) -> Iterator[Entry]:
+    """The molecules of qm9pack's CSV files, or else of the publisher's XYZ files in a folder.
 
     Raises:
-        InvalidInput: the folder holds none.
+        InvalidInput: the folder holds neither.
     """
-    files = sorted(folder.glob(_CSV_PATTERN)) or sorted(folder.glob(f"data/{_CSV_PATTERN}"))
-    if not files:
-        raise InvalidInput("the folder holds no copy of QM9", received=folder, remedy=f"it must hold {_CSV_PATTERN}")
-    for file in files:
+    tables = sorted(folder.glob(_CSV_PATTERN)) or sorted(folder.glob(f"data/{_CSV_PATTERN}"))
+    for file in tables:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = csv.reader(lines)
             next(rows, None)
             yield from map(_parse_row, rows)
+    files = [] if tables else [f for f in sorted(folder.rglob("*.xyz")) if not is_hidden(f.relative_to(folder))]
+    if not files and not tables:
+        raise InvalidInput(
+            "the folder holds no copy of QM9",
+            received=folder,
+            remedy=f"it must hold {_CSV_PATTERN}, or dsgdb9nsd_000001.xyz and so on",
+        )
+    for file in files:
+        if file.stat().st_size > _MAX_MEMBER:
+            raise ValueError(f"{file.name} is larger than any of QM9's")
+        yield from _parse_xyz(file.read_text("ascii"))
 
 
 def _parse_row(row: list[str]) -> Entry:
     """One line of qm9pack: file, index, SMILES, InChI, N, formula, elements, positions, ..., properties."""
     return Entry(
-        id=int(row[1]),
+        id=whole(row[1]),
         smiles=row[2],
         symbols=row[6].translate(_NO_LIST).replace(",", ""),
-        positions=_positions(row[7].translate(_NO_LIST).split(",")),
+        positions=np.array(_floats(row[7].translate(_NO_LIST).split(",")), dtype=np.float32).reshape(-1, 3),
         properties=_floats(row[10:25]),
     )
 
@@ -222,70 +218,44 @@ def read_archive(path: Path) -> Iterator[Entry]:
     """
     if not tarfile.is_tarfile(path):
         raise InvalidInput("not a copy of QM9", received=path, remedy=f"it must be the publisher's {ARCHIVE_NAME}")
-    with _Unpacked(path) as content_of, tarfile.open(fileobj=content_of, mode="r|") as archive:  # type: ignore[call-overload]
-        for member in archive:
-            if member.size > _MAX_MEMBER:
-                raise ValueError(f"its member {member.name[:80]!r} is larger than any of QM9's")
-            content = archive.extractfile(member)
-            if content is not None and member.name.endswith(".xyz"):
-                molecule = parse_xyz(content.read().decode("ascii"))
-                if molecule.id not in _uncharacterised():
-                    yield molecule
+    with path.open("rb") as raw:
+        unpacked: Any = Unpacked(raw, path.name, _MAX_UNPACKED)
+        with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+            for member in archive:
+                if member.size > _MAX_MEMBER:
+                    raise ValueError(f"its member {member.name[:80]!r} is larger than any of QM9's")
+                content = archive.extractfile(member)
+                if content is not None and member.name.endswith(".xyz") and not is_hidden(member.name):
+                    yield from _parse_xyz(content.read().decode("ascii"))
 
 
-class _Unpacked:
-    """A tar file's bytes, unpacked as they are read, but not without end; a context manager."""
+def _parse_xyz(text: str) -> Iterator[Entry]:
+    """The characterised molecules of one XYZ file of the publisher.
 
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            magic = file.read(3)
-        opened: Any = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}.get(magic, open)
-        self._file: Any = opened(path, "rb")
-        self._left = _MAX_UNPACKED
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, `size` at most."""
-        content: bytes = self._file.read(size)
-        self._left -= len(content)
-        if self._left < 0:
-            raise ValueError(f"it unpacks to more than {_MAX_UNPACKED:,} bytes")
-        return content
-
-    def __enter__(self) -> "_Unpacked":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-def parse_xyz(text: str) -> Entry:
-    """One XYZ file of the publisher: N; `gdb`, index, properties; atoms; frequencies; two SMILES; two InChI.
-
-    The first SMILES is GDB-17's, which qm9pack has too.
+    Raises:
+        ValueError: it is none.
     """
-    lines = text.splitlines()
-    n_atoms = int(lines[0])
-    _, index, *properties = lines[1].split()
-    atoms = [line.split() for line in lines[2 : 2 + n_atoms]]
-    return Entry(
-        id=int(index),
-        smiles=lines[3 + n_atoms].split()[0],
-        symbols="".join(atom[0] for atom in atoms),
-        positions=_positions([value for atom in atoms for value in atom[1:4]]),
-        properties=_floats(properties),
-    )
-
-
-def _positions(texts: list[str]) -> NDArray[np.float32]:
-    return np.array(_floats(texts), dtype=np.float32).reshape(-1, 3)
+    found = 0
+    for _, lines in split_frames(text.splitlines()):
+        found += 1
+        raw = parse_frame(lines)
+        if not raw.properties.keys() >= {*PROPERTY_UNITS, SMILES_TAG}:
+            raise ValueError("it is not in the form of QM9's publisher")
+        entry = Entry(
+            id=whole(raw.name.split()[1]),
+            smiles=raw.properties[SMILES_TAG],
+            symbols="".join(raw.symbols),
+            positions=np.array(raw.coordinates, dtype=np.float32),
+            properties=[decimal(raw.properties[name]) for name in PROPERTY_UNITS],
+        )
+        if entry.id not in _uncharacterised():
+            yield entry
+    if not found:
+        raise ValueError("a file of it is empty")
 
 
 def _floats(texts: list[str]) -> list[float]:
-    """Numbers, some of which Mathematica wrote: 1.2*^-6."""
-    try:
-        return list(map(float, texts))
-    except ValueError:
-        return [float(text.replace("*^", "e")) for text in texts]
+    return list(map(decimal, texts))
 
 
 def _counted(molecules: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
@@ -327,5 +297,5 @@ def _check_complete(ids: NDArray[np.int64], source: Path) -> None:
         raise InvalidInput(
             f"{source} is not a whole copy of QM9",
             received=f"{len(ids)} molecules, {missing} of {N_CHARACTERISED} missing",
-            remedy="fetch it again",
+            remedy="fetch it again, or read what is there as your own molecules, by its path instead of qm9",
         )

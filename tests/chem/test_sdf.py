@@ -16,7 +16,7 @@ def record_of(n_atoms: int, scale: float = 5.0, **members) -> Record:
 
 
 def lines_of(text: str) -> list[str]:
-    (lines,) = split_records(text.splitlines(keepends=True))
+    ((_, lines),) = split_records(text.splitlines(keepends=True))
     return lines
 
 
@@ -108,8 +108,8 @@ def test_continued_lines_of_v3000_are_joined():
 
 
 def test_records_are_split_at_their_terminators():
-    assert list(split_records(["a\n", "$$$$\n", "b\n", "$$$$\n", "\n"])) == [["a"], ["b"]]
-    assert list(split_records(["a\n", "$$$$\n", "b\n"])) == [["a"], ["b"]]
+    assert list(split_records(["a\n", "$$$$\n", "b\n", "$$$$\n", "\n"])) == [(1, ["a"]), (3, ["b"])]
+    assert list(split_records(["a\n", "$$$$\n", "b\n"])) == [(1, ["a"]), (3, ["b"])]
 
 
 @pytest.mark.parametrize(

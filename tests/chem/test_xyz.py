@@ -11,7 +11,7 @@ WATER = "3\nwater\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"
 
 
 def frames(text: str) -> list[list[str]]:
-    return list(split_frames(text.splitlines(keepends=True)))
+    return [frame for _, frame in split_frames(text.splitlines(keepends=True))]
 
 
 def test_a_plain_frame():

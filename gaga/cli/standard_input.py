@@ -1,0 +1,49 @@
+"""Molecules from standard input: `-` for a path, and `--format` for what its suffix would say.
+
+Example:
+    obabel in.pdb -o sdf | gaga data info - --format sdf
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from gaga.cli.commands import usage_error
+
+STANDARD = "-"
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="sdf|xyz|csv|smi", help="Format of the molecules on standard input, if PATH is -."
+    ),
+]
+
+
+@contextmanager
+def named_input(path: str, kind: str | None) -> Iterator[str]:
+    """The path, or that of a temporary file with what standard input holds while the block runs.
+
+    Args:
+        path: as it was given; `-` for standard input.
+        kind: its format, as `--format` gives it.
+
+    Raises:
+        UsageError: `-` without a format, a format without `-`, or an unknown one.
+    """
+    from gaga.chem.io import FORMATS, file_of
+
+    if path != STANDARD:
+        if kind is not None:
+            raise usage_error("--format is for standard input, which is -; a file says by its name what it is")
+        yield path
+        return
+    if kind is None or kind.lower().removeprefix(".") not in FORMATS:
+        wrong = "standard input needs --format" if kind is None else f"invalid value for --format: {kind!r}"
+        raise usage_error(f"{wrong}; choose from {', '.join(FORMATS)}")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise usage_error("- reads standard input, and nothing is piped into it")
+    with file_of(sys.stdin.buffer, kind) as file:
+        yield str(file)
