@@ -126,7 +126,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
-        raise InvalidInput(f"{path} is not a readable checkpoint: {error}") from error
+        of_edm = path.suffix == ".npy"  # what EDM's code names its weights
+        remedy = "a folder of EDM's code becomes a checkpoint by `gaga import-edm DIR`" if of_edm else ""
+        raise InvalidInput(f"{path} is not a readable checkpoint: {error}", remedy=remedy) from error
     if odd := sorted({str(v.dtype) for v in tensors.values() if v.dtype not in _DTYPES}):
         raise InvalidInput(f"{path} is not a readable checkpoint: it holds numbers of {', '.join(odd)}")
     return metadata, tensors

@@ -182,6 +182,13 @@ def test_the_newest_epoch_is_opened_and_its_average_first(folder, tmp_path, name
     assert names[arguments] in model.decided
 
 
+def test_a_start_of_training_is_imported_first(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.xyz").write_text("2\n\nC 0 0 0\nO 0 0 1.13\n" * 20)
+    assert main(["train", "--dataset", "two.xyz", "--init-from", str(folder), "--max-t", "60"]) == 1
+    assert "gaga import-edm DIR" in capsys.readouterr().err
+
+
 def test_a_folder_is_known_by_its_arguments_too(folder):
     """Another T* gives other molecules: results of the one are not found for the other."""
     before = model_digest(folder)
