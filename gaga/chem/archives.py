@@ -7,7 +7,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, cast
+from pathlib import PurePosixPath
+from typing import Any, cast
 
 from gaga.base.errors import InvalidInput
 
@@ -19,7 +20,7 @@ DAMAGE = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 """What is raised where an archive is cut short or damaged."""
 
 
-def members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
+def members(raw: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
     """Name and content of each file in an archive, in their order; a content is read before the next one is asked for.
 
     Raises:
@@ -33,10 +34,10 @@ def members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedReader]]
     with tarfile.open(fileobj=cast(Any, Unpacked(raw, name)), mode="r|") as archive:
         for member in archive:
             if member.isreg() and (content := archive.extractfile(member)) is not None:
-                yield member.name, io.BufferedReader(_Forward(content))
+                yield str(PurePosixPath(member.name)), io.BufferedReader(_Forward(content))
 
 
-def _zip_members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
+def _zip_members(raw: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
     with zipfile.ZipFile(raw, "r") as archive:
         total = 0
         for member in archive.infolist():
@@ -48,13 +49,13 @@ def _zip_members(raw: BinaryIO, name: str) -> Iterator[tuple[str, io.BufferedRea
             if total > max(_FREE, _MAX_RATIO * raw.seek(0, io.SEEK_END)):
                 raise too_large(name)
             with archive.open(member) as content:  # gives no more bytes than the size that was looked at
-                yield member.filename, io.BufferedReader(_Forward(content))
+                yield str(PurePosixPath(member.filename)), io.BufferedReader(_Forward(content))
 
 
 class _Forward(io.RawIOBase):
     """A member's bytes from its beginning to its end: what reads them must not seek, nor ask whether it could."""
 
-    def __init__(self, content: IO[bytes]) -> None:
+    def __init__(self, content: Any) -> None:
         self._content, self._place = content, 0
 
     def readable(self) -> bool:
@@ -79,7 +80,7 @@ class Unpacked:
         limit: bytes at most; None for 200 times the bytes that they came from.
     """
 
-    def __init__(self, raw: BinaryIO, name: str, limit: int | None = None) -> None:
+    def __init__(self, raw: io.BufferedReader, name: str, limit: int | None = None) -> None:
         magic = raw.read(3)
         raw.seek(0)
         opened: Any = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}.get(magic)

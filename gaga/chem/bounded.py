@@ -3,8 +3,7 @@ not by a gzip file that is mostly air."""
 
 from collections.abc import Iterator
 from functools import partial
-from io import TextIOWrapper
-from typing import BinaryIO
+from io import BufferedReader, TextIOWrapper
 
 from gaga.base.errors import InvalidInput
 
@@ -25,7 +24,7 @@ class BoundedLines:
         zipped: whether it is compressed.
     """
 
-    def __init__(self, text: TextIOWrapper, raw: BinaryIO, name: str, *, zipped: bool) -> None:
+    def __init__(self, text: TextIOWrapper, raw: BufferedReader, name: str, *, zipped: bool) -> None:
         self._text, self._raw, self._name = text, raw, name
         self._total, self._record = 0, 0
         self._next_look = FREE if zipped else None

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from gaga.base.errors import InvalidInput, NotFound, Unavailable
 from gaga.base.files import expanded, unwritable
@@ -98,7 +98,7 @@ def read_molecules(
 
 
 @contextmanager
-def file_of(stream: BinaryIO, kind: str) -> Iterator[Path]:
+def file_of(stream: io.BufferedIOBase, kind: str) -> Iterator[Path]:
     """A temporary file with the molecules of a stream, such as standard input, while the block runs.
 
     Args:
@@ -212,7 +212,7 @@ def _rows(bounded: BoundedLines, name: str, content: Content, *, column: str | N
         yield row
 
 
-def _text(raw: BinaryIO, content: Content) -> io.TextIOWrapper:
+def _text(raw: io.BufferedReader, content: Content) -> io.TextIOWrapper:
     """Lines of text, whatever the line ends; of UTF-8, other bytes are kept aside until a name needs them."""
     binary = gzip.GzipFile(fileobj=raw) if content.zipped else raw
     errors = "surrogateescape" if content.encoding.startswith("utf-8") else "replace"

@@ -4,10 +4,11 @@ Example:
     obabel in.pdb -o sdf | gaga data info - --format sdf
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -45,5 +46,5 @@ def named_input(path: str, kind: str | None) -> Iterator[str]:
         raise usage_error(f"{wrong}; choose from {', '.join(FORMATS)}")
     if sys.stdin is None or sys.stdin.isatty():
         raise usage_error("- reads standard input, and nothing is piped into it")
-    with file_of(sys.stdin.buffer, kind) as file:
+    with file_of(cast(io.BufferedIOBase, sys.stdin.buffer), kind) as file:
         yield str(file)
