@@ -75,8 +75,8 @@ def bonds_by_distance(atomic_numbers: Integer[np.ndarray, " N"], positions: Floa
     return Bonds(sure, likely, possible, bool(sure) and bool(bonded[np.asarray(atomic_numbers) == 1].all()))
 
 
-def same_graph(numbers: Sequence[Integer[np.ndarray, " N"]], bonds: Sequence[Bonds]) -> bool:
-    """Whether two molecules of N atoms in any order have the same elements and the same likely bonds."""
+def same_graph(numbers: Sequence[Integer[np.ndarray, " _"]], bonds: Sequence[Bonds]) -> bool:
+    """Whether two molecules, of atoms in any order, have the same elements and the same likely bonds."""
     neighbourhoods = [_neighbourhoods(its, graph) for its, graph in zip(numbers, bonds, strict=True)]
     if neighbourhoods[0] != neighbourhoods[1]:  # nearly all that differ, differ there
         return False

@@ -93,6 +93,8 @@ def parse_frame(lines: list[str]) -> RawRecord:
     Raises:
         ValueError: the frame is damaged or cut short.
     """
+    if not _is_count(lines[0]):
+        raise ValueError(f"no number of atoms: {lines[0].strip()[:40]!r}")
     n_atoms = whole(lines[0])
     if len(lines) < n_atoms + 2:
         raise ValueError("the frame ends before its last atom")

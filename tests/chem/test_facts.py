@@ -86,7 +86,9 @@ def test_bonds_are_read_only_where_somebody_asks(tmp_path):
 
 @pytest.mark.parametrize(("name", "value", "charge"), [
     ("charge", "1", 1), ("Total_Charge", "-2.0", -2), ("charge", "0.3", None), ("charge", "x", None),
-    ("charge", "1e9", None), ("charge", "nan", None), ("partial_charge", "1", None),
+    ("charge", "1e9", None), ("charge", "nan", None), ("partial_charge", "1", None), ("charge", "+1", 1),
+    ("charge", "2-", -2), ("charge", "1_0", None), ("charge", "", None), ("total charge", "-1", -1),
+    ("PUBCHEM_TOTAL_CHARGE", "1", 1),
 ])  # fmt: skip
 def test_a_property_tells_the_charge(name, value, charge):
     assert facts.total_charge(Record(np.array([1], np.uint8), np.zeros((1, 3)), properties={name: value})) == charge

@@ -1,12 +1,15 @@
 """SDF: both versions of the layout in and out, read back by rdkit; careless files are read, broken ones named."""
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gaga.chem.records import Record
-from gaga.chem.sdf import format_record, parse_record, split_records
+from gaga.chem.sdf import NO_TERMINATOR, format_record, parse_record, split_records
 
 
 def record_of(n_atoms: int, scale: float = 5.0, **members) -> Record:
@@ -135,3 +138,90 @@ def test_a_v3000_record_cut_short_raises():
     del lines[7]
     with pytest.raises(ValueError, match="counts"):
         parse_record(lines)
+
+
+CASES = Path("tests/cases")
+BLOCK = CARELESS.replace("2 0\n", "  2  0  0     0  0            999 V2000\n")
+V3000 = format_record(record_of(3, 123456, name="name")).partition("$$$$")[0]
+CUT = "\n".join(BLOCK.splitlines()[:5]) + "\n"  # in the middle of its atoms
+MOLECULE_AS_VALUE = f"{BLOCK}> <reactant>\n{BLOCK}\n> <x>\n1\n\n"
+
+
+def numbers_of_atoms(text: str) -> tuple[list[int], int]:
+    """Atoms of each record, 0 for one that is unreadable; and how many lacked their terminator."""
+    notes: Counter[str] = Counter()
+    found = []
+    for _, lines in split_records(text.splitlines(keepends=True), notes):
+        try:
+            found.append(len(parse_record(lines).symbols))
+        except (ValueError, IndexError):
+            found.append(0)
+    return found, notes[NO_TERMINATOR]
+
+
+@pytest.mark.parametrize(
+    ("text", "atoms", "lost"),
+    [
+        (BLOCK * 3, [2, 2, 2], 3),  # cat *.mol
+        (BLOCK + "\n\n" + BLOCK, [2, 2], 2),
+        (CARELESS * 2, [2, 2], 2),  # whose counts lines do not say which version they are
+        (V3000 * 2 + BLOCK, [3, 3, 2], 3),
+        (V3000 + "$$$$\n" + BLOCK + "$$$$\n", [3, 2], 0),
+        (BLOCK + "$$$$\n" + BLOCK, [2, 2], 1),  # the last one
+        (BLOCK + "> <a>\n1\n\n" + BLOCK + "$$$$\n", [2, 2], 1),
+        (BLOCK + "> <a>\n1\n" + BLOCK + "$$$$\n", [2, 2], 1),  # not even a blank line
+        (BLOCK + "> <a>\n\n" + BLOCK.replace("name", "") + "$$$$\n", [2, 2], 1),
+        (CUT + BLOCK + "$$$$\n", [0, 2], 1),
+        (BLOCK + CUT + BLOCK + "$$$$\n", [2, 0, 2], 2),
+        (BLOCK + BLOCK.partition("\n")[2] + "$$$$\n", [2, 2], 1),  # the second without its title
+        ("\n\n" + BLOCK + "$$$$\n\n" + BLOCK + "$$$$\n", [2, 2], 0),
+        (MOLECULE_AS_VALUE + "$$$$\n" + BLOCK + "$$$$\n", [2, 2], 0),
+        (MOLECULE_AS_VALUE + BLOCK + "$$$$\n", [2, 2], 1),
+    ],
+)  # fmt: skip
+def test_a_record_without_its_terminator_swallows_no_other(text, atoms, lost):
+    assert numbers_of_atoms(text) == (atoms, lost)
+
+
+def test_records_begin_where_their_title_is():
+    text = BLOCK + "\n" + BLOCK + "$$$$\n" + CUT + BLOCK
+    assert [begins for begins, _ in split_records(text.splitlines(keepends=True))] == [1, 9, 17, 22]
+
+
+def test_one_lost_end_of_fifteen():
+    text = (CASES / "lost_one_end.sdf").read_text()
+    whole, lost = numbers_of_atoms(text)
+    assert whole == [9, 12, 8, 10, 6, 10, 18, 10, 9, 10, 11, 8, 10, 5, 9]
+    assert lost == 1
+    assert numbers_of_atoms(text.replace("$$$$\n", "")) == (whole, 15)
+
+
+def test_data_items_end_where_the_next_one_begins():
+    text = (CASES / "data_blocks.sdf").read_text()
+    found = [parse_record(lines).properties for _, lines in split_records(text.splitlines(keepends=True))]
+    assert [float(properties["energy"]) for properties in found] == [-1.5, -2.5, -3.5, -4.5, -5.5, -6.5, -7.5]
+    assert [float(properties["gap"]) for properties in found] == [0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85]
+    assert found[5]["note"] == "price >$$$$ high"
+    assert found[6]["DT12"] == "foo"
+
+
+@pytest.mark.parametrize(
+    ("items", "properties"),
+    [
+        ("> <a>\n1\n> <b>\n2\n", {"a": "1", "b": "2"}),
+        ("> <a>\n> 5\n>90 % yield\n\n> <b>\n2\n", {"a": "> 5\n>90 % yield", "b": "2"}),
+        ("> <a>\nx <5\n\n>  <b>  (12)\n2\n\n", {"a": "x <5", "b": "2"}),
+        ("> <>\nx\n\n> <b>\n2", {"b": "2"}),
+        ("> <a>\n> <b>\n2", {"a": "", "b": "2"}),
+        ("> 25 <a> DT12\n1\n   \n> (X-1) <b>\n2\n", {"a": "1", "b": "2"}),
+    ],
+)
+def test_data_items(items, properties):
+    assert parse_record((BLOCK + items).splitlines()).properties == properties
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("  2  0", "1_2  0"), ("  2  0", " ٢  0"), ("1.0 2.0", "1_0 2.0"), ("1.0 2.0", "١ 2.0")]
+)
+def test_numbers_that_are_text_make_a_record_unreadable(old, new):
+    assert numbers_of_atoms(BLOCK.replace(old, new))[0] == [0]

@@ -119,3 +119,23 @@ def test_which_files_have_smiles_alone(tmp_path):
     named = ["m.csv", "m.SMI", "m.smi.gz", "m.tsv", "m.smiles", "m.sdf", "m.xyz.gz", "csv", "folder.csv"]
     assert [name for name in named if has_smiles_only(tmp_path / name)] == named[:5]
     assert not has_smiles_only(Path("smi"))
+
+
+@pytest.mark.parametrize("name", ["m.tsv", "m.txt", "m.tsv.gz", "m.txt.gz"])
+def test_tables_of_other_names(read, name):
+    rows = read(name, "id\tsmiles\tlogP\na1\tCCO\t1.5\n")
+    assert [(r.smiles, r.name, r.properties["logP"]) for r in rows] == [("CCO", "a1", "1.5")]
+    assert smiles(read(name, "id\tparent\nx\tCC\n", column="parent")) == ["CC"]
+
+
+@pytest.mark.parametrize("name", ["m.smiles", "m.txt", "m.smiles.gz"])
+@pytest.mark.parametrize("content", ["CCO ethanol\nC\tmethane\n", "smiles name\nCCO ethanol\nC methane\n", "CCO\nC\n"])
+def test_lists_of_other_names(read, name, content):
+    assert smiles(read(name, content)) == ["CCO", "C"]
+    assert has_smiles_only(Path(name))
+
+
+def test_what_excel_writes_above_the_headings(read):
+    rows = read("m.csv", "sep=;\r\nsmiles;x\r\nCCO;1\r\nC\r\n")
+    assert smiles(rows) == ["CCO", UNREADABLE]
+    assert rows[1].where == "m.csv, row 2 (line 4)"

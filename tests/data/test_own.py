@@ -1,6 +1,7 @@
 """The user's own molecules: vocabulary, split, properties, and an account of what was skipped."""
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gaga.data.filters import Account, Filters
 from gaga.data.geometries import Making
 from gaga.data.own import AS_THEY_ARE, Wanted, dataset_name, own_records, read_own
 from gaga.data.preparation import from_json
+from gaga.data.qm9 import PROPERTY_UNITS
 
 GDB17, MOSES = Path("examples/gdb17_xtb_1000.sdf.gz"), Path("examples/mosesaq_xtb_1000.sdf.gz")
 WATER = "3\nE=-76.4 tag=w\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"
@@ -164,3 +166,65 @@ def test_copies_and_conformers_are_duplicates(hundred, tmp_path):
     assert len(data) == 100
     assert data.skipped == {"duplicate": 100}
     assert data.fingerprint == read_own(hundred[1]).fingerprint
+
+
+def test_numbers_that_are_text_are_no_properties():
+    data = read_own(Path("tests/cases/odd_properties.sdf"))
+    assert len(data) == 15
+    assert set(data.properties) == {"E", "n/a name with / slash", "_private", "ЭНЕРГИЯ Å", "energy", "Energy"}
+    assert data.properties["E"][:3].tolist() == pytest.approx([np.inf, np.nan, -np.inf], nan_ok=True)
+    assert data.properties["_private"].tolist() == list(range(0, 30, 2))
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        (["1_2", "3"], None), (["١٢", "3"], None), (["0x10", "3"], None), (["1,5", "3"], None),
+        (["1d5", "1e5"], [1e5, 1e5]), (["", "3"], [np.nan, 3]), (["nan", "3"], [np.nan, 3]),
+        (["1.5*^-2", "3"], [0.015, 3]),
+    ],
+)  # fmt: skip
+def test_numbers_of_tables_and_comments(values, column, tmp_path):
+    frames = "".join(f'2\nx="{value}"\nC 0 0 0\nO 0 0 {1 + k}\n' for k, value in enumerate(values))
+    (tmp_path / "m.xyz").write_text(frames)
+    (tmp_path / "m.csv").write_text("smiles,x\n" + "".join(f'C{"C" * k},"{v}"\n' for k, v in enumerate(values)))
+    embedded = Wanted(making=Making(embed=True), workers=1)
+    for properties in (
+        read_own(tmp_path / "m.xyz").properties, read_own(tmp_path / "m.csv", wanted=embedded).properties
+    ):  # fmt: skip
+        if column is None:
+            assert "x" not in properties
+        else:
+            assert properties["x"].tolist() == pytest.approx(column, nan_ok=True)
+
+
+@pytest.mark.parametrize("form", ["file", "folder", "tar.bz2"])
+def test_qm9_as_its_publisher_ships_it(form, tmp_path):
+    source = Path("tests/cases/qm9_publisher")
+    if form == "file":
+        path = tmp_path / "all.xyz"
+        path.write_bytes(b"".join(file.read_bytes() for file in sorted(source.iterdir())))
+    else:
+        path = source if form == "folder" else Path(shutil.make_archive(str(tmp_path / "qm9"), "bztar", source))
+    data = read_own(path)
+    assert data.n_atoms.tolist() == [9, 12, 6]
+    assert data.skipped == {}
+    assert data.smiles.tolist() == ["CCO", "c1ccccc1", "CC#N"]
+    assert {name: values.tolist() for name, values in data.properties.items()} == {
+        name: [k] * 3 for k, name in enumerate(PROPERTY_UNITS, start=1)
+    }
+    assert data.annotations.units == PROPERTY_UNITS
+
+
+def test_what_a_file_lacks_is_said_and_kept(tmp_path):
+    data = read_own(Path("tests/cases/lost_one_end.sdf"))
+    assert len(data) == 15
+    assert data.preparation.notes == ("SDF records without a $$$$ line at their end: 1.",)
+    assert from_json(data.preparation.to_json()) == data.preparation
+
+
+def test_a_name_that_is_not_utf8_is_taken_for_latin_1(tmp_path):
+    path = tmp_path / os.fsdecode("säure.xyz".encode("latin-1"))
+    path.write_text(WATER)
+    data = read_own(path)
+    assert (data.name, data.origin) == ("säure", "säure.xyz")

@@ -98,6 +98,21 @@ def test_the_publishers_file_gives_what_the_package_gives(data, tmp_path):
     assert entry.properties == [float(values[0]) for values in data.properties.values()]
 
 
+def test_the_folder_that_the_archive_unpacks_to(tmp_path):
+    folder = tmp_path / "dsgdb9nsd"
+    folder.mkdir()
+    (folder / "dsgdb9nsd_000001.xyz").write_text(METHANE)
+    (folder / "dsgdb9nsd_000058.xyz").write_text(METHANE.replace("gdb 1\t", "gdb 58\t"))
+    (folder / "._dsgdb9nsd_000001.xyz").write_bytes(b"\0\5\x16\7")
+    (entry,) = qm9.read_folder(folder)
+    (same,) = qm9.read_archive(archive(tmp_path / "x.tar.bz2", {"a.xyz": METHANE, "./._a.xyz": "\0"}))
+    assert entry[:3] == same[:3] == (1, "C", "CHHHH")
+    assert np.array_equal(entry.positions, same.positions)
+    assert entry.properties == same.properties
+    with pytest.raises(InvalidInput, match=r"130830 of 130831 missing.*as your own molecules"):
+        qm9.read_qm9(folder, tmp_path)
+
+
 def test_uncharacterised_molecules_are_passed_over(tmp_path):
     files = {"a.xyz": METHANE, "b.xyz": METHANE.replace("gdb 1\t", "gdb 58\t"), "readme.txt": "no molecule"}
     assert [entry.id for entry in qm9.read_archive(archive(tmp_path / "x.tar.bz2", files))] == [1]
