@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     __version__: str
     from gaga.data import load_dataset as load_dataset
     from gaga.evaluation import evaluate as evaluate
-    from gaga.models import load_model as load_model
-    from gaga.models import sample as sample
+    from gaga.models.api import load_model as load_model
+    from gaga.models.api import sample as sample
     from gaga.store import Store as Store
 
 _LAZY = {
-    "load_model": "gaga.models",
-    "sample": "gaga.models",
+    "load_model": "gaga.models.api",
+    "sample": "gaga.models.api",
     "load_dataset": "gaga.data",
     "evaluate": "gaga.evaluation",
     "Store": "gaga.store",

@@ -231,14 +231,14 @@ def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gag
 @pytest.mark.parametrize(("words", "left"), [((), []), (("--trajectory", "1"), [".m.sdf.unfinished"])])
 def test_a_failure_leaves_nothing_but_what_it_says_is_kept(gaga, tmp_path, monkeypatch, words, left):
     from gaga.base.errors import Unavailable
-    from gaga.data.spool import Spool
+    from gaga.models.sampling.unfinished import UnfinishedSamples
 
     def full(spool, molecules):
         raise Unavailable("cannot write .m.sdf.unfinished: No space left on device", remedy="free some space")
 
     command = ("sample", "--n", "1", "--out", "m.sdf", *words, *FAST)
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "add", full)
+        patch.setattr(UnfinishedSamples, "add", full)
         ran = gaga(*command)
     assert ran.code == 1
     assert ("--resume" in ran.err) == bool(left)

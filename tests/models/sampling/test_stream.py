@@ -4,12 +4,12 @@ import torch
 
 from gaga.base.errors import InvalidInput
 from gaga.base.rng import STREAM_START
-from gaga.models import sample_walk
-from gaga.models.sample_config import draw_sizes, solver_of, start_reference
-from gaga.models.samplers import SampleConfig, sample_stream
-from gaga.models.solvers import METHODS
+from gaga.models.sampling import batch
+from gaga.models.sampling.config import draw_sizes, solver_of, start_reference
+from gaga.models.sampling.solvers import METHODS
+from gaga.models.sampling.stream import SampleConfig, sample_stream
 from tests.models.conftest import VARIANCES, gaussian_moments
-from tests.models.test_solvers import covariance_after
+from tests.models.sampling.test_solvers import covariance_after
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch, method):
 
     matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
     plain = list(sample_stream(toy_model, range(4), few(method), seed=1))
-    original = sample_walk.normals
+    original = batch.normals
 
     def rotated(seed, molecules, sizes, columns, stream):
         noise = original(seed, molecules, sizes, columns, stream)
         return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
 
-    monkeypatch.setattr(sample_walk, "normals", rotated)
+    monkeypatch.setattr(batch, "normals", rotated)
     for a, b in zip(plain, sample_stream(toy_model, range(4), few(method), seed=1), strict=True):
         np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
 
@@ -108,7 +108,7 @@ def test_sizes_follow_the_histogram_and_the_key_alone():
 def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
     reference = start_reference(gaussian_model.moments, SampleConfig(start=start))
     sizes = np.full(2000, 9)
-    z = reference.transform(sample_walk.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
+    z = reference.transform(batch.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
     expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
     positions, types = expected.get(start, [1.5, 0.505])
     measured = (z**2).sum(axis=0) / (2000 * 8)

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from gaga.base.errors import InvalidInput
 from gaga.base.rng import STREAM_SIZE, uniforms
 from gaga.models.model import Model
-from gaga.models.solvers import (
+from gaga.models.sampling.solvers import (
     MAX_BEND,
     METHODS,
     SPACINGS,
@@ -33,13 +33,13 @@ class SampleConfig:
     """How to sample.
 
     Attributes:
-        method: a way of gaga.models.solvers: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed`.
+        method: a way of gaga.models.sampling.solvers: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed`.
         start: the reference Gaussian that stands for q(z_t) at the first step.
         t_start: the first step; None is the model's T*.
         stride: take every k-th step of the schedule, with `ddpm` and `ddim` and without `steps`.
         steps: evaluations of the network for each molecule (`heun`, two a step and one, takes the odd number below an
             even one); None visits the schedule's own steps with `ddpm` and `ddim`, and is 50 with the others.
-        spacing: where those evaluations are (gaga.models.solvers.spaced).
+        spacing: where those evaluations are (gaga.models.sampling.solvers.spaced).
         bend: of the arcsine spacing.
         raised: factor of the noise level before each step of `annealed`.
         raised_between: smallest and largest sigma / alpha where `annealed` raises it.

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64
 
 from gaga.models.layout import Capacity
-from gaga.models.sample_config import SampleConfig, draw_sizes
+from gaga.models.sampling.config import SampleConfig, draw_sizes
 from gaga.models.tiles import SHIFTS, TILE, TileCapacity
 from gaga.noise import Moments
 
