@@ -68,6 +68,25 @@ def test_ddpm_steps_are_the_posterior():
         np.testing.assert_allclose(getattr(solver, name)[:-1], getattr(expected, name), rtol=1e-12)
 
 
+@pytest.mark.parametrize("make", [ancestral, euler, heun])
+def test_the_last_step_is_the_prediction_of_the_molecule(make):
+    """From the last level, z = alpha x + sigma eps, to x_hat = (z - sigma eps_hat) / alpha; ddpm adds noise."""
+    times = np.array([550.0, 300.0, 40.0])
+    solver = make(SCHEDULE, times)
+    alpha, sigma = (np.sqrt(values[40]) for values in (SCHEDULE.alpha2, SCHEDULE.sigma2))
+    last = {name: getattr(solver, name)[-1] for name in ("c_z", "c_eps", "c_memory", "sigma")}
+    noise = sigma / alpha if make is ancestral else 0.0
+    assert last == pytest.approx({"c_z": 1 / alpha, "c_eps": sigma / alpha, "c_memory": 0.0, "sigma": noise}, rel=1e-9)
+    assert solver.time[-1] == 40.0
+    assert solver.positions_only_last == (make is not heun)
+
+
+def test_power_is_even_in_the_seventh_root_of_sigma():
+    """Karras et al. 2022, equation 5 with rho = 7."""
+    s = np.exp(0.5 * SCHEDULE.gamma_at(spaced(SCHEDULE, 550, 12, "power")))
+    np.testing.assert_allclose(np.diff(s ** (1 / 7)), (s[-1] ** (1 / 7) - s[0] ** (1 / 7)) / 11, rtol=1e-6)
+
+
 def test_raising_the_noise_narrows_what_comes_out():
     """Euler's way down from a raised level undershoots: the price of its sharper molecules (docs/QUALITY.md)."""
     times = spaced(SCHEDULE, 550, 50, "power")
