@@ -136,9 +136,9 @@ def _tstar(
     results: "Store", files: _Files, output: Output, *, seed: int, threads: int | None, device: str, cache: Path | None
 ) -> "TstarResult":
     from gaga.cli import gaussianity
+    from gaga.stats.config import TstarConfig
     from gaga.stats.gaussianity import GaussianityResult
     from gaga.stats.plots import plot_tstar
-    from gaga.stats.tstar import TstarConfig
     from gaga.stats.tstar import tstar as compute
 
     request = gaussianity.Request(

@@ -7,10 +7,11 @@ from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.records import from_tree, to_tree
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
-from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult, gaussianity
+from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
 from gaga.stats.states import DataStates
-from gaga.stats.tstar import TstarConfig, tstar
+from gaga.stats.tstar import tstar
 
 SCHEDULE = make_schedule()
 
