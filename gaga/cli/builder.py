@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
 from functools import wraps
+from types import UnionType
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -76,7 +77,7 @@ def _parameter(
 
 def _plain(kind: Any) -> Any:
     """The type of an option that may be None."""
-    return next((part for part in get_args(kind) if part is not type(None)), kind)
+    return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 
 
 def _ends(about: Option, kind: Any) -> dict[str, Any]:

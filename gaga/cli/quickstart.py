@@ -178,7 +178,7 @@ def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: in
     from gaga.cli.sample_run import Source, run
     from gaga.models.api import SHIPPED_CHECKPOINT
     from gaga.models.checkpoint import file_digest
-    from gaga.models.sampling.stream import SampleConfig
+    from gaga.models.sampling.config import SampleConfig
 
     source = Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
     model, source = open_model(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gaga.base.progress import Progress
     from gaga.models.model import Model
     from gaga.models.ranks import Ranks
+    from gaga.models.sampling.config import SampleConfig
     from gaga.models.sampling.record import SampleSummary
-    from gaga.models.sampling.stream import SampleConfig
     from gaga.models.sampling.unfinished import UnfinishedSamples
     from gaga.store import Entry, Store
 
@@ -107,7 +107,7 @@ def run(
     import torch
 
     from gaga.models.ranks import Ranks
-    from gaga.models.sampling.config import solver_of
+    from gaga.models.sampling.solvers import solver_of
 
     solver_of(model, config)  # refuses a first step beyond the model's before anything is written
     task = Task(
@@ -318,7 +318,7 @@ def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
 
 
 def _note_plan(task: Task, done: int) -> None:
-    from gaga.models.sampling.config import solver_of
+    from gaga.models.sampling.solvers import solver_of
     from gaga.models.sampling.stream import seconds_per_molecule
 
     model, config, output = task.model, task.config, task.output

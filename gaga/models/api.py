@@ -11,7 +11,8 @@ from gaga.models.checkpoint import load_checkpoint
 from gaga.models.edm import WEIGHTS, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.recipes import Recipe
-from gaga.models.sampling.stream import SampleConfig, sample_stream
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.stream import sample_stream
 
 _SHIPPED = Path(__file__).parent.parent / "shipped"
 SHIPPED_CHECKPOINT, SMALL_CHECKPOINT = _SHIPPED / "qm9_large.safetensors", _SHIPPED / "qm9_small.safetensors"

@@ -17,9 +17,9 @@ from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gaga.models.measuring import History, Metrics
 from gaga.models.model import Model
-from gaga.models.sampling.config import SampleConfig, solver_of
+from gaga.models.sampling.config import METHODS, SampleConfig
 from gaga.models.sampling.molecules import JudgedMolecule
-from gaga.models.sampling.solvers import METHODS
+from gaga.models.sampling.solvers import solver_of
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import gaussian_moments, small_network, toy_molecules

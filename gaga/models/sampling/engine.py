@@ -19,8 +19,9 @@ from gaga.base.progress import Progress
 from gaga.models.layout import Capacity, Layout
 from gaga.models.model import Model
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
-from gaga.models.sampling.config import SampleConfig, solver_of, start_reference
-from gaga.models.sampling.plan import Batch, room_for, work
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.plan import Batch, room_for, start_reference, work
+from gaga.models.sampling.solvers import solver_of
 
 _RECORDED = ("torch", "compile", "triton")  # kernels whose step a CUDA graph can hold
 _REUSED = ("triton",)  # those that read all about a batch from its layout's tensors, so that a graph serves for many

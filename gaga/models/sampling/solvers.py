@@ -18,7 +18,6 @@ In variance-exploding coordinates x = z / alpha, s = sigma / alpha, the probabil
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -26,16 +25,13 @@ from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
+from gaga.models.model import Model
+from gaga.models.sampling.config import BY_STEP, EVALUATIONS, MAX_BEND, SPACINGS, SampleConfig
 from gaga.noise import Schedule
 
-Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]
-METHODS: tuple[Method, ...] = get_args(Method)
-Spacing = Literal["steps", "log-snr", "arcsine", "power"]
-SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 Levels = Float64[np.ndarray, " n"]
 
 _POWER = 7.0  # rho of Karras et al. 2022, equation 5
-MAX_BEND = 2.75  # beyond it the arcsine rule would go back: its slope at 1/2 is 1 - bend (1 - 2/pi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +64,50 @@ class Solver:
     def remembers(self) -> bool:
         """Whether any update reads the memory."""
         return bool(self.c_memory.any())
+
+
+def solver_of(model: Model, config: SampleConfig) -> Solver:
+    """The evaluations of a run and the steps behind them, from its first step down to the molecule.
+
+    Raises:
+        InvalidInput: the first step is out of range, or the stride longer than the way.
+    """
+    schedule, first = model.schedule, first_step(model, config)
+    if config.steps is None and config.method in BY_STEP:
+        times = np.array(step_sequence(model, config), dtype=np.float64)
+    else:
+        evaluations = config.steps or EVALUATIONS
+        n = (evaluations + 1) // 2 if config.method == "heun" else evaluations
+        times = spaced(schedule, first, n, config.spacing, bend=config.bend)
+    if config.method == "annealed":
+        return annealed(schedule, times, config.raised, config.raised_between)
+    return {"ddpm": ancestral, "ddim": euler, "heun": heun, "dpm++": two_step}[config.method](schedule, times)
+
+
+def step_sequence(model: Model, config: SampleConfig) -> list[int]:
+    """The steps of the schedule that are visited, from the first down to 0, every `stride`-th."""
+    first = first_step(model, config)
+    if config.stride > first:
+        raise InvalidInput(f"the stride must be at most the first step, {first}", received=config.stride)
+    return [*range(first, 0, -config.stride), 0]
+
+
+def first_step(model: Model, config: SampleConfig) -> int:
+    """The step that sampling starts at: that of the configuration, else the model's T*.
+
+    Raises:
+        InvalidInput: it is out of range.
+    """
+    first = model.max_t if config.t_start is None else config.t_start
+    if not 1 <= first <= model.schedule.T:
+        raise InvalidInput(f"the first step must be 1 to {model.schedule.T}", received=first)
+    if first > model.max_t:
+        raise InvalidInput(
+            f"this model was trained on steps 0 to {model.max_t} only",
+            received=f"t-start {first}",
+            remedy=f"start at {model.max_t} or below",
+        )
+    return first
 
 
 def ancestral(schedule: Schedule, time: Levels) -> Solver:

@@ -20,10 +20,11 @@ from gaga.base.rng import MAX_SEED
 from gaga.base.threads import ahead, map_in_threads
 from gaga.models.model import Model
 from gaga.models.ranks import Ranks
-from gaga.models.sampling.config import SampleConfig, solver_of
+from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import Engine, FinishedBatch, StepCounter, parameters_of
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import Batch, Plan
+from gaga.models.sampling.solvers import solver_of
 
 __all__ = ["SampleConfig", "Sampled", "sample_batches", "sample_stream", "seconds_per_molecule"]
 

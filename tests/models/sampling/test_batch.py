@@ -7,9 +7,9 @@ from gaga.models.layout import Layout
 from gaga.models.model import Model
 from gaga.models.precondition import EPS, Precondition
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
-from gaga.models.sampling.config import SampleConfig, start_reference
-from gaga.models.sampling.plan import room_for
-from gaga.models.sampling.solvers import METHODS, ancestral, annealed, euler, heun, two_step
+from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.plan import room_for, start_reference
+from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, two_step
 from tests.models.conftest import AWKWARD_SIZES, VARIANCES, OptimalDenoiser, gaussian_moments, small_network
 
 STEPS = [550, 400, 251, 250, 100, 1, 0]

@@ -7,9 +7,10 @@ import torch
 from gaga.base.rng import STREAM_START, normals
 from gaga.models.layout import Layout
 from gaga.models.sampling.batch import STREAM_END
-from gaga.models.sampling.config import SampleConfig, draw_sizes, solver_of, start_reference
+from gaga.models.sampling.config import METHODS, SampleConfig
 from gaga.models.sampling.loop import denoise
-from gaga.models.sampling.solvers import METHODS, euler
+from gaga.models.sampling.plan import draw_sizes, start_reference
+from gaga.models.sampling.solvers import euler, solver_of
 from gaga.models.sampling.stream import sample_stream
 from tests.models.conftest import AWKWARD_SIZES, VARIANCES
 from tests.models.sampling.test_batch import X0, network_model

@@ -3,7 +3,8 @@ import pytest
 
 from gaga.base.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
-from gaga.models.sampling.solvers import SPACINGS, ancestral, annealed, euler, heun, spaced, two_step
+from gaga.models.sampling.config import SPACINGS
+from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, spaced, two_step
 from gaga.noise import make_schedule
 
 SCHEDULE = make_schedule()

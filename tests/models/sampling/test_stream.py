@@ -5,9 +5,10 @@ import torch
 from gaga.base.errors import InvalidInput
 from gaga.base.rng import STREAM_START
 from gaga.models.sampling import batch
-from gaga.models.sampling.config import draw_sizes, solver_of, start_reference
-from gaga.models.sampling.solvers import METHODS
-from gaga.models.sampling.stream import SampleConfig, sample_stream
+from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.plan import draw_sizes, start_reference
+from gaga.models.sampling.solvers import solver_of
+from gaga.models.sampling.stream import sample_stream
 from tests.models.conftest import VARIANCES, gaussian_moments
 from tests.models.sampling.test_solvers import covariance_after
 
@@ -133,8 +134,8 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "euler"}, "sampling method"),
-        ({"start": "best"}, "reference Gaussian"),
+        ({"method": "euler"}, "method"),
+        ({"start": "best"}, "unknown start"),
         ({"stride": 0}, "stride"),
         ({"stride": 2, "method": "heun"}, "stride"),
         ({"stride": 2, "steps": 20}, "stride"),
@@ -146,9 +147,9 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
         ({"raised_between": (1.0, 0.1)}, "raised_between"),
         ({"sizes": ()}, "sizes"),
         ({"sizes": (0,)}, "sizes"),
-        ({"dataset_var": -1.0, "start": "scalar"}, "variance"),
+        ({"dataset_var": -1.0, "start": "scalar"}, "dataset_var"),
         ({"dataset_var": 1.0, "start": "block"}, "scalar"),
-        ({"batch_size": 0}, "batch size"),
+        ({"batch_size": 0}, "batch_size"),
     ],
 )
 def test_settings_out_of_range(changes, message):
