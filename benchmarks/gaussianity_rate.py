@@ -14,9 +14,10 @@ import numpy as np
 from gaga.data import load_dataset
 from gaga.data.features import FeatureSpace
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, make_schedule
+from gaga.stats.config import GaussianityConfig
 from gaga.stats.curves import DistancePlan
 from gaga.stats.engine import engine_on
-from gaga.stats.gaussianity import GaussianityConfig, _test_plan
+from gaga.stats.gaussianity import _test_plan
 from gaga.stats.groups import deal
 from gaga.stats.moments import estimate_moments
 from gaga.stats.states import DataStates

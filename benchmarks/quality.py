@@ -36,8 +36,7 @@ from gaga.cli.render import human_time
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model
 from gaga.models.kernels import PRECISIONS
 from gaga.models.model import Model
-from gaga.models.sample_config import SampleConfig
-from gaga.models.solvers import METHODS, SPACINGS
+from gaga.models.sampling.config import METHODS, SPACINGS, SampleConfig
 
 _AT_ONE_NUMBER = 50  # evaluations of the study of spacings
 

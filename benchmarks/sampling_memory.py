@@ -23,7 +23,7 @@ from gaga.cli.render import Output
 from gaga.cli.sample_checks import Job
 from gaga.cli.sample_run import Source, run
 from gaga.models.layout import Layout
-from gaga.models.samplers import SampleConfig
+from gaga.models.sampling.config import SampleConfig
 
 
 def says_zero(z: Tensor, t: Tensor, layout: Layout) -> Tensor:

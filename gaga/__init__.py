@@ -4,39 +4,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    __version__: str
     from gaga.data import load_dataset as load_dataset
     from gaga.evaluation import evaluate as evaluate
-    from gaga.models import load_model as load_model
-    from gaga.models import sample as sample
+    from gaga.models.api import load_model as load_model
+    from gaga.models.api import sample as sample
     from gaga.store import Store as Store
+    from gaga.version import __version__ as __version__
 
 _LAZY = {
-    "load_model": "gaga.models",
-    "sample": "gaga.models",
+    "load_model": "gaga.models.api",
+    "sample": "gaga.models.api",
     "load_dataset": "gaga.data",
     "evaluate": "gaga.evaluation",
     "Store": "gaga.store",
+    "__version__": "gaga.version",
 }
 __all__ = ["Store", "__version__", "evaluate", "load_dataset", "load_model", "sample"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import gaga` loads neither torch nor rdkit."""
-    if name == "__version__":
-        return _version()
     if name not in _LAZY:
         raise AttributeError(f"module 'gaga' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("gaga-mol")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0.0.0"
 
 
 def __dir__() -> list[str]:

@@ -17,16 +17,17 @@ import torch
 from gaga import __version__
 from gaga.base.molecules import PackedMolecules, pack
 from gaga.base.progress import Progress, silent
-from gaga.data.spool import Keys, Spool, Spooled, spools_of
 from gaga.evaluation import Evaluation, Verdicts, evaluate
 from gaga.evaluation.rates import first_occurrences
 from gaga.evaluation.reference import REFERENCES
 from gaga.models.api import model_file
 from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.model import Model
-from gaga.models.sample_config import BY_STEP, SampleConfig
-from gaga.models.sample_run import parameters_of
-from gaga.models.samplers import Sampled, sample_batches
+from gaga.models.sampling.config import BY_STEP, SampleConfig
+from gaga.models.sampling.engine import parameters_of
+from gaga.models.sampling.molecules import JudgedMolecule, Sampled
+from gaga.models.sampling.stream import sample_batches
+from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files
 
 Row = dict[str, Any]
 _NOT_IN_KEY = ("batch_size", "frames")  # molecules depend on them up to the order of sums
@@ -113,7 +114,7 @@ def id_of(key: Mapping[str, Any]) -> str:
 
 
 def evaluations_of(config: SampleConfig, max_t: int) -> int:
-    """How often the network is evaluated for a molecule, as `gaga.models.sample_config.solver_of` counts."""
+    """How often the network is evaluated for a molecule, as `gaga.models.sampling.config.solver_of` counts."""
     if config.steps is None and config.method in BY_STEP:
         return len(range(config.t_start or max_t, 0, -config.stride)) + 1
     asked = config.steps or _EVALUATIONS
@@ -148,7 +149,7 @@ def measure(
 
 def forget(cell: Cell, folder: Path) -> None:
     """Remove the molecules of a cell that is finished."""
-    for path in spools_of(_spool(cell, folder)):
+    for path in unfinished_files(_spool(cell, folder)):
         path.unlink(missing_ok=True)
 
 
@@ -170,14 +171,14 @@ def row_of(
     }  # fmt: skip
 
 
-def judged_molecules(drawn: Iterable[Spooled]) -> PackedMolecules:
+def judged_molecules(drawn: Iterable[JudgedMolecule]) -> PackedMolecules:
     """Molecules to be judged; where the network gave numbers that are not finite, positions that fail everything."""
     return pack((m.atomic_numbers, m.positions if m.finite else m.positions * np.nan) for m in drawn)
 
 
-def _draw(cell: Cell, model: Model, folder: Path, progress: Progress) -> tuple[list[Spooled], int]:
+def _draw(cell: Cell, model: Model, folder: Path, progress: Progress) -> tuple[list[JudgedMolecule], int]:
     """All molecules of a cell, and how many of them are new."""
-    with Spool(_spool(cell, folder), cell.key, Keys(cell.seed, cell.n)) as spool:
+    with UnfinishedSamples(_spool(cell, folder), cell.key, Keys(cell.seed, cell.n)) as spool:
         there = spool.done(cell.seed).copy()
         batches = sample_batches(
             model, range(cell.n), cell.config, seed=cell.seed, done=there.copy(), progress=progress
@@ -191,9 +192,9 @@ def _spool(cell: Cell, folder: Path) -> Path:
     return folder / f"cell_{cell.id}"
 
 
-def _spooled(seed: int, molecule: Sampled) -> Spooled:
+def _spooled(seed: int, molecule: Sampled) -> JudgedMolecule:
     """As it is kept until all are there; the verdicts come then."""
-    return Spooled(
+    return JudgedMolecule(
         seed=seed, index=molecule.index, atomic_numbers=molecule.atomic_numbers, positions=molecule.positions,
         finite=molecule.finite, stable=False, n_stable_atoms=0, valid=None, smiles="", text=b"",
     )  # fmt: skip

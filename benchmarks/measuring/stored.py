@@ -10,8 +10,8 @@ import numpy as np
 from gaga.base.errors import NotFound
 from gaga.base.molecules import PackedMolecules
 from gaga.base.provenance import Entry
-from gaga.models.sample_config import SampleConfig
-from gaga.models.sample_record import SampleRecord
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.record import SampleRecord
 from gaga.store import Store
 from measuring.cells import Row, evaluations_of, id_of, key_of, row_of
 

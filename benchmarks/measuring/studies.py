@@ -8,8 +8,7 @@ from typing import Any
 
 from gaga.base.errors import InvalidInput
 from gaga.models.measuring import read_rows
-from gaga.models.sample_config import BY_STEP, SampleConfig
-from gaga.models.solvers import METHODS, SPACINGS
+from gaga.models.sampling.config import BY_STEP, METHODS, SPACINGS, SampleConfig
 from gaga.models.training import METRICS_FILE
 from gaga.noise import REFERENCE_KINDS
 from measuring.cells import Cell, Source, evaluations_of

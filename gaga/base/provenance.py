@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gaga import __version__
 from gaga.base import records
 from gaga.base.records import Tree
+from gaga.version import __version__
 
 FORMAT_VERSION = 1
 

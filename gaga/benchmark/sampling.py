@@ -19,7 +19,7 @@ from gaga.benchmark.timing import Rounds, interleave, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, data_moments, sampler, sampling_run
 from gaga.models.model import Model
-from gaga.models.sample_config import draw_sizes
+from gaga.models.sampling.plan import draw_sizes
 
 # Steps of a short and a long run. On CUDA the sampler may take its first steps to record a graph.
 _STEPS = {"cuda": (10, 60), "cpu": (1, 5)}

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,26 +162,49 @@ def _xyz(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray,
 def _run(command: list[str], folder: Path, timeout_s: float) -> int:
     """The program's exit code; its output goes to a file in the folder."""
     environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
+    process = None
     with (folder / "output").open("wb") as output:  # not atomic: it goes with its folder
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Unavailable(f"{command[0]} cannot be run: {error.strerror or error}") from error
-        try:
+            with _signals_deferred():  # the program must not start unseen by the line that ends it
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             _limit(process.pid, timeout_s)
             return process.wait(timeout_s)
+        except OSError as error:
+            raise Unavailable(f"{command[0]} cannot be run: {error.strerror or error}") from error
         except subprocess.TimeoutExpired as error:
             raise NotRelaxed(TOO_SLOW, f"more than {timeout_s:g} s") from error
         finally:
-            _kill_group(process)
+            if process is not None:
+                _kill_group(process)
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM after the block; only the main thread handles signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not None:  # None: set outside Python
+            signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        for late in received:
+            signal.raise_signal(late)
 
 
 def _limit(pid: int, timeout_s: float) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaga.cli import gaussianity_options as of
 from gaga.cli import options
+from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.curves import payload, tables
 from gaga.cli.devices import check_statistics_device, statistics_device
@@ -18,12 +19,13 @@ from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably
 from gaga.cli.selection import Selection, select
+from gaga.stats.config import GaussianityConfig
 
 if TYPE_CHECKING:
     from gaga.base.journal import Journal
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
-    from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult
+    from gaga.stats.gaussianity import GaussianityResult
 
 app = new_app()
 
@@ -32,7 +34,7 @@ KIND, PREFIX = "gaussianity", "identity_to_gaussian_"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `gaga gaussianity` is asked for; `changes` are fields of its configuration, None if not named.
+    """What `gaga gaussianity` is asked for; `changes` are the fields of its configuration that were named.
 
     `resume` is None where another command asks, and an interrupted run is gone on with by itself.
     """
@@ -53,6 +55,19 @@ class Request:
     cache: Path | None = None
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise usage_error(
+            f"invalid value for --test-variances: {text!r}; write numbers, such as 2.04,0.0079"
+        ) from error
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in text.split(","))
+
+
 @app.command(
     cls=Command,
     epilog=examples(
@@ -64,6 +79,7 @@ class Request:
         "gaga gaussianity --dataset qm9 --resume          go on where it was interrupted",
     ),
 )
+@takes(GaussianityConfig, parsers={"test_variances": _numbers, "references": _kinds}, without=("timesteps",))
 def gaussianity(
     dataset: options.Dataset = Request.dataset,
     split: options.Split = Request.split,
@@ -71,16 +87,8 @@ def gaussianity(
     timesteps: of.Timesteps = None,
     schedule: of.ScheduleName = Request.schedule,
     checkpoint: of.OfModel = None,
-    alpha: of.Alpha = None,
-    mi_threshold: of.MiThreshold = None,
-    k_positions: of.KPositions = None,
-    k_types: of.KTypes = None,
-    test_variances: of.TestVariances = None,
-    references: of.References = None,
-    n_null: of.NNull = None,
-    n_resamples: of.NResamples = None,
-    level: of.Level = None,
-    until: of.Until = None,
+    *,
+    given: dict[str, Any],
     device: of.Device = Request.device,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
@@ -98,25 +106,13 @@ def gaussianity(
     come in random order until the interval of every curve at every step has that half-width; what is known is not
     measured on, and the published test is of the molecules before that.
     """
-    if until is not None and n_null is not None:
+    if "until" in given and "n_null" in given:
         raise usage_error("--n-null goes without --until, which takes as many true Gaussians as molecules")
-    changes = {
-        "alpha": alpha,
-        "mi_threshold": mi_threshold,
-        "k_positions": k_positions,
-        "k_types": k_types,
-        "test_variances": _numbers(test_variances),
-        "references": _kinds(references),
-        "n_null": n_null,
-        "n_resamples": n_resamples,
-        "level": level,
-        "until": until,
-    }
     data: dict[str, Any] = {"dataset": dataset, "split": split, "fraction": fraction, "cache": cache}
     noise: dict[str, Any] = {"schedule": schedule, "checkpoint": checkpoint, "timesteps": timesteps}
     output = Output(json=json)
     this_run: dict[str, Any] = {"seed": seed, "threads": threads, "device": device}
-    request = Request(**data, **noise, **this_run, changes=changes, name=name, replace=replace, resume=resume)
+    request = Request(**data, **noise, **this_run, changes=given, name=name, replace=replace, resume=resume)
     outcome, where = run(request, store, output)
     line = stored_line(outcome.entry, store, found=outcome.found)
     output.show(
@@ -131,7 +127,8 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
     """Find or compute and store what was asked for; also the device that computed it, None where it was found."""
     options.use_threads(request.threads)
     check_statistics_device(request.device)
-    from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult
+    from gaga.stats.config import GaussianityConfig
+    from gaga.stats.gaussianity import GaussianityResult
     from gaga.stats.gaussianity import gaussianity as compute
     from gaga.stats.moments import estimate_moments
 
@@ -144,7 +141,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
         cache=request.cache,
     )
     schedule, space, model = _schedule_and_space(request, chosen, output)
-    changes = {option: value for option, value in request.changes.items() if value is not None}
+    changes = dict(request.changes)
     if request.timesteps is not None:
         changes["timesteps"] = options.parse_steps(request.timesteps, last=schedule.T)
     config = GaussianityConfig(**changes)
@@ -211,18 +208,3 @@ def _schedule_and_space(
     if model.decided:
         output.note(model.decided)
     return model.schedule, model.space, {request.checkpoint.name: model_digest(request.checkpoint)}
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise usage_error(
-            f"invalid value for --test-variances: {text!r}; write numbers, such as 2.04,0.0079"
-        ) from error
-
-
-def _kinds(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip().lower() for part in text.split(","))

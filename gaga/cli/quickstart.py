@@ -16,7 +16,7 @@ from gaga.cli.render import Output, Table
 from gaga.cli.results import open_store
 
 if TYPE_CHECKING:
-    from gaga.models.sample_record import SampleSummary
+    from gaga.models.sampling.record import SampleSummary
     from gaga.stats.tstar import TstarResult
     from gaga.stats.variance import VarianceResult
     from gaga.store import Store
@@ -136,9 +136,9 @@ def _tstar(
     results: "Store", files: _Files, output: Output, *, seed: int, threads: int | None, device: str, cache: Path | None
 ) -> "TstarResult":
     from gaga.cli import gaussianity
+    from gaga.stats.config import TstarConfig
     from gaga.stats.gaussianity import GaussianityResult
     from gaga.stats.plots import plot_tstar
-    from gaga.stats.tstar import TstarConfig
     from gaga.stats.tstar import tstar as compute
 
     request = gaussianity.Request(
@@ -178,7 +178,7 @@ def _sample(results: "Store", files: _Files, n: int, output: Output, *, seed: in
     from gaga.cli.sample_run import Source, run
     from gaga.models.api import SHIPPED_CHECKPOINT
     from gaga.models.checkpoint import file_digest
-    from gaga.models.samplers import SampleConfig
+    from gaga.models.sampling.config import SampleConfig
 
     source = Source(path=SHIPPED_CHECKPOINT, why="shipped", digest=file_digest(SHIPPED_CHECKPOINT))
     model, source = open_model(

@@ -168,7 +168,7 @@ def sample(
     if keep.lower() not in KEEP:
         raise usage_error(f"invalid value for --keep: {keep!r}; choose from {', '.join(KEEP)}")
     from gaga.models.kernels.products import chosen
-    from gaga.models.samplers import SampleConfig
+    from gaga.models.sampling.config import SampleConfig
 
     job = Job(out=out, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
     fine = {"spacing": spacing, "bend": bend, "raised": raised, "raised_between": raised_between}

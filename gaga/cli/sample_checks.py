@@ -8,7 +8,7 @@ from gaga.base.errors import Conflict, InvalidInput
 from gaga.cli.results import SHOWN_DIFFERENCES, Key
 
 if TYPE_CHECKING:
-    from gaga.data.spool import Keys
+    from gaga.models.sampling.unfinished import Keys
     from gaga.store import Store
 
 
@@ -25,7 +25,7 @@ class Job:
 
     def keys(self) -> "Keys":
         """Which molecules, in the order of the output."""
-        from gaga.data.spool import Keys
+        from gaga.models.sampling.unfinished import Keys
 
         return Keys(self.seed, self.n, self.repeats)
 
@@ -52,10 +52,10 @@ def refuse_existing(job: Job, *, overwrite: bool, resume: bool) -> None:
         Conflict: one of them is there.
     """
     from gaga.base.files import refuse_to_overwrite
-    from gaga.data.spool import spools_of
-    from gaga.models.sample_output import trajectory_path
+    from gaga.models.sampling.output import trajectory_path
+    from gaga.models.sampling.unfinished import unfinished_files
 
-    unfinished = bool(spools_of(job.out))
+    unfinished = bool(unfinished_files(job.out))
     if unfinished and not (resume or overwrite):
         raise Conflict(
             f"an earlier run into {job.out} was interrupted",

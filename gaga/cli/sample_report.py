@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gaga.cli.render import Table
 
 if TYPE_CHECKING:
-    from gaga.models.sample_record import SampleSummary
+    from gaga.models.sampling.record import SampleSummary
 
 
 def payload(record: "SampleSummary") -> dict[str, Any]:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import torch
 
     from gaga.base.progress import Progress
-    from gaga.data.spool import Spool
     from gaga.models.model import Model
     from gaga.models.ranks import Ranks
-    from gaga.models.sample_record import SampleSummary
-    from gaga.models.samplers import SampleConfig
+    from gaga.models.sampling.config import SampleConfig
+    from gaga.models.sampling.record import SampleSummary
+    from gaga.models.sampling.unfinished import UnfinishedSamples
     from gaga.store import Entry, Store
 
 KIND = "sample"
@@ -73,7 +73,7 @@ class Task:
     @property
     def device(self) -> "torch.device":
         """Where the network runs."""
-        from gaga.models.sample_run import parameters_of
+        from gaga.models.sampling.engine import parameters_of
 
         return parameters_of(self.model).device
 
@@ -115,7 +115,7 @@ def run(
     import torch
 
     from gaga.models.ranks import Ranks
-    from gaga.models.sample_config import solver_of
+    from gaga.models.sampling.solvers import solver_of
 
     solver_of(model, config)  # refuses a first step beyond the model's before anything is written
     task = Task(
@@ -164,25 +164,25 @@ def _allow(task: Task, *, overwrite: bool, resume: bool, replace: bool) -> None:
     Raises:
         Conflict: something is there that would be overwritten.
     """
-    from gaga.data.spool import spools_of
+    from gaga.models.sampling.unfinished import unfinished_files
 
     job = task.job
     refuse_existing(job, overwrite=overwrite, resume=resume)
     refuse_other(task.results, task.key, replace=replace or overwrite)
     require_writable(task.results.path)
     if overwrite:
-        for path in spools_of(job.out):
+        for path in unfinished_files(job.out):
             path.unlink(missing_ok=True)
 
 
 def _finished(task: Task) -> Done | None:
     """The run of this very command, where its output is still what it wrote."""
-    from gaga.data.spool import spools_of
     from gaga.models.checkpoint import file_digest
-    from gaga.models.sample_record import SampleSummary
+    from gaga.models.sampling.record import SampleSummary
+    from gaga.models.sampling.unfinished import unfinished_files
 
     key, out = task.key, task.job.out
-    if spools_of(out) or not out.is_file():
+    if unfinished_files(out) or not out.is_file():
         return None
     entry = task.results.same(KIND, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
     if entry is None:
@@ -196,9 +196,9 @@ def _finished(task: Task) -> Done | None:
 def _held(out: Path) -> Iterator[None]:
     """The output is this run's alone."""
     from gaga.base.locks import locked
-    from gaga.data.spool import spool_path
+    from gaga.models.sampling.unfinished import unfinished_path
 
-    with locked(spool_path(out), timeout=1):
+    with locked(unfinished_path(out), timeout=1):
         yield
 
 
@@ -214,11 +214,11 @@ def _resumable() -> Iterator[None]:
 
 
 def _draw_all(task: Task, *, replace: bool) -> Done | None:
-    from gaga.data.spool import Spool
+    from gaga.models.sampling.unfinished import UnfinishedSamples
 
     job, ranks = task.job, task.ranks
     identity = {**task.key.config, **task.key.inputs}
-    with Spool(job.out, identity, job.keys(), ranks.rank) as spool, _kept_if_worth_it(spool, task):
+    with UnfinishedSamples(job.out, identity, job.keys(), ranks.rank) as spool, _kept_if_worth_it(spool, task):
         ranks.wait()
         if ranks.first:
             _require_all(job.out, ranks)
@@ -232,7 +232,7 @@ def _draw_all(task: Task, *, replace: bool) -> Done | None:
 
 
 @contextmanager
-def _kept_if_worth_it(spool: "Spool", task: Task) -> Iterator[None]:
+def _kept_if_worth_it(spool: "UnfinishedSamples", task: Task) -> Iterator[None]:
     """A failure says that what was drawn is kept; where nothing was, nothing is left."""
     try:
         yield
@@ -246,18 +246,18 @@ def _kept_if_worth_it(spool: "Spool", task: Task) -> Iterator[None]:
 
 def _require_all(out: Path, ranks: "Ranks") -> None:
     """Refuse before the work what could not be put together after it."""
-    from gaga.data.spool import spool_path
+    from gaga.models.sampling.unfinished import unfinished_path
 
     for rank in range(ranks.size):
-        if not spool_path(out, rank).exists():
+        if not unfinished_path(out, rank).exists():
             raise Unavailable(
                 f"rank 0 does not see the file that rank {rank} writes beside {out}",
                 remedy="give --out a folder that all machines share",
             )
 
 
-def _write_as_drawn(task: Task, spool: "Spool", *, replace: bool) -> Done:
-    from gaga.models.sample_output import SampleOutput
+def _write_as_drawn(task: Task, spool: "UnfinishedSamples", *, replace: bool) -> Done:
+    from gaga.models.sampling.output import SampleOutput
 
     with SampleOutput(task.job.out, task.job.keys(), task.results.path.absolute().parent) as written:
         written.go_on(spool)
@@ -268,10 +268,10 @@ def _write_as_drawn(task: Task, spool: "Spool", *, replace: bool) -> Done:
     return done
 
 
-def _put_together(task: Task, spool: "Spool", *, replace: bool) -> Done:
-    from gaga.models.sample_output import SampleOutput
+def _put_together(task: Task, spool: "UnfinishedSamples", *, replace: bool) -> Done:
+    from gaga.models.sampling.output import SampleOutput
 
-    spool.take_in()
+    spool.take_over()
     if missing := len(task.job.keys()) - len(spool):
         raise Unavailable(
             f"{counted(missing, 'molecule')} of other ranks cannot be found beside {task.job.out}",
@@ -286,7 +286,7 @@ def _put_together(task: Task, spool: "Spool", *, replace: bool) -> Done:
 
 def _store(task: Task, record: Any, *, replace: bool) -> Done:
     """The record goes to the store while the output is whole but not there yet: where this fails, neither is."""
-    from gaga.models.sample_record import SampleSummary
+    from gaga.models.sampling.record import SampleSummary
 
     key = task.key
     entry = task.results.put(
@@ -295,10 +295,10 @@ def _store(task: Task, record: Any, *, replace: bool) -> Done:
     return Done(entry, SampleSummary.of(vars(record), task.job.keys()), False)
 
 
-def _batches(task: Task, spool: "Spool") -> Iterator[None]:
+def _batches(task: Task, spool: "UnfinishedSamples") -> Iterator[None]:
     """Draw the batches of this process that the spool does not have; judge and spool them."""
-    from gaga.data.judge import Drawn, Judge, Judges
-    from gaga.models.sample_output import write_trajectory
+    from gaga.models.sampling.judge import Judge, Judges
+    from gaga.models.sampling.output import write_trajectory
 
     job, ranks = task.job, task.ranks
     judge = Judge(out=job.out, keep=job.keep, label=task.source.label)
@@ -313,13 +313,13 @@ def _batches(task: Task, spool: "Spool") -> Iterator[None]:
                     if molecule.frames and seed == job.seed and molecule.index < job.trajectory:
                         write_trajectory(job.out, molecule)
                 guessed += sum(molecule.guessed for molecule in new)
-                spool.add(judges(seed, [Drawn(m.index, m.atomic_numbers, m.positions, m.finite) for m in new]))
+                spool.add(judges(seed, new))
                 yield
     note_of_drawn(guessed, task.model.known_moments(), task.output)
 
 
 def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
-    from gaga.models.samplers import sample_batches
+    from gaga.models.sampling.stream import sample_batches
 
     framed = task.job.trajectory if seed == task.job.seed else 0
     return sample_batches(
@@ -329,8 +329,8 @@ def _drawn(task: Task, seed: int, there: Any, progress: "Progress") -> Any:
 
 
 def _note_plan(task: Task, done: int) -> None:
-    from gaga.models.sample_config import solver_of
-    from gaga.models.samplers import seconds_per_molecule
+    from gaga.models.sampling.solvers import solver_of
+    from gaga.models.sampling.stream import seconds_per_molecule
 
     model, config, output = task.model, task.config, task.output
     if done:

@@ -13,12 +13,14 @@ import typer
 
 from gaga.base.errors import Conflict
 from gaga.cli import gaussianity, gaussianity_options, options
+from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
+from gaga.stats.config import TstarConfig
 
 if TYPE_CHECKING:
-    from gaga.stats.tstar import Calibrated, StepEstimate, TstarConfig, TstarResult
+    from gaga.stats.tstar import Calibrated, StepEstimate, TstarResult
     from gaga.store import Entry, Store
 
 app = new_app()
@@ -27,45 +29,6 @@ KIND, PREFIX = "tstar", "tstar_"
 ESTIMATES = ("paper", "t_dependence", "t_distance", "mean", "quantile")
 
 Wanted = Annotated[str, typer.Argument(metavar="NAME", help="A result of gaga gaussianity.")]
-Estimator = Annotated[
-    str | None,
-    typer.Option("--estimator", metavar="paper|mean|quantile", help="The one that T* is read from.  [default: paper]"),
-]
-Reference = Annotated[
-    str | None,
-    typer.Option("--reference", metavar="KIND", help="The Gaussian that shall stand for q(z_T*).  [default: block]"),
-]
-Consecutive = Annotated[
-    int | None,
-    typer.Option(
-        "--consecutive",
-        metavar="N",
-        min=1,
-        help="Steps in a row that a molecule must pass, for mean and quantile.  [default: 2]",
-    ),
-]
-Quantile = Annotated[
-    float | None,
-    typer.Option(
-        "--quantile",
-        metavar="SHARE",
-        callback=options.between(0, 1),
-        help="Share of molecules that have passed, for quantile.  [default: 0.95]",
-    ),
-]
-EpsDep = Annotated[
-    float | None,
-    typer.Option(
-        "--eps-dep",
-        metavar="NATS",
-        callback=options.positive,
-        help="Dep_t at most, for paper.  [default: 0.01]",
-    ),
-]
-EpsDs = Annotated[
-    float | None,
-    typer.Option("--eps-ds", metavar="EPS", callback=options.positive, help="D_t at most, for paper.  [default: 0.01]"),
-]
 Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE.png", help="Draw the curves, the null and T* (.png, .pdf, .svg)."),
@@ -80,14 +43,15 @@ Plot = Annotated[
         "gaga tstar identity_to_gaussian_qm9 --eps-dep 0.02 --eps-ds 0.02 --name tstar_loose",
     ),
 )
+@takes(
+    TstarConfig,
+    spelled={"eps_dependence": "--eps-dep", "eps_distance": "--eps-ds"},
+    without=("table", "n_resamples"),
+)
 def tstar(
     source: Wanted,
-    estimator: Estimator = None,
-    reference: Reference = None,
-    consecutive: Consecutive = None,
-    quantile: Quantile = None,
-    eps_dep: EpsDep = None,
-    eps_ds: EpsDs = None,
+    *,
+    given: dict[str, Any],
     plot: Plot = None,
     overwrite: options.Overwrite = False,
     device: gaussianity_options.Device = gaussianity.Request.device,
@@ -111,15 +75,7 @@ def tstar(
     results = open_store(store)
     request = gaussianity.Request(seed=seed, threads=threads, device=device, cache=cache)
     entry = _source(results, source, request, output)
-    changes = {
-        "estimator": estimator and estimator.lower(),
-        "reference": reference and reference.lower(),
-        "consecutive": consecutive,
-        "quantile": quantile,
-        "eps_dependence": eps_dep,
-        "eps_distance": eps_ds,
-    }
-    outcome = _compute(results, entry, changes, name=name, replace=replace, seed=seed)
+    outcome = _compute(results, entry, given, name=name, replace=replace, seed=seed)
     if plot is not None:
         _draw(results, entry, outcome.result, plot, output)
     output.show(
@@ -205,10 +161,10 @@ def _compute(
     results: "Store", entry: "Entry", changes: dict[str, Any], *, name: str | None, replace: bool, seed: int
 ) -> "Outcome[TstarResult]":
     from gaga.stats.gaussianity import GaussianityResult
-    from gaga.stats.tstar import TstarConfig, TstarResult
+    from gaga.stats.tstar import TstarResult
     from gaga.stats.tstar import tstar as compute
 
-    config = TstarConfig(**{option: value for option, value in changes.items() if value is not None})
+    config = TstarConfig(**changes)
     key = Key(
         kind=KIND,
         name=name or _default_name(entry, config),
@@ -226,8 +182,6 @@ def _compute(
 def _default_name(entry: "Entry", config: "TstarConfig") -> str:
     """tstar_qm9, and with settings that differ from the defaults their hash behind it."""
     import hashlib
-
-    from gaga.stats.tstar import TstarConfig
 
     plain = f"{PREFIX}{entry.name.removeprefix(gaussianity.PREFIX)}"
     return plain if config == TstarConfig() else f"{plain}_{hashlib.sha256(repr(config).encode()).hexdigest()[:6]}"

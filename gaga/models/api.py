@@ -12,7 +12,8 @@ from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.edm import edm_files, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.recipes import Recipe
-from gaga.models.samplers import SampleConfig, sample_stream
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.stream import sample_stream
 
 _SHIPPED = Path(__file__).parent.parent / "shipped"
 SHIPPED_CHECKPOINT, SMALL_CHECKPOINT = _SHIPPED / "qm9_large.safetensors", _SHIPPED / "qm9_small.safetensors"
@@ -134,7 +135,7 @@ def sample(
         model: a model, or where one is; None is the model that ships with gaga.
         n: how many.
         seed: seed of the run.
-        method: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed` (gaga.models.solvers).
+        method: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed` (gaga.models.sampling.solvers).
         start: reference Gaussian for q(z_T*).
         t_start: first step; None is the model's T*.
         stride: take every k-th step, with `ddpm` and `ddim`.

@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gaga import __version__
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.base.files import atomic_write, with_utf8_name
 from gaga.base.records import from_tree
@@ -24,6 +23,7 @@ from gaga.models.kernels import resolve_precision
 from gaga.models.model import Model
 from gaga.models.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
+from gaga.version import __version__
 
 FORMAT_VERSION = 1
 PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say

@@ -8,7 +8,8 @@ import torch
 
 from gaga.models.capture import WARMUP, Replay
 from gaga.models.columns import HeldColumns
-from gaga.models.samplers import SampleConfig, seconds_per_molecule
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.stream import seconds_per_molecule
 from gaga.models.training import Trainer
 
 _LOOKED_AT = 32  # batches

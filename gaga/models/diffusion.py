@@ -64,8 +64,8 @@ class Diffusion:
         return self._preconditioned(z, self._coefficients(t, z), layout)
 
     def _preconditioned(self, z: Tensor, at: Coefficients, layout: Layout) -> Tensor:
-        into, skip, out = (layout.per_atom(value) for value in (at.into, at.skip, at.out))
-        return layout.centre(skip * z + out * self.network(into * z, at.time, layout), self.centred_columns)
+        c_in, c_skip, c_out = (layout.per_atom(value) for value in (at.c_in, at.c_skip, at.c_out))
+        return layout.centre(c_skip * z + c_out * self.network(c_in * z, at.c_noise, layout), self.centred_columns)
 
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
         """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
@@ -98,9 +98,9 @@ class Diffusion:
         t: Int64[Tensor, " M"],
         layout: Layout,
     ) -> Float[Tensor, " M"]:
-        """The L2 objective of each molecule, 1/2 |(eps - eps_hat) / out|^2 / (C N), N its own number of atoms.
+        """The L2 objective of each molecule, 1/2 |(eps - eps_hat) / c_out|^2 / (C N), N its own number of atoms.
 
-        It is the squared error of the network's own output: EDM's objective where it predicts the noise (out = 1),
+        It is the squared error of the network's own output: EDM's objective if it predicts the noise (c_out = 1),
         Karras et al.'s weight 1 / c_out^2 where it predicts x0. At t = 0 EDM's objective holds the likelihood of the
         types given z_0, which no parameter enters: only the positions count there, where the noise is predicted.
 
@@ -117,7 +117,7 @@ class Diffusion:
             error = (eps - self.noise(z, time, layout)).square()
         else:
             at = self._coefficients(time, z)
-            error = ((eps - self._preconditioned(z, at, layout)) / layout.per_atom(at.out)).square()
+            error = ((eps - self._preconditioned(z, at, layout)) / layout.per_atom(at.c_out)).square()
         types = error[:, 3:].sum(dim=1)
         if self.precondition.plain:
             types = types.masked_fill(layout.per_atom(t == 0), 0.0)
@@ -155,8 +155,8 @@ class Diffusion:
         eps = self.predict_noise(z_t, t, n_atoms)
         steps = [torch.round(time.reshape(-1) * self.schedule.T).long() for time in (t, s)]
         step = PosteriorStep.between(self.schedule, *(time.cpu().numpy() for time in steps))
-        keep, remove, sigma = (torch.from_numpy(v).to(z_t) for v in (step.keep, step.remove, step.sigma))
-        return keep[:, None, None] * z_t - remove[:, None, None] * eps, sigma
+        c_z, c_eps, sigma = (torch.from_numpy(v).to(z_t) for v in (step.c_z, step.c_eps, step.sigma))
+        return c_z[:, None, None] * z_t - c_eps[:, None, None] * eps, sigma
 
     def _padded(self, z_t: Tensor, t: Tensor, n_atoms: np.ndarray | Tensor) -> tuple[Layout, Tensor]:
         sizes = np.asarray(torch.as_tensor(n_atoms).cpu(), dtype=np.int64)
@@ -170,10 +170,10 @@ class Diffusion:
 
 @dataclass(frozen=True, eq=False)
 class PosteriorStep:
-    """Coefficients of p(z_s | z_t): mean = keep z_t - remove eps_hat, standard deviation sigma. Float64."""
+    """Coefficients of p(z_s | z_t): mean = c_z z_t - c_eps eps_hat, standard deviation sigma. Float64."""
 
-    keep: Float64[np.ndarray, " B"]
-    remove: Float64[np.ndarray, " B"]
+    c_z: Float64[np.ndarray, " B"]
+    c_eps: Float64[np.ndarray, " B"]
     sigma: Float64[np.ndarray, " B"]
 
     @classmethod

@@ -16,7 +16,8 @@ from gaga.chem import edm_stability
 from gaga.data.dataset import Dataset
 from gaga.models.model import Model
 from gaga.models.ranks import ALONE, Ranks
-from gaga.models.samplers import SampleConfig, sample_stream
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.stream import sample_stream
 
 _VALIDATED = 2000  # molecules of the validation split
 _EARLY, _LATER = (1, 2, 5, 10, 20, 50, 100, 200, 500), 1000

@@ -2,12 +2,12 @@
 
 Each is a linear map around the unchanged network F, by column and noise level,
 
-    eps_hat(z_t, t) = skip z_t + out F(into z_t, time),
+    eps_hat(z_t, t) = c_skip z_t + c_out F(c_in z_t, c_noise),
 
 so that samplers and statistics know noise predictions only. With s = sigma_t / alpha_t and sd the scale of a block:
 
-    eps   into 1, skip 0, out 1, time t / T                                (Hoogeboom et al. 2022, EDM)
-    v     into 1, skip sigma_t, out alpha_t, time t / T                    (Salimans and Ho 2022, arXiv 2202.00512)
+    eps   c_in 1, c_skip 0, c_out 1, c_noise t / T                        (Hoogeboom et al. 2022, EDM)
+    v     c_in 1, c_skip sigma_t, c_out alpha_t, c_noise t / T            (Salimans and Ho 2022, arXiv 2202.00512)
     x0    D = c_skip x + c_out F(c_in x, ln(s) / 4) with x = z_t / alpha_t, c_skip = sd^2 / (s^2 + sd^2),
           c_out = s sd / sqrt(s^2 + sd^2), c_in = 1 / sqrt(s^2 + sd^2); eps_hat = (x - D) / s
                                                                            (Karras et al. 2022, arXiv 2206.00364)
@@ -28,12 +28,13 @@ PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
-    """The map of each molecule: into, skip and out [M, C], and the time [M] that the network is told."""
+    """The map of each molecule, in the names of Karras et al. 2022: c_in, c_skip and c_out [M, C]; c_noise [M] is the
+    time input of the network."""
 
-    into: Float[Tensor, "M C"]
-    skip: Float[Tensor, "M C"]
-    out: Float[Tensor, "M C"]
-    time: Float[Tensor, " M"]
+    c_in: Float[Tensor, "M C"]
+    c_skip: Float[Tensor, "M C"]
+    c_out: Float[Tensor, "M C"]
+    c_noise: Float[Tensor, " M"]
 
 
 @dataclass(frozen=True)

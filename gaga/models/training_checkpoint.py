@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gaga import __version__
 from gaga.models.checkpoint import Checkpoint
 from gaga.models.egnn import EGNN
 from gaga.models.model import Model
+from gaga.version import __version__
 
 if TYPE_CHECKING:
     from gaga.models.training import Trainer

@@ -37,7 +37,7 @@ from gaga.models.layout import Layout
 from gaga.models.model import Model
 from gaga.models.objective import stream_key
 from gaga.models.random import exact_device, normals
-from gaga.models.sample_run import parameters_of
+from gaga.models.sampling.engine import parameters_of
 from gaga.models.wiener import Wiener, divergence, information, linear_mmse
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, ReferenceKind
 

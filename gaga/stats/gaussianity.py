@@ -6,7 +6,6 @@ Both are computed for the data and for true Gaussians of the same sizes through 
 
 import os
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -16,8 +15,9 @@ from gaga.base.journal import KEEPS_NONE, Pieces
 from gaga.base.molecules import PackedMolecules
 from gaga.base.progress import Progress, silent
 from gaga.data.features import FeatureSpace
-from gaga.noise import REFERENCE_KINDS, Moments, Schedule
+from gaga.noise import Moments, Schedule
 from gaga.stats.bench import Bench, Measured, NullKinds, Sample
+from gaga.stats.config import GaussianityConfig
 from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import PAIRS, DependenceCurves
 from gaga.stats.engine import engine_on
@@ -27,67 +27,6 @@ from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
 from gaga.stats.variance import mean_deviations
-
-
-@dataclass(frozen=True, kw_only=True)
-class GaussianityConfig:
-    """What is tested, and how hard.
-
-    Attributes:
-        timesteps: increasing steps of the schedule.
-        alpha: level of the per-molecule KS test.
-        mi_threshold: a molecule's mean mutual information passes below it (nats).
-        k_positions: neighbours of the mutual information of positions.
-        k_types: neighbours of that of types, and of charges.
-        test_variances: v of each block that the per-molecule test standardises with; None is what the
-            published script does, the mean over molecules of the block's standard deviation.
-        references: the reference Gaussians that distances are taken to.
-        n_null: number of true Gaussian molecules, at most as many as there is data.
-        n_resamples: bootstrap resamples.
-        level: level of every interval.
-        until: stop when every interval reaches no further than this (a difference of probabilities for D_t, nats for
-            Dep_t), as `stats.until` says; None is all the data. The nulls then are as many as the data.
-
-    Raises:
-        InvalidInput: a value is out of its range.
-    """
-
-    timesteps: tuple[int, ...] = tuple(range(50, 1001, 50))
-    alpha: float = 0.05
-    mi_threshold: float = 0.1
-    k_positions: int = 2
-    k_types: int = 3
-    test_variances: tuple[float, ...] | None = None
-    references: tuple[str, ...] = REFERENCE_KINDS
-    n_null: int = 10_000
-    n_resamples: int = 200
-    level: float = 0.95
-    until: float | None = None
-
-    def __post_init__(self) -> None:
-        steps = self.timesteps
-        if not steps or any(a >= b for a, b in pairwise(steps)):
-            raise InvalidInput("timesteps are one or more increasing steps", received=steps)
-        if not 0 < self.alpha < 1 or not 0 < self.level < 1:
-            raise InvalidInput("alpha and level lie between 0 and 1", received=f"{self.alpha} and {self.level}")
-        if self.until is not None and not 0 < self.until < 1:
-            raise InvalidInput("the width to reach lies between 0 and 1", received=self.until)
-        if not self.mi_threshold > 0:
-            raise InvalidInput("the mutual information threshold is positive", received=self.mi_threshold)
-        if min(self.k_positions, self.k_types) < 1:
-            raise InvalidInput("neighbours number one or more", received=min(self.k_positions, self.k_types))
-        if self.n_null < 2 or self.n_resamples < 2:
-            raise InvalidInput(
-                "the null and the resamples number two or more", received=min(self.n_null, self.n_resamples)
-            )
-        if not self.references or not set(self.references) <= set(REFERENCE_KINDS):
-            raise InvalidInput(
-                "unknown reference Gaussian",
-                received=self.references,
-                remedy=f"use some of {', '.join(REFERENCE_KINDS)}",
-            )
-        if self.test_variances is not None and not all(v > 0 for v in self.test_variances):
-            raise InvalidInput("the test's variances are positive", received=self.test_variances)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

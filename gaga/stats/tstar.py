@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from gaga.base.errors import InvalidInput
-from gaga.noise import REFERENCE_KINDS
+from gaga.stats.config import TstarConfig
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.tstar_curves import (
     WorstCurves,
@@ -26,54 +26,8 @@ from gaga.stats.tstar_curves import (
     worst_null_curves,
 )
 
-ESTIMATORS = ("mean", "quantile", "paper")
 # What a table of whole steps holds where no step passes.
 NEVER = -1
-
-
-@dataclass(frozen=True, kw_only=True)
-class TstarConfig:
-    """How T* is read off a Gaussianity result.
-
-    Attributes:
-        estimator: the one whose T* is the answer: mean, quantile or paper.
-        reference: the Gaussian that is to stand for q(z_T*): its D_t is what `paper` looks at.
-        consecutive: steps in a row that a molecule has to pass.
-        quantile: share of molecules that have passed at the `quantile` T*.
-        eps_dependence: nats.
-        eps_distance: a difference of probabilities.
-        table: factors on both eps for which `paper` is tabulated.
-        n_resamples: bootstrap resamples of the molecules' flags; `paper` uses those of the curves.
-
-    Raises:
-        InvalidInput: a value is out of its range.
-    """
-
-    estimator: str = "paper"
-    reference: str = "block"
-    consecutive: int = 2
-    quantile: float = 0.95
-    eps_dependence: float = 0.01
-    eps_distance: float = 0.01
-    table: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
-    n_resamples: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise InvalidInput(
-                "unknown estimator of T*", received=self.estimator, remedy=f"use {', '.join(ESTIMATORS)}"
-            )
-        if self.reference not in REFERENCE_KINDS:
-            known = ", ".join(REFERENCE_KINDS)
-            raise InvalidInput("unknown reference Gaussian", received=self.reference, remedy=f"use one of {known}")
-        if self.consecutive < 1:
-            raise InvalidInput("consecutive steps number one or more", received=self.consecutive)
-        if not 0 < self.quantile < 1:
-            raise InvalidInput("the quantile lies between 0 and 1", received=self.quantile)
-        if min(self.eps_dependence, self.eps_distance, *self.table) <= 0:
-            raise InvalidInput("eps and the factors of its table are positive")
-        if self.n_resamples < 2:
-            raise InvalidInput("resamples number two or more", received=self.n_resamples)
 
 
 @dataclass(frozen=True, kw_only=True)

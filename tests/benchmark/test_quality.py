@@ -13,13 +13,13 @@ import torch
 from gaga.base.errors import InvalidInput
 from gaga.cli.main import main as gaga
 from gaga.data.features import FeatureSpace
-from gaga.data.spool import Spooled
 from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gaga.models.measuring import History, Metrics
 from gaga.models.model import Model
-from gaga.models.sample_config import SampleConfig, solver_of
-from gaga.models.solvers import METHODS
+from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.models.sampling.solvers import solver_of
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import gaussian_moments, small_network, toy_molecules
@@ -171,9 +171,10 @@ def test_a_store_without_samples_is_refused(run, checkpoint, capsys):
 
 def test_a_molecule_that_is_not_finite_fails_everything():
     water = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]], dtype=np.float32)
+    oxygen_hydrogens = np.array([8, 1, 1], np.uint8)
     lost = {"stable": False, "n_stable_atoms": 0, "valid": None, "smiles": "", "text": b""}
     drawn = [
-        Spooled(seed=0, index=i, atomic_numbers=np.array([8, 1, 1], np.uint8), positions=water, finite=i == 0, **lost)
+        JudgedMolecule(seed=0, index=i, atomic_numbers=oxygen_hydrogens, positions=water, finite=i == 0, **lost)
         for i in range(2)
     ]
     about = {"study": "curve", "labels": {}, "dataset": "toy"}
@@ -217,7 +218,7 @@ def test_spacings_are_each_drawn_once(checkpoint):
     raised = [cell.labels["raised"] for cell in found if cell.labels["spacing"] == "arcsine, bend 2"]
     assert raised == ["–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0]
     assert studies.parse_spacings(["log-snr", "ddpm=steps"]) == ("log-snr", {"ddpm": "steps"})
-    with pytest.raises(InvalidInput, match="unknown sampling method"):
+    with pytest.raises(InvalidInput, match="unknown method"):
         studies.parse_spacings(["euler=steps"])
 
 

@@ -6,7 +6,7 @@ from gaga.benchmark import works
 from gaga.benchmark.batches import Batch
 from gaga.benchmark.variants import Variant, open_network
 from gaga.benchmark.works import data_moments, forward_step, sampler, sampling_run, train_step
-from gaga.models.sample_config import draw_sizes
+from gaga.models.sampling.plan import draw_sizes
 from tests.benchmark.conftest import CPU, TINY
 
 TORCH = Variant(kernel="torch")

@@ -8,6 +8,7 @@ import pytest
 from gaga.base.molecules import offsets_of
 from gaga.chem import edm_smiles, edm_stability
 from gaga.chem.edm import _THRESHOLDS, edm_bond_orders
+from gaga.chem.elements import number_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "qm9_stability.npz"
 
@@ -68,6 +69,29 @@ def test_invariant_under_rotation_translation_permutation(molecules):
 def test_orders_at_the_thresholds(pair, pm, order):
     orders = edm_bond_orders(np.array(pair), np.array([[0.0, 0, 0], [0, 0, pm / 100]]))
     assert orders.tolist() == [[0, order], [order, 0]]
+
+
+# EDM's qm9/bond_analyze.py: typical lengths in pm of single, double and triple bonds, and the margins 10, 5 and 3.
+PUBLISHED = {
+    1: "H-H 74 H-C 109 H-N 101 H-O 96 H-F 92 H-B 119 H-Si 148 H-P 144 H-As 152 H-S 134 H-Cl 127 H-Br 141 H-I 161 "
+       "C-C 154 C-N 147 C-O 143 C-F 135 C-Si 185 C-P 184 C-S 182 C-Cl 177 C-Br 194 C-I 214 N-N 145 N-O 140 N-F 136 "
+       "N-Cl 175 N-Br 214 N-S 168 N-I 222 N-P 177 O-O 148 O-F 142 O-Br 172 O-S 151 O-P 163 O-Si 163 O-Cl 164 O-I 194 "
+       "F-F 142 F-S 158 F-Si 160 F-Cl 166 F-Br 178 F-P 156 F-I 187 B-Cl 175 Si-Si 233 Si-S 200 Si-Cl 202 Si-Br 215 "
+       "Si-I 243 Cl-Cl 199 Cl-P 203 Cl-S 207 Cl-Br 214 S-S 204 S-Br 225 S-P 210 S-I 234 Br-Br 228 Br-P 222 P-P 221 "
+       "I-I 266",
+    2: "C-C 134 C-N 129 C-O 120 C-S 160 N-N 125 N-O 121 O-O 121 O-P 150 P-S 186",
+    3: "C-C 120 C-N 116 C-O 113 N-N 110",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("order", "margin"), [(1, 10), (2, 5), (3, 3)])
+def test_the_whole_table_of_bond_lengths_is_the_published_one(order, margin):
+    words = PUBLISHED[order].split()
+    expected = np.zeros_like(_THRESHOLDS[0])
+    for pair, length in zip(words[::2], words[1::2], strict=True):
+        a, b = (number_of(symbol) for symbol in pair.split("-"))
+        expected[a, b] = expected[b, a] = int(length) + margin
+    np.testing.assert_array_equal(_THRESHOLDS[order - 1], expected)
 
 
 def test_each_order_has_a_smaller_threshold_than_the_one_before():

@@ -137,6 +137,27 @@ def test_an_interrupted_run_leaves_nothing_running(stand_in, tmp_path):
     assert not list((tmp_path / "tmp").iterdir())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups on Windows")
+def test_an_interruption_while_the_program_starts_ends_it(stand_in, tmp_path, monkeypatch):
+    """The moment between the program's start and the line that will end it."""
+    stand_in("sleep 61")
+    started, start = [], subprocess.Popen
+
+    def interrupted(*arguments, **named):
+        started.append(start(*arguments, **named))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            xtb.relax(WATER, STRETCHED, timeout_s=60)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert started[0].returncode == -signal.SIGKILL
+
+
 def _wait_for(condition) -> None:
     end = time.monotonic() + 30
     while not condition():

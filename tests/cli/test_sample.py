@@ -193,8 +193,8 @@ def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
         (("--checkpoint", "tiny.xyz"), 1, "not a readable checkpoint"),
         (("--device", "cuda:9"), 1, "no such CUDA device"),
         (("--t-start", "900"), 1, "trained on steps 0 to 550"),
-        (("--start", "best"), 1, "unknown reference Gaussian"),
-        (("--method", "euler"), 1, "unknown sampling method"),
+        (("--start", "best"), 1, "unknown start"),
+        (("--method", "euler"), 1, "unknown method"),
         (("--keep", "some"), 2, "--keep"),
         (("--sizes", "x"), 2, "--sizes"),
         (("--overwrite", "--resume"), 2, "one of them"),
@@ -231,14 +231,14 @@ def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gag
 @pytest.mark.parametrize(("words", "left"), [((), []), (("--trajectory", "1"), [".m.sdf.unfinished"])])
 def test_a_failure_leaves_nothing_but_what_it_says_is_kept(gaga, tmp_path, monkeypatch, words, left):
     from gaga.base.errors import Unavailable
-    from gaga.data.spool import Spool
+    from gaga.models.sampling.unfinished import UnfinishedSamples
 
     def full(spool, molecules):
         raise Unavailable("cannot write .m.sdf.unfinished: No space left on device", remedy="free some space")
 
     command = ("sample", "--n", "1", "--out", "m.sdf", *words, *FAST)
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "add", full)
+        patch.setattr(UnfinishedSamples, "add", full)
         ran = gaga(*command)
     assert ran.code == 1
     assert ("--resume" in ran.err) == bool(left)

@@ -9,7 +9,7 @@ import pytest
 from gaga.cli import commands, gaussianity
 from gaga.cli.main import main
 from gaga.cli.tstar import _measured_on
-from gaga.stats.tstar import TstarConfig
+from gaga.stats.config import TstarConfig
 
 QUICK = ("--timesteps", "200:1000:200", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
 
@@ -118,12 +118,12 @@ def test_what_is_lacking_is_computed_where_the_name_says_of_what(gaga, tmp_path,
     [
         (("nothing",), 1, "no gaussianity result 'nothing'"),
         (("identity_to_gaussian_tinny",), 1, "identity_to_gaussian_tiny"),
-        (("identity_to_gaussian_tiny", "--estimator", "median"), 1, "unknown estimator"),
-        (("identity_to_gaussian_tiny", "--reference", "best"), 1, "unknown reference Gaussian"),
+        (("identity_to_gaussian_tiny", "--estimator", "median"), 2, "median is not one of paper, mean, quantile"),
+        (("identity_to_gaussian_tiny", "--reference", "best"), 2, "best is not one of"),
         (("identity_to_gaussian_tiny", "--consecutive", "9"), 1, "fewer than must pass in a row"),
         (("identity_to_gaussian_tiny", "--consecutive", "0"), 2, "'--consecutive'"),
-        (("identity_to_gaussian_tiny", "--quantile", "1.5"), 2, "1.5 is not between 0 and 1"),
-        (("identity_to_gaussian_tiny", "--eps-ds", "0"), 2, "'--eps-ds': 0 is not a number above 0"),
+        (("identity_to_gaussian_tiny", "--quantile", "1.5"), 2, "1.5 is not above 0 and below 1"),
+        (("identity_to_gaussian_tiny", "--eps-ds", "0"), 2, "'--eps-ds': 0 is not above 0"),
         (("identity_to_gaussian_tiny", "--plot", "t.gif"), 1, ".png, .pdf or .svg"),
         (("identity_to_gaussian_tiny", "--plot", "no/t.png"), 1, "folder"),
         ((), 2, "NAME"),

@@ -12,7 +12,8 @@ from gaga.base.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, tensor_digest
 from gaga.models.precondition import Precondition
-from gaga.models.samplers import SampleConfig, sample_stream
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.stream import sample_stream
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import small_network, toy_molecules

@@ -84,7 +84,7 @@ def test_posterior_coefficients_are_those_of_bayes(t, s):
     x = (z_t - np.sqrt(1 - a2t) * eps) / np.sqrt(a2t)
     mean = variance * (np.sqrt(a2s) * x / (1 - a2s) + np.sqrt(a2t / a2s) * z_t / step_variance)
     step = PosteriorStep.between(schedule, np.array([t]), np.array([s]))
-    np.testing.assert_allclose(step.keep * z_t - step.remove * eps, mean, rtol=1e-8)
+    np.testing.assert_allclose(step.c_z * z_t - step.c_eps * eps, mean, rtol=1e-8)
     np.testing.assert_allclose(step.sigma, np.sqrt(variance), rtol=1e-8)
 
 

@@ -18,6 +18,7 @@ from gaga.models.initial import initial_network, precondition_of
 from gaga.models.layout import Layout
 from gaga.models.recipes import make_recipe
 from gaga.noise import Moments, make_schedule
+from gaga.stats.moments import estimate_moments
 
 RECIPE = make_recipe("small")
 MORE = FeatureSpace(vocabulary=(1, 5, 6, 7, 8, 9, 16))
@@ -69,6 +70,18 @@ def test_molecules_of_new_elements_are_hardly_worse_off(network):
     with torch.no_grad():
         losses = torch.stack([diffusion.loss(x, eps, torch.tensor([t]), layout) for t in (50, 200, 400)])
     assert losses.max() < 2  # 0.2 to 0.4 as it is, 0.5 untrained; what is blown up has hundreds
+
+
+@pytest.mark.parametrize(("centred", "square"), [(True, 1 / 48), (False, 1 / 32)])
+def test_x0_scales_are_the_root_mean_squares_of_the_columns(centred, square):
+    """Water, one-hot / 4. Centred: 2/9 / 16 for both columns, times N / (N - 1) on the zero-mean subspace. Not centred:
+    the mean belongs to the scale (Karras et al. 2022: sd^2 = E[x^2]), (2/3 + 1/3) / 2 / 16."""
+    rng = np.random.default_rng(0)
+    molecules = pack([(np.array([8, 1, 1]), rng.normal(size=(3, 3))) for _ in range(200)])
+    space = FeatureSpace((1, 8), centred_features=centred)
+    sd = precondition_of(RECIPE, space, estimate_moments(molecules, space)).sd
+    assert sd[3:] == pytest.approx([square**0.5] * 2, rel=1e-6)
+    assert sd[:3] == pytest.approx([1.0] * 3, abs=0.1)  # 1,200 free numbers: a standard error of 2 %
 
 
 def test_the_scales_stay(shipped):

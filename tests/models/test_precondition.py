@@ -44,7 +44,7 @@ def test_the_networks_input_and_target_have_unit_scale(precondition, t):
     z = model.noised(x, eps, steps, layout)
     without = model.noise(z, time, layout)
     at = precondition.coefficients(torch.full((1,), float(model.schedule.gamma[t]), dtype=torch.float64), time[:1], 8)
-    target = (eps - without) / at.out
+    target = (eps - without) / at.c_out
     for values in (seen[0][0], target):
         variance = values.square().mean(dim=0) * 9 / 8
         assert (variance - 1).abs().max() < 4 * np.sqrt(2 / (3000 * 8))
@@ -59,12 +59,12 @@ def test_the_objective_is_the_error_of_the_networks_output(precondition):
     off = layout.centre(torch.randn(36, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64), 8)
     gamma = torch.from_numpy(make_schedule().gamma)[t]
     at = precondition.coefficients(gamma, t.double() / 1000, 8)
-    into, skip, out = (layout.per_atom(v) for v in (at.into, at.skip, at.out))
+    c_in, c_skip, c_out = (layout.per_atom(v) for v in (at.c_in, at.c_skip, at.c_out))
     z = diffusion(lambda z, t, layout: z, precondition).noised(x, eps, t, layout)
 
     def network(given, time, layout):
-        torch.testing.assert_close(given, into * z)
-        return (eps - skip * z) / out + off
+        torch.testing.assert_close(given, c_in * z)
+        return (eps - c_skip * z) / c_out + off
 
     losses = diffusion(network, precondition).loss(x, eps, t, layout)
     torch.testing.assert_close(losses, 0.5 * layout.sum(off.square().sum(dim=1)) / 72)

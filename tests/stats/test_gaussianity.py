@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from gaga.base.errors import InvalidInput
 from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.base.records import from_tree, to_tree
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
-from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult, gaussianity
+from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
-from gaga.stats.tstar import TstarConfig, tstar
+from gaga.stats.states import DataStates
+from gaga.stats.tstar import tstar
 
 SCHEDULE = make_schedule()
 
@@ -66,6 +69,22 @@ def test_the_null_of_the_test_passes_as_the_data_does_in_the_end(qm9, space, qm9
     assert abs(data - null) < 4 * np.sqrt(2 * null * (1 - null) / 400)
     assert result.reference.variances == pytest.approx([1.38, 0.086], abs=0.05)
     assert result.nulls == ("independent", "matched")
+
+
+@pytest.mark.parametrize("v", [(0.8, 0.1), (2.0, 0.3)])
+def test_entries_are_standardised_by_alpha2_v_plus_sigma2(v):
+    """The published test divides by sqrt(alpha_t^2 v + sigma_t^2): the flags of a plan written out by hand."""
+    molecules, space = gaussian_molecules(60, 2.0, seed=4), FeatureSpace((6, 7))
+    moments, steps = estimate_moments(molecules, space), np.array([100, 400, 700])
+    config = GaussianityConfig(timesteps=(100, 400, 700), test_variances=v, n_null=20, n_resamples=5)
+    found = gaussianity(molecules, space, SCHEDULE, moments, config, seed=2, threads=1)
+    states = DataStates(molecules, space, SCHEDULE, moments.centred, seed=2)
+    alpha2, sigma2 = SCHEDULE.alpha2[steps], SCHEDULE.sigma2[steps]
+    for i in range(len(molecules)):
+        z = states.draw(np.array([i]), steps)
+        for s in range(len(steps)):
+            entries = z[s].reshape(-1, z.shape[-1])[:, :3].ravel() / np.sqrt(alpha2[s] * v[0] + sigma2[s])
+            assert found.reference.passes[i, s, 0, 0] == (kstest(entries, "norm").pvalue >= config.alpha)
 
 
 def test_the_result_depends_on_the_seed_and_not_on_the_threads(qm9, space, qm9_moments):

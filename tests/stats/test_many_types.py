@@ -9,12 +9,13 @@ from gaga.base.records import flatten, to_tree
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.data.features import FeatureSpace
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, make_schedule
-from gaga.stats.gaussianity import GaussianityConfig, gaussianity
+from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import gaussianity
 from gaga.stats.information import mean_pairwise_information, mutual_information
 from gaga.stats.ks import ks_distances
 from gaga.stats.moments import estimate_moments
 from gaga.stats.states import DataStates
-from gaga.stats.tstar import TstarConfig, tstar
+from gaga.stats.tstar import tstar
 from gaga.stats.variance import variance
 
 SCHEDULE = make_schedule()

@@ -4,9 +4,10 @@ from matplotlib.image import imread
 
 from gaga.base.errors import InvalidInput, NotFound
 from gaga.noise import make_schedule
-from gaga.stats.gaussianity import GaussianityConfig, gaussianity
+from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import gaussianity
 from gaga.stats.plots import plot_nats, plot_tstar
-from gaga.stats.tstar import TstarConfig, tstar
+from gaga.stats.tstar import tstar
 
 
 @pytest.fixture(scope="module")

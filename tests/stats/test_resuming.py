@@ -9,7 +9,8 @@ from gaga.base.records import flatten, to_tree
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats import reference
-from gaga.stats.gaussianity import GaussianityConfig, gaussianity
+from gaga.stats.config import GaussianityConfig
+from gaga.stats.gaussianity import gaussianity
 from gaga.stats.moments import estimate_moments
 
 CONFIG = GaussianityConfig(timesteps=(100, 500, 900), n_null=40, n_resamples=10, references=("size", "matched"))

@@ -6,11 +6,12 @@ import pytest
 from gaga.base.errors import InvalidInput
 from gaga.base.records import from_tree, to_tree
 from gaga.noise import make_schedule
+from gaga.stats.config import TstarConfig
 from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import DependenceCurves
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.reference import ReferenceTest
-from gaga.stats.tstar import NEVER, TstarConfig, TstarResult, tstar
+from gaga.stats.tstar import NEVER, TstarResult, tstar
 
 STEPS = np.array([100, 200, 300, 400, 500])
 

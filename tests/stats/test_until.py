@@ -14,9 +14,10 @@ from gaga.base.records import flatten, from_tree, to_tree
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats import reference, until
-from gaga.stats.gaussianity import GaussianityConfig, GaussianityResult, gaussianity
+from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
-from gaga.stats.tstar import TstarConfig, tstar
+from gaga.stats.tstar import tstar
 from gaga.stats.until import next_size, order_of
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6, 7, 8, 9))

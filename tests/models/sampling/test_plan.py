@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.models.sample_config import SampleConfig
-from gaga.models.sample_plan import Plan, room_for, work
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.plan import Plan, room_for, work
 from tests.models.conftest import AWKWARD_SIZES, gaussian_moments
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

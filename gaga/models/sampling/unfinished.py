@@ -15,42 +15,18 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool
 
 from gaga.base.errors import InvalidInput
 from gaga.base.files import unwritable
 from gaga.base.journal import first_line, open_run
+from gaga.models.sampling.molecules import JudgedMolecule
 
 # seed, index, number of atoms, finite, stable, valid, stable atoms, bytes of the SMILES, bytes of the text
 _HEAD = struct.Struct("<IQIBBBIII")
 _VALID: tuple[bool | None, ...] = (False, True, None)
 _FILE_SHIFT = 44  # bits for the offset within a file
 _REMEDY = "start over with --overwrite"
-
-
-@dataclass(frozen=True, eq=False)
-class Spooled:
-    """One molecule with the verdict on it, and what of it goes into the output.
-
-    Attributes:
-        seed, index: its key.
-        atomic_numbers: [N]. positions: [N, 3] in Å. finite: whether the network's numbers were.
-        stable: EDM's molecule stability. n_stable_atoms: EDM's count.
-        valid: by the strict protocol; None where rdkit is missing.
-        smiles: of a valid molecule, else empty.
-        text: the record as it is in the output file; empty where it is left out.
-    """
-
-    seed: int
-    index: int
-    atomic_numbers: UInt8[np.ndarray, " N"]
-    positions: Float32[np.ndarray, "N 3"]
-    finite: bool
-    stable: bool
-    n_stable_atoms: int
-    valid: bool | None
-    smiles: str
-    text: bytes
 
 
 @dataclass(frozen=True)
@@ -75,20 +51,20 @@ class Keys:
         return (seed - self.seed) * self.n + index
 
 
-def spool_path(output: Path, rank: int = 0) -> Path:
+def unfinished_path(output: Path, rank: int = 0) -> Path:
     """Where the molecules of an unfinished output are that this process drew."""
     return output.with_name(f".{output.name}.unfinished" + (f".r{rank}" if rank else ""))
 
 
-def spools_of(output: Path) -> list[Path]:
+def unfinished_files(output: Path) -> list[Path]:
     """The files of an unfinished output, of however many processes; none where nothing is unfinished."""
-    pattern = re.compile(re.escape(spool_path(output).name) + r"(\.r[0-9]+)?")
+    pattern = re.compile(re.escape(unfinished_path(output).name) + r"(\.r[0-9]+)?")
     folder = output.absolute().parent
     names = sorted(path.name for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []
     return [output.with_name(name) for name in names]
 
 
-class Spool:
+class UnfinishedSamples:
     """The molecules of a run, those of earlier processes included; appends to its own file; a context manager.
 
     Args:
@@ -107,19 +83,19 @@ class Spool:
         self._output, self._keys = output, keys
         self._line = json.dumps(dict(run), sort_keys=True).encode() + b"\n"
         self._where = np.zeros(len(keys), dtype=np.int64)  # file and offset of each molecule; 0 where there is none
-        self._files = [_File.own(spool_path(output, rank), self._line)]
+        self._files = [_File.own(unfinished_path(output, rank), self._line)]
         try:
             self._scan(0)
             self._files[0].cut()
-            self.take_in()
+            self.take_over()
         except BaseException:
             self._close()
             raise
 
-    def take_in(self) -> None:
+    def take_over(self) -> None:
         """Look for what other processes have added."""
         known = {file.path for file in self._files}
-        for path in spools_of(self._output):
+        for path in unfinished_files(self._output):
             if path not in known and first_line(path):
                 self._files.append(_File.other(path, self._line))
         for number in range(1, len(self._files)):
@@ -133,7 +109,7 @@ class Spool:
             except KeyError as error:
                 raise InvalidInput(f"{file.path} is damaged", remedy=_REMEDY) from error
 
-    def add(self, molecules: Sequence[Spooled]) -> None:
+    def add(self, molecules: Sequence[JudgedMolecule]) -> None:
         """Append molecules; they survive the end of this process."""
         for molecule, offset in zip(molecules, self._files[0].append(molecules), strict=True):
             self._where[self._keys.place(molecule.seed, molecule.index)] = offset
@@ -150,7 +126,7 @@ class Spool:
     def __contains__(self, place: int) -> bool:
         return bool(self._where[place])
 
-    def __getitem__(self, place: int) -> Spooled:
+    def __getitem__(self, place: int) -> JudgedMolecule:
         """The molecule at a place of the output."""
         where = int(self._where[place])
         return self._files[where >> _FILE_SHIFT].read(where & ((1 << _FILE_SHIFT) - 1))
@@ -158,14 +134,14 @@ class Spool:
     def remove(self) -> None:
         """The run has ended well: its files are no longer needed."""
         self._close()
-        for path in spools_of(self._output):
+        for path in unfinished_files(self._output):
             path.unlink(missing_ok=True)
 
     def _close(self) -> None:
         for file in self._files:
             file.close()
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> "UnfinishedSamples":
         return self
 
     def __exit__(
@@ -220,7 +196,7 @@ class _File:
         except OSError as error:
             raise unwritable(self.path, error) from error
 
-    def append(self, molecules: Sequence[Spooled]) -> list[int]:
+    def append(self, molecules: Sequence[JudgedMolecule]) -> list[int]:
         """Add records; their offsets."""
         records = [_record(molecule) for molecule in molecules]
         offsets = self._end + np.cumsum([0, *map(len, records)])
@@ -233,13 +209,13 @@ class _File:
         self._end = int(offsets[-1])
         return [int(offset) for offset in offsets[:-1]]
 
-    def read(self, offset: int) -> Spooled:
+    def read(self, offset: int) -> JudgedMolecule:
         """The record at an offset."""
         self._file.seek(offset)
         seed, index, n, finite, stable, valid, n_stable, smiles, text = _HEAD.unpack(self._file.read(_HEAD.size))
         content = self._file.read(13 * n + smiles + text)
         places = np.frombuffer(content, dtype="<f4", count=3 * n, offset=n).reshape(n, 3).astype(np.float32)
-        return Spooled(
+        return JudgedMolecule(
             seed=seed, index=index, atomic_numbers=np.frombuffer(content, dtype=np.uint8, count=n), positions=places,
             finite=bool(finite), stable=bool(stable), n_stable_atoms=n_stable, valid=_VALID[valid],
             smiles=content[13 * n : 13 * n + smiles].decode(), text=content[13 * n + smiles :],
@@ -251,7 +227,7 @@ class _File:
             self._file.close()
 
 
-def _record(molecule: Spooled) -> bytes:
+def _record(molecule: JudgedMolecule) -> bytes:
     smiles = molecule.smiles.encode()
     head = _HEAD.pack(
         molecule.seed, molecule.index, len(molecule.atomic_numbers), molecule.finite, molecule.stable,

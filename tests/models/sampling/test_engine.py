@@ -9,12 +9,12 @@ from gaga.base.errors import Unavailable
 from gaga.base.progress import silent
 from gaga.models.layout import Layout
 from gaga.models.model import Model
-from gaga.models.sample_config import SampleConfig
-from gaga.models.sample_plan import Plan
-from gaga.models.sample_run import Counter, Run
-from gaga.models.samplers import _outcomes, sample_batches, sample_stream, seconds_per_molecule
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.engine import Engine, StepCounter
+from gaga.models.sampling.plan import Plan
+from gaga.models.sampling.stream import _outcomes, sample_batches, sample_stream, seconds_per_molecule
 from tests.models.conftest import VARIANCES, OptimalDenoiser
-from tests.models.test_sample_walk import network_model
+from tests.models.sampling.test_batch import network_model
 
 CONFIG = SampleConfig(method="ddpm", stride=100, batch_size=4)
 SIZES = (3, 5, 9)
@@ -89,7 +89,7 @@ def test_every_way_through_gives_the_same_molecules_in_the_order_of_the_batches(
     """Side by side, or one behind the other as on a device, with tensors that a batch takes over from another."""
     config = SampleConfig(method="ddpm", stride=100, batch_size=4, sizes=SIZES)
     expected = positions(sample_stream(gaussian_model, range(30), config))
-    run = Run(gaussian_model, config, seed=0, counter=Counter(silent, 0))
+    run = Engine(gaussian_model, config, seed=0, counter=StepCounter(silent, 0))
     run._reuses = run._draws = reuses and threads < 2
     batches = list(plan_of(gaussian_model, 30, config).batches())
     outcomes = list(_outcomes(run, batches, threads, threading.Event()))
@@ -105,7 +105,9 @@ def test_every_way_through_gives_the_same_molecules_in_the_order_of_the_batches(
 
 def test_the_next_batch_is_on_its_way_before_one_is_handed_over(gaussian_model):
     steps = []
-    run = Run(gaussian_model, CONFIG, seed=0, counter=Counter(lambda done, total, note="": steps.append(done), 0))
+    run = Engine(
+        gaussian_model, CONFIG, seed=0, counter=StepCounter(lambda done, total, note="": steps.append(done), 0)
+    )
     outcomes = run.outcomes(map(run.start, plan_of(gaussian_model, 12, CONFIG).batches()))
     next(outcomes)
     assert len(steps) == 8, "seven steps of the first batch and one of the second"

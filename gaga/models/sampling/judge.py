@@ -1,31 +1,18 @@
-"""Molecules that were drawn, judged and made ready for the spool: in this process, or in a few beside a busy GPU."""
+"""Judges molecules as they are drawn: in this process, or in several, so that a GPU need not wait."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from jaxtyping import Float32, UInt8
-
 from gaga.base.workers import Workers
 from gaga.chem.annotate import annotate
 from gaga.chem.writers import as_written
-from gaga.data.spool import Spooled
+from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 
 _CHUNK = 32  # molecules
 _WORTH_PROCESSES = 256  # of a batch: starting processes takes as long as judging about this many
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A molecule as it was drawn: its number under the seed, atoms, positions in Å, and whether these were finite."""
-
-    index: int
-    atomic_numbers: UInt8[np.ndarray, " N"]
-    positions: Float32[np.ndarray, "N 3"]
-    finite: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +29,11 @@ class Judge:
     keep: str
     label: str
 
-    def __call__(self, seed: int, molecules: Sequence[Drawn]) -> list[Spooled]:
+    def __call__(self, seed: int, molecules: Sequence[Sampled]) -> list[JudgedMolecule]:
         """Molecules of this seed, ready to be spooled."""
         return [self._judged(seed, molecule) for molecule in molecules]
 
-    def _judged(self, seed: int, molecule: Drawn) -> Spooled:
+    def _judged(self, seed: int, molecule: Sampled) -> JudgedMolecule:
         properties = {"gaga_seed": str(seed), "gaga_index": str(molecule.index), "checkpoint": self.label}
         name = f"gaga-{seed}-{molecule.index}"
         found = annotate(molecule.atomic_numbers, molecule.positions, name=name, properties=properties)
@@ -56,7 +43,7 @@ class Judge:
         kept = {"all": True, "valid": bool(valid), "stable": stable}[self.keep]
         if self.out.name.lower().endswith(".smi") and not smiles:
             kept = False
-        return Spooled(
+        return JudgedMolecule(
             seed=seed, index=molecule.index, atomic_numbers=molecule.atomic_numbers, positions=molecule.positions,
             finite=passed, stable=stable, n_stable_atoms=found.n_stable_atoms if passed else 0, valid=valid,
             smiles=smiles, text=as_written(self.out, found.record, found.mol) if kept else b"",
@@ -75,7 +62,7 @@ class Judges:
         self._judge, self._processes = judge, processes
         self._workers = Workers(partial(_judge_part, judge), processes, remedy="go on with --resume")
 
-    def __call__(self, seed: int, molecules: Sequence[Drawn]) -> list[Spooled]:
+    def __call__(self, seed: int, molecules: Sequence[Sampled]) -> list[JudgedMolecule]:
         """Molecules of this seed, ready to be spooled, in their order.
 
         Raises:
@@ -83,7 +70,8 @@ class Judges:
         """
         if self._processes == 1 or len(molecules) < _WORTH_PROCESSES:
             return self._judge(seed, molecules)
-        parts = [(seed, molecules[first : first + _CHUNK]) for first in range(0, len(molecules), _CHUNK)]
+        bare = [replace(molecule, frames=()) for molecule in molecules]
+        parts = [(seed, bare[first : first + _CHUNK]) for first in range(0, len(bare), _CHUNK)]
         return [molecule for part in self._workers.map(parts) for molecule in part]
 
     def __enter__(self) -> "Judges":
@@ -95,5 +83,5 @@ class Judges:
         self._workers.__exit__(kind, error, trace)
 
 
-def _judge_part(judge: Judge, part: tuple[int, Sequence[Drawn]]) -> list[Spooled]:
+def _judge_part(judge: Judge, part: tuple[int, Sequence[Sampled]]) -> list[JudgedMolecule]:
     return judge(*part)

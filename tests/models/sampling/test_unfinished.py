@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gaga.base.errors import Conflict, InvalidInput, Unavailable
-from gaga.data.spool import Keys, Spool, Spooled, spool_path, spools_of
+from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 
 RUN = {"n": 3, "seed": 1}
 KEYS = Keys(7, 3)
@@ -14,7 +15,7 @@ HEAD = 4 + 8 + 4 + 3 + 4 + 4 + 4
 def molecule(i, n=4, seed=7):
     rng = np.random.default_rng(i)
     valid = (True, False, None)[i % 3]
-    return Spooled(
+    return JudgedMolecule(
         seed=seed, index=i, atomic_numbers=rng.integers(1, 9, n).astype(np.uint8),
         positions=rng.normal(size=(n, 3)).astype(np.float32), finite=i % 2 == 0, stable=i % 2 == 1, n_stable_atoms=i,
         valid=valid, smiles="CÅ" if valid else "", text=b"record\n" * i,
@@ -34,8 +35,8 @@ def out(tmp_path):
 
 
 def test_molecules_come_back_after_any_cut(out):
-    path = spool_path(out)
-    with Spool(out, RUN, KEYS) as spool:
+    path = unfinished_path(out)
+    with UnfinishedSamples(out, RUN, KEYS) as spool:
         for i in range(3):
             spool.add([molecule(i, n=i + 1)])
     data = path.read_bytes()
@@ -45,7 +46,7 @@ def test_molecules_come_back_after_any_cut(out):
     assert ends[-1] == len(data)
     for cut in range(ends[0], len(data) + 1):
         path.write_bytes(data[:cut])
-        with Spool(out, RUN, KEYS) as spool:
+        with UnfinishedSamples(out, RUN, KEYS) as spool:
             whole = sum(end <= cut for end in ends[1:])
             assert len(spool) == whole
             assert spool.done(7).tolist() == [i < whole for i in range(3)]
@@ -57,59 +58,59 @@ def test_molecules_come_back_after_any_cut(out):
 
 def test_a_file_that_was_hardly_begun_is_begun_again(out):
     for begun in (b"", json.dumps(RUN).encode()[:5]):
-        spool_path(out).write_bytes(begun)
-        spool_path(out, 4).write_bytes(begun)
-        with Spool(out, RUN, KEYS) as spool:
+        unfinished_path(out).write_bytes(begun)
+        unfinished_path(out, 4).write_bytes(begun)
+        with UnfinishedSamples(out, RUN, KEYS) as spool:
             assert len(spool) == 0
             spool.add([molecule(1)])
-        with Spool(out, RUN, KEYS) as spool:
+        with UnfinishedSamples(out, RUN, KEYS) as spool:
             assert spool.done(7).tolist() == [False, True, False]
             spool.remove()
 
 
 def test_molecules_are_in_the_order_of_their_keys_whoever_drew_them(out):
     keys = Keys(7, 2, 2)
-    with Spool(out, RUN, keys) as first, Spool(out, RUN, keys, rank=1) as second:
+    with UnfinishedSamples(out, RUN, keys) as first, UnfinishedSamples(out, RUN, keys, rank=1) as second:
         second.add([molecule(1, seed=8), molecule(0)])
         first.add([molecule(0, seed=8)])
         assert (len(first), 0 in first, 2 in first) == (1, False, True)
-        first.take_in()
+        first.take_over()
         second.add([molecule(1)])
-        first.take_in()
+        first.take_over()
         assert len(first) == 4
         found = [first[place] for place in range(4)]
         assert [(m.seed, m.index) for m in found] == [(7, 0), (7, 1), (8, 0), (8, 1)]
         assert all(same(m, molecule(m.index, seed=m.seed)) for m in found)
-    assert {path.name for path in spools_of(out)} == {".mols.sdf.unfinished", ".mols.sdf.unfinished.r1"}
-    with Spool(out, RUN, keys, rank=5) as later:
+    assert {path.name for path in unfinished_files(out)} == {".mols.sdf.unfinished", ".mols.sdf.unfinished.r1"}
+    with UnfinishedSamples(out, RUN, keys, rank=5) as later:
         assert later.done(7).all()
         assert later.done(8).all()
         later.remove()
-    assert spools_of(out) == []
+    assert unfinished_files(out) == []
 
 
 def test_another_run_is_refused_and_rubbish_too(out):
-    with Spool(out, RUN, KEYS):
+    with UnfinishedSamples(out, RUN, KEYS):
         pass
     with pytest.raises(Conflict, match="another seed"):
-        Spool(out, RUN | {"seed": 2}, KEYS)
+        UnfinishedSamples(out, RUN | {"seed": 2}, KEYS)
     with pytest.raises(Conflict, match="another seed"):
-        Spool(out, RUN | {"seed": 2}, KEYS, rank=1)
-    spool_path(out, 1).unlink()
-    spool_path(out).write_bytes(b"\xffnothing\n")
+        UnfinishedSamples(out, RUN | {"seed": 2}, KEYS, rank=1)
+    unfinished_path(out, 1).unlink()
+    unfinished_path(out).write_bytes(b"\xffnothing\n")
     with pytest.raises(InvalidInput, match="not an unfinished run"):
-        Spool(out, RUN, KEYS)
+        UnfinishedSamples(out, RUN, KEYS)
 
 
 def test_molecules_of_no_run_are_refused(out):
-    with Spool(out, RUN, Keys(7, 30)) as spool:
+    with UnfinishedSamples(out, RUN, Keys(7, 30)) as spool:
         spool.add([molecule(20)])
     with pytest.raises(InvalidInput, match="damaged"):
-        Spool(out, RUN, KEYS)
+        UnfinishedSamples(out, RUN, KEYS)
 
 
 def test_a_disk_that_is_full_is_one_line(out, monkeypatch):
-    with Spool(out, RUN, KEYS) as spool:
+    with UnfinishedSamples(out, RUN, KEYS) as spool:
         spool._files[0].close()
         monkeypatch.setattr(spool._files[0], "_file", _Full())
         with pytest.raises(Unavailable, match=r"cannot write .*No space"):
@@ -128,8 +129,8 @@ def test_other_files_are_not_touched(out):
     others = [out.with_name(name) for name in (".mols.sdf.unfinished.rx", ".mols.sdf.unfinished.lock", ".mols.sdfx")]
     for path in others:
         path.write_text("mine")
-    with Spool(out, RUN, KEYS) as spool:
+    with UnfinishedSamples(out, RUN, KEYS) as spool:
         spool.add([molecule(0)])
         spool.remove()
     assert all(path.read_text() == "mine" for path in others)
-    assert not spool_path(out).exists()
+    assert not unfinished_path(out).exists()

@@ -1,11 +1,6 @@
-"""The way of one batch from T* down to 0: every step the same, so that a device can replay it without its host.
+"""Denoises one batch from T* to 0. Each step is the same tensor program, so it can be captured once as a CUDA graph.
 
-The methods (gaga.models.solvers) are one linear step with different coefficients,
-
-    z <- keep z - remove eps(z, t) + add held + sigma noise        held <- hold_z z + hold_eps eps(z, t),
-
-and so is the last; with ddpm and ddim it is p(x | z_0) (EDM, section 3.2), which moves the positions alone: the types
-are read off z_0.
+It computes what `gaga.models.sampling.loop` computes, in tensors that stay in one place on the device.
 """
 
 from dataclasses import dataclass
@@ -21,14 +16,14 @@ from gaga.models import random
 from gaga.models.capture import Replay
 from gaga.models.layout import Layout
 from gaga.models.model import Model
-from gaga.models.solvers import Solver
+from gaga.models.sampling.solvers import Solver
 from gaga.noise import ReferenceGaussian
 
 STREAM_END = STREAM_START - 1
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class NoisyBatch:
     """A batch at its first step, on the host.
 
     Attributes:
@@ -48,51 +43,51 @@ class Start:
         reference: ReferenceGaussian,
         alpha2: float,
         seed: int,
-    ) -> "Start":
+    ) -> "NoisyBatch":
         """The start of these molecules where the squared alpha is `alpha2`."""
         noise = normals(seed, keys, sizes, reference.moments.columns, STREAM_START)
         return cls(keys, sizes, reference.transform(noise, sizes, alpha2))
 
-    def halves(self) -> tuple["Start", "Start"]:
+    def halves(self) -> tuple["NoisyBatch", "NoisyBatch"]:
         """Two starts with half of the molecules each."""
         half = len(self.keys) // 2
         cut = int(self.sizes[:half].sum())
         return (
-            Start(self.keys[:half], self.sizes[:half], self.z[:cut]),
-            Start(self.keys[half:], self.sizes[half:], self.z[cut:]),
+            NoisyBatch(self.keys[:half], self.sizes[:half], self.z[:cut]),
+            NoisyBatch(self.keys[half:], self.sizes[half:], self.z[cut:]),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Tables:
+class StepTables:
     """The coefficients of all K steps, on the device; C columns.
 
     Attributes:
         time: t / T of each step.
-        keep, remove, sigma, add, hold_z, hold_eps: as the module says, for each column.
+        c_z, c_eps, sigma, c_memory, m_z, m_eps: as the module says, for each column.
         stream: what the noise of each step is drawn for; on the host in `streams`.
-        noisy: false where every sigma is zero. holds: false where every `add` is.
+        noisy: false where every sigma is zero. remembers: false if no update reads the memory.
     """
 
     time: Float[Tensor, " K"]
-    keep: Float[Tensor, "K C"]
-    remove: Float[Tensor, "K C"]
+    c_z: Float[Tensor, "K C"]
+    c_eps: Float[Tensor, "K C"]
     sigma: Float[Tensor, "K C"]
-    add: Float[Tensor, "K C"]
-    hold_z: Float[Tensor, "K C"]
-    hold_eps: Float[Tensor, "K C"]
+    c_memory: Float[Tensor, "K C"]
+    m_z: Float[Tensor, "K C"]
+    m_eps: Float[Tensor, "K C"]
     stream: Int64[Tensor, " K"]
     streams: tuple[int, ...]
     noisy: bool
-    holds: bool
+    remembers: bool
 
     @classmethod
-    def of(cls, model: Model, solver: Solver, like: Tensor) -> "Tables":
+    def of(cls, model: Model, solver: Solver, like: Tensor) -> "StepTables":
         """The tables of a solver, in the type and on the device of `like`."""
-        names = ("keep", "remove", "sigma", "add", "hold_z", "hold_eps")
+        names = ("c_z", "c_eps", "sigma", "c_memory", "m_z", "m_eps")
         rows = {name: np.repeat(getattr(solver, name)[:, None], model.space.columns, axis=1) for name in names}
         if solver.positions_only_last:
-            rows["keep"][-1, 3:], rows["remove"][-1, 3:], rows["sigma"][-1, 3:] = 1.0, 0.0, 0.0
+            rows["c_z"][-1, 3:], rows["c_eps"][-1, 3:], rows["sigma"][-1, 3:] = 1.0, 0.0, 0.0
         streams = (*range(len(solver) - 2, -1, -1), STREAM_END)
         return cls(
             time=torch.from_numpy(solver.time / model.schedule.T).to(like),
@@ -100,14 +95,14 @@ class Tables:
             stream=torch.tensor(streams, device=like.device),
             streams=streams,
             noisy=solver.noisy,
-            holds=solver.holds,
+            remembers=solver.remembers,
         )
 
     def __len__(self) -> int:
         return len(self.streams)
 
 
-class Walk:
+class BatchSampler:
     """One batch at a time, in tensors that stay where they are.
 
     Args:
@@ -123,7 +118,7 @@ class Walk:
     def __init__(
         self,
         model: Model,
-        tables: Tables,
+        tables: StepTables,
         layout: Layout,
         seed: int,
         *,
@@ -133,16 +128,16 @@ class Walk:
     ) -> None:
         self._model, self._tables, self._layout, self._seed, self._draws = model, tables, layout, seed, draws
         rows = len(layout.molecule)
-        self._z = tables.keep.new_zeros((rows, model.space.columns))
+        self._z = tables.c_z.new_zeros((rows, model.space.columns))
         self._noise = torch.zeros_like(self._z) if tables.noisy and not draws else None
-        self._held = torch.zeros_like(self._z) if tables.holds else None
+        self._memory = torch.zeros_like(self._z) if tables.remembers else None
         self._keys = layout.molecule.new_zeros(rows)
         self._counter = layout.molecule.new_zeros(1)
         self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
-        self._start: Start | None = None
+        self._start: NoisyBatch | None = None
         self._done = 0
 
-    def begin(self, start: Start, layout: Layout | None = None) -> None:
+    def begin(self, start: NoisyBatch, layout: Layout | None = None) -> None:
         """Take over a batch, with its layout where it is not the first; does not wait for the device."""
         if layout is not None:
             self._layout.copy_(layout)
@@ -151,8 +146,8 @@ class Walk:
         self._z[atoms:].zero_()
         _put(self._keys[:atoms], torch.from_numpy(np.repeat(start.keys, start.sizes)))
         self._z.copy_(self._layout.centre(self._z, self._model.centred_columns))
-        if self._held is not None:
-            self._held.zero_()
+        if self._memory is not None:
+            self._memory.zero_()
         self._counter.zero_()
         self._start, self._done = start, 0
 
@@ -176,14 +171,14 @@ class Walk:
     def step(self) -> None:
         """The step that the counter says, in place; never waits for the device."""
         tables, layout, centred = self._tables, self._layout, self._model.centred_columns
-        time, keep, remove, sigma, stream = (
-            self._now(table) for table in (tables.time, tables.keep, tables.remove, tables.sigma, tables.stream)
+        time, c_z, c_eps, sigma, stream = (
+            self._now(table) for table in (tables.time, tables.c_z, tables.c_eps, tables.sigma, tables.stream)
         )
         eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout)
-        z = keep * self._z - remove * eps
-        if self._held is not None:
-            z = z + self._now(tables.add) * self._held
-            self._held.copy_(self._now(tables.hold_z) * self._z + self._now(tables.hold_eps) * eps)
+        z = c_z * self._z - c_eps * eps
+        if self._memory is not None:
+            z = z + self._now(tables.c_memory) * self._memory
+            self._memory.copy_(self._now(tables.m_z) * self._z + self._now(tables.m_eps) * eps)
         if tables.noisy:
             z = z + sigma * layout.centre(self._drawn(stream), centred)
         self._z.copy_(layout.centre(z, centred))

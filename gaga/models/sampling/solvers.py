@@ -1,9 +1,10 @@
-"""Ways from noise to molecules as tables: every solver is K evaluations of the network with a linear step behind each,
+"""Samplers as coefficient tables: each method is K evaluations of the network, each followed by one linear update,
 
-    eps = eps_hat(z, time)
-    z    <- keep z - remove eps + add held + sigma noise        held <- hold_z z + hold_eps eps   (of the z before)
+    eps    = eps_hat(z, time)
+    z'     = c_z z - c_eps eps + c_memory memory + sigma noise
+    memory' = m_z z + m_eps eps
 
-with coefficients of its own, so that one recorded step on a device serves them all.
+with coefficients of its own. `loop` runs such a table; `batch` runs the same step on a device.
 
 In variance-exploding coordinates x = z / alpha, s = sigma / alpha, the probability-flow equation is dx/ds = eps
 (Karras et al. 2022, arXiv 2206.00364, equation 1 for sigma(t) = t), whatever path a network was trained on.
@@ -17,7 +18,6 @@ In variance-exploding coordinates x = z / alpha, s = sigma / alpha, the probabil
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -25,21 +25,18 @@ from numpy.typing import NDArray
 
 from gaga.base.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
+from gaga.models.model import Model
+from gaga.models.sampling.config import BY_STEP, EVALUATIONS, MAX_BEND, SPACINGS, SampleConfig
 from gaga.noise import Schedule
 
-Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]
-METHODS: tuple[Method, ...] = get_args(Method)
-Spacing = Literal["steps", "log-snr", "arcsine", "power"]
-SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 Levels = Float64[np.ndarray, " n"]
 
 _POWER = 7.0  # rho of Karras et al. 2022, equation 5
-MAX_BEND = 2.75  # beyond it the arcsine rule would go back: its slope at 1/2 is 1 - bend (1 - 2/pi)
 
 
 @dataclass(frozen=True, eq=False)
 class Solver:
-    """The K evaluations of a way and the coefficients of the steps behind them, as the module says. Float64.
+    """The K evaluations of a method and the coefficients of the update after each, as the module says. Float64.
 
     Attributes:
         time: t of each evaluation, in steps of the schedule and between them.
@@ -47,12 +44,12 @@ class Solver:
     """
 
     time: Float64[np.ndarray, " K"]
-    keep: Float64[np.ndarray, " K"]
-    remove: Float64[np.ndarray, " K"]
-    add: Float64[np.ndarray, " K"]
+    c_z: Float64[np.ndarray, " K"]
+    c_eps: Float64[np.ndarray, " K"]
+    c_memory: Float64[np.ndarray, " K"]
     sigma: Float64[np.ndarray, " K"]
-    hold_z: Float64[np.ndarray, " K"]
-    hold_eps: Float64[np.ndarray, " K"]
+    m_z: Float64[np.ndarray, " K"]
+    m_eps: Float64[np.ndarray, " K"]
     positions_only_last: bool
 
     def __len__(self) -> int:
@@ -64,9 +61,53 @@ class Solver:
         return bool(self.sigma.any())
 
     @property
-    def holds(self) -> bool:
-        """Whether any step needs what an earlier one held."""
-        return bool(self.add.any())
+    def remembers(self) -> bool:
+        """Whether any update reads the memory."""
+        return bool(self.c_memory.any())
+
+
+def solver_of(model: Model, config: SampleConfig) -> Solver:
+    """The evaluations of a run and the steps behind them, from its first step down to the molecule.
+
+    Raises:
+        InvalidInput: the first step is out of range, or the stride longer than the way.
+    """
+    schedule, first = model.schedule, first_step(model, config)
+    if config.steps is None and config.method in BY_STEP:
+        times = np.array(step_sequence(model, config), dtype=np.float64)
+    else:
+        evaluations = config.steps or EVALUATIONS
+        n = (evaluations + 1) // 2 if config.method == "heun" else evaluations
+        times = spaced(schedule, first, n, config.spacing, bend=config.bend)
+    if config.method == "annealed":
+        return annealed(schedule, times, config.raised, config.raised_between)
+    return {"ddpm": ancestral, "ddim": euler, "heun": heun, "dpm++": two_step}[config.method](schedule, times)
+
+
+def step_sequence(model: Model, config: SampleConfig) -> list[int]:
+    """The steps of the schedule that are visited, from the first down to 0, every `stride`-th."""
+    first = first_step(model, config)
+    if config.stride > first:
+        raise InvalidInput(f"the stride must be at most the first step, {first}", received=config.stride)
+    return [*range(first, 0, -config.stride), 0]
+
+
+def first_step(model: Model, config: SampleConfig) -> int:
+    """The step that sampling starts at: that of the configuration, else the model's T*.
+
+    Raises:
+        InvalidInput: it is out of range.
+    """
+    first = model.max_t if config.t_start is None else config.t_start
+    if not 1 <= first <= model.schedule.T:
+        raise InvalidInput(f"the first step must be 1 to {model.schedule.T}", received=first)
+    if first > model.max_t:
+        raise InvalidInput(
+            f"this model was trained on steps 0 to {model.max_t} only",
+            received=f"t-start {first}",
+            remedy=f"start at {model.max_t} or below",
+        )
+    return first
 
 
 def ancestral(schedule: Schedule, time: Levels) -> Solver:
@@ -76,8 +117,8 @@ def ancestral(schedule: Schedule, time: Levels) -> Solver:
     alpha, sigma = (values[-1] for values in _alpha_sigma(gamma))
     return _solver(
         time,
-        keep=np.append(step.keep, 1 / alpha),
-        remove=np.append(step.remove, sigma / alpha),
+        c_z=np.append(step.c_z, 1 / alpha),
+        c_eps=np.append(step.c_eps, sigma / alpha),
         sigma=np.append(step.sigma, sigma / alpha),
         positions_only_last=True,
     )
@@ -86,7 +127,7 @@ def ancestral(schedule: Schedule, time: Levels) -> Solver:
 def euler(schedule: Schedule, time: Levels) -> Solver:
     """DDIM through these times, and from the last to the molecule."""
     s, alpha = _levels(schedule, time)
-    return _solver(time, keep=alpha[1:] / alpha[:-1], remove=alpha[1:] * (s[:-1] - s[1:]), positions_only_last=True)
+    return _solver(time, c_z=alpha[1:] / alpha[:-1], c_eps=alpha[1:] * (s[:-1] - s[1:]), positions_only_last=True)
 
 
 def heun(schedule: Schedule, time: Levels) -> Solver:
@@ -95,13 +136,13 @@ def heun(schedule: Schedule, time: Levels) -> Solver:
     steps, times = [], []
     for k in range(len(time) - 1):
         half = 0.5 * (s[k + 1] - s[k])
-        # to the other end by Euler, holding x and half of its slope; then the other half from there
+        # to the other end by Euler, keeping x and half of its slope in memory; then the other half from there
         steps.append((alpha[k + 1] / alpha[k], -2 * half * alpha[k + 1], 0.0, 1 / alpha[k], half))
         steps.append((0.0, -half * alpha[k + 1], alpha[k + 1], 0.0, 0.0))
         times += [time[k], time[k + 1]]
     steps.append((1 / alpha[-2], s[-2], 0.0, 0.0, 0.0))
-    keep, remove, add, hold_z, hold_eps = np.array(steps).T
-    return _solver(np.append(times, time[-1]), keep=keep, remove=remove, add=add, hold_z=hold_z, hold_eps=hold_eps)
+    c_z, c_eps, c_memory, m_z, m_eps = np.array(steps).T
+    return _solver(np.append(times, time[-1]), c_z=c_z, c_eps=c_eps, c_memory=c_memory, m_z=m_z, m_eps=m_eps)
 
 
 def two_step(schedule: Schedule, time: Levels) -> Solver:
@@ -111,15 +152,15 @@ def two_step(schedule: Schedule, time: Levels) -> Solver:
     extra = np.zeros(len(time))
     extra[1:-1] = 0.5 * h[1:] / h[:-1]
     q = s[1:] / s[:-1]
-    # x <- q x + (1 - q) ((1 + extra) D - extra held), D = x - s eps
+    # x <- q x + (1 - q) ((1 + extra) D - extra memory), D = x - s eps
     weight = (1 - q) * (1 + extra)
     return _solver(
         time,
-        keep=alpha[1:] / alpha[:-1] * (q + weight),
-        remove=alpha[1:] * weight * s[:-1],
-        add=-alpha[1:] * (1 - q) * extra,
-        hold_z=1 / alpha[:-1],
-        hold_eps=-s[:-1],
+        c_z=alpha[1:] / alpha[:-1] * (q + weight),
+        c_eps=alpha[1:] * weight * s[:-1],
+        c_memory=-alpha[1:] * (1 - q) * extra,
+        m_z=1 / alpha[:-1],
+        m_eps=-s[:-1],
     )
 
 
@@ -136,8 +177,8 @@ def annealed(schedule: Schedule, time: Levels, raised: float, between: tuple[flo
     alpha = np.append(_alpha_sigma(schedule.gamma_at(lifted[:-1]))[0], 1.0)
     return _solver(
         lifted[:-1],
-        keep=alpha[1:] / alpha[:-1],
-        remove=alpha[1:] * (up[:-1] - s[1:]),
+        c_z=alpha[1:] / alpha[:-1],
+        c_eps=alpha[1:] * (up[:-1] - s[1:]),
         sigma=alpha[1:] * np.sqrt(np.maximum(up[1:] ** 2 - s[1:] ** 2, 0.0)),
     )
 
@@ -188,6 +229,6 @@ def _alpha_sigma(gamma: Levels) -> tuple[Levels, Levels]:
 
 
 def _solver(time: Levels, *, positions_only_last: bool = False, **given: NDArray[np.float64]) -> Solver:
-    unused = ("add", "sigma", "hold_z", "hold_eps")
+    unused = ("c_memory", "sigma", "m_z", "m_eps")
     rows = {**{name: np.zeros(len(time)) for name in unused}, **given}
     return Solver(time=time, positions_only_last=positions_only_last, **rows)

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from gaga.base.blocks import TEXT, Blocks, Column
 from gaga.base.resampling import Interval, share_interval
-from gaga.data.spool import Keys, Spooled
+from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.models.sampling.unfinished import Keys
 
 _BY_ATOM: Mapping[str, Any] = {"dims": ("atom",)}
 _BY_MOLECULE: Mapping[str, Any] = {"dims": ("molecule",)}
@@ -85,7 +86,7 @@ class SampleColumns:
         self._columns["offsets"].append(np.zeros(1, dtype=np.int64))
         self._n_atoms, self._written, self._judged = 0, 0, True
 
-    def add(self, molecules: Sequence[Spooled]) -> None:
+    def add(self, molecules: Sequence[JudgedMolecule]) -> None:
         """Append molecules.
 
         Raises:

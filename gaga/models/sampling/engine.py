@@ -1,4 +1,4 @@
-"""How the batches of one seed get through a device: one behind the other without a gap, and smaller where they must."""
+"""Runs the batches of one seed back to back on a device, and halves any batch that does not fit into its memory."""
 
 import logging
 import time
@@ -18,9 +18,10 @@ from gaga.base.errors import Unavailable
 from gaga.base.progress import Progress
 from gaga.models.layout import Capacity, Layout
 from gaga.models.model import Model
-from gaga.models.sample_config import SampleConfig, solver_of, start_reference
-from gaga.models.sample_plan import Batch, room_for, work
-from gaga.models.sample_walk import Start, Tables, Walk
+from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.plan import Batch, room_for, start_reference, work
+from gaga.models.sampling.solvers import solver_of
 
 _RECORDED = ("torch", "compile", "triton")  # kernels whose step a CUDA graph can hold
 _REUSED = ("triton",)  # those that read all about a batch from its layout's tensors, so that a graph serves for many
@@ -28,7 +29,7 @@ _AHEAD = 64  # steps that the host is ahead of the device
 log = logging.getLogger(__name__)
 
 
-class Counter:
+class StepCounter:
     """Molecule-steps done, told to a Progress."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -38,18 +39,18 @@ class Counter:
     def add(self, molecules: int) -> None:
         """Count a step; ends the thread of a batch that nobody waits for any more."""
         if self.stop.is_set():
-            raise _NobodyWaits
+            raise _Abandoned
         with self._lock:
             self._done += molecules
             self._progress(self._done, self._total)
 
 
-class _NobodyWaits(Exception):
+class _Abandoned(Exception):
     """Sampling was given up while a batch was on its way."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class FinishedBatch:
     """A batch that has arrived at 0, or will have when its event has come.
 
     Attributes:
@@ -58,7 +59,7 @@ class Outcome:
         frames: the same at steps on the way, from the first on.
     """
 
-    start: Start
+    start: NoisyBatch
     z: Float[Tensor, "A C"]
     frames: list[Tensor]
     event: "torch.cuda.Event | None"
@@ -67,14 +68,14 @@ class Outcome:
         """Whether it can be read."""
         return self.event is None or bool(self.event.query())  # type: ignore[no-untyped-call]
 
-    def wait(self) -> "Outcome":
+    def wait(self) -> "FinishedBatch":
         """Itself, when it can be read."""
         if self.event is not None:
             self.event.synchronize()
         return self
 
 
-class Run:
+class Engine:
     """What the batches of one seed have in common.
 
     Args:
@@ -89,7 +90,7 @@ class Run:
     """
 
     def __init__(
-        self, model: Model, config: SampleConfig, *, seed: int, counter: Counter, framed: int | None = None
+        self, model: Model, config: SampleConfig, *, seed: int, counter: StepCounter, framed: int | None = None
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
@@ -98,25 +99,25 @@ class Run:
         self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
-        self._tables = Tables.of(model, solver, like)
+        self._tables = StepTables.of(model, solver, like)
         self._draws = self._device.type == "cuda"
         self._records = kernel in _RECORDED
         self._pool = self._new_pool()
         self._reuses = self._draws and kernel in _REUSED
-        self._walks: dict[Capacity, Walk] = {}
+        self._walks: dict[Capacity, BatchSampler] = {}
         self._most: int | None = None  # work of a batch, once one did not fit
 
-    def start(self, batch: Batch) -> Start:
+    def start(self, batch: Batch) -> NoisyBatch:
         """The batch at its first step; a matter of the host alone."""
-        return Start.draw(batch.keys, batch.sizes, self._reference, self._alpha2, self._seed)
+        return NoisyBatch.draw(batch.keys, batch.sizes, self._reference, self._alpha2, self._seed)
 
-    def outcomes(self, starts: Iterable[Start]) -> Iterator[Outcome]:
+    def outcomes(self, starts: Iterable[NoisyBatch]) -> Iterator[FinishedBatch]:
         """The batches as they arrive, in their order; one is handed over when the next is on its way.
 
         Raises:
             Unavailable: a molecule does not fit into the device's memory.
         """
-        last: Outcome | None = None
+        last: FinishedBatch | None = None
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             for start in starts:
                 todo = deque([start])
@@ -129,7 +130,7 @@ class Run:
             if last is not None:
                 yield last.wait()
 
-    def seconds_per_step(self, start: Start) -> float:
+    def seconds_per_step(self, start: NoisyBatch) -> float:
         """Time of a step of this batch, at best of a few; on a device with all that is recorded once."""
         walk, times = self._begin(start), []
         for _ in range(4 if self._device.type == "cpu" else 8):
@@ -141,7 +142,7 @@ class Run:
             times.append(time.perf_counter() - began)
         return min(times)
 
-    def _attempt(self, todo: deque[Start]) -> Iterator[Outcome | None]:
+    def _attempt(self, todo: deque[NoisyBatch]) -> Iterator[FinishedBatch | None]:
         """None behind each step of the first of `todo`, then its outcome; where it does not fit, its halves remain."""
         start, done, failed = todo.popleft(), 0, False
         if self._most is not None and len(start.keys) > 1 and work(start.sizes).sum() > self._most:
@@ -160,7 +161,7 @@ class Run:
             self._make_room(start)
             todo.extendleft(reversed(start.halves()))
 
-    def _walk_down(self, start: Start) -> Iterator[Outcome | None]:
+    def _walk_down(self, start: NoisyBatch) -> Iterator[FinishedBatch | None]:
         walk, kept, frames = self._begin(start), self._kept(start), []
         pace = _Pace(self._device)
         for k in range(len(self._tables)):
@@ -170,9 +171,9 @@ class Run:
             pace()
             self._counter.add(len(start.keys))
             yield None
-        yield Outcome(start, _taken(walk.z), frames, pace.mark())
+        yield FinishedBatch(start, _taken(walk.z), frames, pace.mark())
 
-    def _begin(self, start: Start) -> Walk:
+    def _begin(self, start: NoisyBatch) -> BatchSampler:
         """A walk at its first step: with tensors of its own, or with those of an earlier batch of the same room."""
         if not self._reuses:
             walk = self._new_walk(Layout.of(start.sizes, self._device))
@@ -186,8 +187,8 @@ class Run:
             self._walks[capacity].begin(start)
         return self._walks[capacity]
 
-    def _new_walk(self, layout: Layout) -> Walk:
-        return Walk(
+    def _new_walk(self, layout: Layout) -> BatchSampler:
+        return BatchSampler(
             self._model, self._tables, layout, self._seed, draws=self._draws, records=self._records, pool=self._pool
         )  # fmt: skip
 
@@ -195,13 +196,13 @@ class Run:
         """Memory that recorded steps share, where any are."""
         return torch.cuda.graph_pool_handle() if self._draws and self._records else None
 
-    def _kept(self, start: Start) -> set[int]:
+    def _kept(self, start: NoisyBatch) -> set[int]:
         """Steps before which a frame is kept."""
         if not self._config.frames or (self._framed is not None and start.keys.min() >= self._framed):
             return set()
         return set(np.linspace(0, len(self._tables) - 1, self._config.frames).round().astype(int).tolist())
 
-    def _make_room(self, start: Start) -> None:
+    def _make_room(self, start: NoisyBatch) -> None:
         """Give back what is held, and take half as much from here on."""
         self._walks.clear()
         if self._device.type == "cuda":

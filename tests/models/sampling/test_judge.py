@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gaga.base.errors import Unavailable
-from gaga.data import judge as judge_module
-from gaga.data.judge import Drawn, Judge, Judges
+from gaga.models.sampling import judge as judge_module
+from gaga.models.sampling.judge import Judge, Judges
+from gaga.models.sampling.molecules import Sampled
 
 METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=np.float32) * 0.629
 CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
@@ -19,7 +20,7 @@ CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
 def molecules(n):
     """Methane, the same far apart, methane, and one that was not finite; and so on."""
     places = [METHANE, 4 * METHANE, METHANE, 0 * METHANE]
-    return [Drawn(i, CH4, places[i % 4], i % 4 != 3) for i in range(n)]
+    return [Sampled(i, CH4, places[i % 4], i % 4 != 3) for i in range(n)]
 
 
 def judge_for(tmp_path, name="mols.sdf", keep="all"):
@@ -63,8 +64,8 @@ def test_processes_that_end_early_are_one_line(tmp_path, monkeypatch):
 _KILLED = """
 import sys, time
 from pathlib import Path
-from gaga.data.judge import Judge, Judges
-from tests.data.test_judge import molecules
+from gaga.models.sampling.judge import Judge, Judges
+from tests.models.sampling.test_judge import molecules
 if __name__ == "__main__":
     judges = Judges(Judge(out=Path("m.sdf"), keep="all", label=""), 2)
     judges(0, molecules(256))
@@ -77,7 +78,7 @@ if __name__ == "__main__":
 def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment, text=True) as parent:
         pids = [int(word) for word in parent.stdout.readline().split()]
         parent.kill()

@@ -10,10 +10,10 @@ import numpy as np
 from gaga.base.files import atomic_write, sync
 from gaga.chem.records import Record
 from gaga.chem.writers import open_writer
-from gaga.data.spool import Keys, Spool
 from gaga.models.checkpoint import file_digest
-from gaga.models.sample_record import SampleColumns
-from gaga.models.samplers import Sampled
+from gaga.models.sampling.molecules import Sampled
+from gaga.models.sampling.record import SampleColumns
+from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 
 _AT_ONCE = 256  # molecules
 
@@ -40,7 +40,7 @@ class SampleOutput:
             self._writer = files.enter_context(open_writer(partial, overwrite=True))
             self._files = files.pop_all()
 
-    def go_on(self, spool: Spool) -> None:
+    def go_on(self, spool: UnfinishedSamples) -> None:
         """Write the molecules whose turn it is, up to the first that is not there yet."""
         while True:
             last = self._next

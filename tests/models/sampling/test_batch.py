@@ -6,10 +6,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gaga.models.layout import Layout
 from gaga.models.model import Model
 from gaga.models.precondition import EPS, Precondition
-from gaga.models.sample_config import SampleConfig, start_reference
-from gaga.models.sample_plan import room_for
-from gaga.models.sample_walk import Start, Tables, Walk
-from gaga.models.solvers import METHODS, ancestral, annealed, euler, heun, two_step
+from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
+from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.plan import room_for, start_reference
+from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, two_step
 from tests.models.conftest import AWKWARD_SIZES, VARIANCES, OptimalDenoiser, gaussian_moments, small_network
 
 STEPS = [550, 400, 251, 250, 100, 1, 0]
@@ -39,14 +39,15 @@ def solver(model, steps, method):
 def start_of(model, sizes, first=0, steps=STEPS):
     keys = np.arange(first, first + len(sizes))
     reference = start_reference(model.known_moments(), SampleConfig())
-    return Start.draw(keys, sizes, reference, float(model.schedule.alpha2[steps[0]]), seed=3)
+    return NoisyBatch.draw(keys, sizes, reference, float(model.schedule.alpha2[steps[0]]), seed=3)
 
 
 def walked(model, sizes, *, draws, filled=False, method="ddpm", device="cpu", records=False, first=0, steps=STEPS):
     start = start_of(model, sizes, first, steps)
     layout = Layout.filled(sizes, room_for(sizes, 40), device) if filled else Layout.of(sizes, device)
     like = torch.zeros((), dtype=dtype_of(model), device=device)
-    walk = Walk(model, Tables.of(model, solver(model, steps, method), like), layout, 3, draws=draws, records=records)
+    tables = StepTables.of(model, solver(model, steps, method), like)
+    walk = BatchSampler(model, tables, layout, 3, draws=draws, records=records)
     return run(walk, start, len(steps)).cpu()
 
 
@@ -90,8 +91,8 @@ def test_the_numbers_are_the_same_wherever_they_are_drawn(egnn_model, method, fi
 @pytest.mark.parametrize("filled", [False, True])
 def test_a_step_never_waits_for_the_device(egnn_model, method, filled):
     layout = Layout.filled(SIZES, room_for(SIZES, 40)) if filled else Layout.of(SIZES)
-    tables = Tables.of(egnn_model, solver(egnn_model, STEPS, method), torch.zeros((), dtype=torch.float64))
-    walk = Walk(egnn_model, tables, layout, 3, draws=True)
+    tables = StepTables.of(egnn_model, solver(egnn_model, STEPS, method), torch.zeros((), dtype=torch.float64))
+    walk = BatchSampler(egnn_model, tables, layout, 3, draws=True)
     walk.begin(start_of(egnn_model, SIZES))
     walk.step()  # lays out groups and places, once
     with NeverWaits():
@@ -110,8 +111,8 @@ def test_a_batch_takes_over_the_tensors_of_another(gaussian_model):
     one, other = np.array([3, 9, 9, 20]), np.array([5, 8, 14, 16])
     capacity = room_for(one, 40)
     assert capacity == room_for(other, 40)
-    tables = Tables.of(gaussian_model, solver(gaussian_model, STEPS, "ddpm"), torch.zeros((), dtype=torch.float64))
-    walk = Walk(gaussian_model, tables, Layout.filled(one, capacity), 3, draws=True)
+    tables = StepTables.of(gaussian_model, solver(gaussian_model, STEPS, "ddpm"), torch.zeros((), dtype=torch.float64))
+    walk = BatchSampler(gaussian_model, tables, Layout.filled(one, capacity), 3, draws=True)
     first = run(walk, start_of(gaussian_model, one), len(STEPS))
     second = run(walk, start_of(gaussian_model, other, 100), len(STEPS), Layout.filled(other, capacity))
     again = run(walk, start_of(gaussian_model, one), len(STEPS), Layout.filled(one, capacity))
@@ -121,8 +122,8 @@ def test_a_batch_takes_over_the_tensors_of_another(gaussian_model):
 
 def test_the_last_step_moves_positions_and_reads_types_off_z_0(egnn_model):
     start = start_of(egnn_model, SIZES)
-    tables = Tables.of(egnn_model, solver(egnn_model, STEPS, "ddim"), torch.zeros((), dtype=torch.float64))
-    walk = Walk(egnn_model, tables, Layout.of(SIZES), 3, draws=False)
+    tables = StepTables.of(egnn_model, solver(egnn_model, STEPS, "ddim"), torch.zeros((), dtype=torch.float64))
+    walk = BatchSampler(egnn_model, tables, Layout.of(SIZES), 3, draws=False)
     z0 = run(walk, start, len(STEPS) - 1)
     walk.advance()
     torch.testing.assert_close(walk.z[:, 3:], z0[:, 3:], rtol=1e-12, atol=1e-12)
@@ -177,8 +178,8 @@ def test_a_recorded_step_serves_other_batches(gaussian_model):
     one, other = np.array([3, 9, 9, 20]), np.array([5, 8, 14, 16])
     capacity = room_for(one, 40)
     like = torch.zeros((), dtype=torch.float64, device="cuda")
-    tables = Tables.of(model, solver(model, STEPS, "ddpm"), like)
-    walk = Walk(model, tables, Layout.filled(one, capacity, "cuda"), 3, draws=True, records=True)
+    tables = StepTables.of(model, solver(model, STEPS, "ddpm"), like)
+    walk = BatchSampler(model, tables, Layout.filled(one, capacity, "cuda"), 3, draws=True, records=True)
     first = run(walk, start_of(model, one), len(STEPS))
     second = run(walk, start_of(model, other, 100), len(STEPS), Layout.filled(other, capacity))
     third = run(walk, start_of(model, one), len(STEPS), Layout.filled(one, capacity))

@@ -1,16 +1,18 @@
 """Which molecules are drawn together: molecules of like sizes from windows of the keys, in batches of equal work."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
+from gaga.base.rng import STREAM_SIZE, uniforms
 from gaga.models.layout import Capacity
-from gaga.models.sample_config import SampleConfig, draw_sizes
+from gaga.models.sampling.config import SampleConfig
 from gaga.models.tiles import SHIFTS, TILE, TileCapacity
-from gaga.noise import Moments
+from gaga.noise import Moments, ReferenceGaussian, ReferenceKind
 
 _WINDOW = 16  # batches whose molecules are sorted by size together
 _QM9_MOLECULE = 388  # mean of n (n + 3) over QM9
@@ -119,3 +121,21 @@ def _rung(number: int, rungs: int) -> int:
     """The next number on a ladder of so many rungs, a power of two, from each power of two to the next."""
     step = 1 << max(0, number.bit_length() - rungs.bit_length())
     return -(-number // step) * step
+
+
+def start_reference(moments: Moments, config: SampleConfig) -> ReferenceGaussian:
+    """The Gaussian that sampling starts from."""
+    if config.dataset_var is not None:
+        moments = replace(moments, scalar=config.dataset_var, published=config.dataset_var)
+    return ReferenceGaussian(cast(ReferenceKind, config.start), moments)
+
+
+def draw_sizes(
+    indices: Int64[np.ndarray, " M"], moments: Moments, sizes: Sequence[int] | None, seed: int
+) -> Int64[np.ndarray, " M"]:
+    """Number of atoms of each molecule key, from the data's histogram or evenly from `sizes`."""
+    u = uniforms(seed, indices, STREAM_SIZE)
+    if sizes is not None:
+        return np.asarray(sizes, dtype=np.int64)[(u * len(sizes)).astype(np.int64)]
+    cumulative = np.cumsum(moments.counts) / moments.counts.sum()
+    return np.searchsorted(cumulative, u, side="left").astype(np.int64)

@@ -6,15 +6,16 @@ from gaga.base.errors import InvalidInput
 from gaga.base.molecules import pack
 from gaga.base.rng import STREAM_START
 from gaga.data.features import FeatureSpace
-from gaga.models import sample_walk
 from gaga.models.model import Model
-from gaga.models.sample_config import draw_sizes, solver_of, start_reference
-from gaga.models.samplers import SampleConfig, sample_stream
-from gaga.models.solvers import METHODS
+from gaga.models.sampling import batch
+from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.plan import draw_sizes, start_reference
+from gaga.models.sampling.solvers import solver_of
+from gaga.models.sampling.stream import sample_stream
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import VARIANCES, OptimalDenoiser, gaussian_moments
-from tests.models.test_solvers import covariance_after
+from tests.models.sampling.test_solvers import covariance_after
 
 
 @pytest.mark.parametrize(
@@ -75,13 +76,13 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch, method):
 
     matrix = Rotation.from_euler("xyz", [0.3, 1.1, -2.0]).as_matrix()
     plain = list(sample_stream(toy_model, range(4), few(method), seed=1))
-    original = sample_walk.normals
+    original = batch.normals
 
     def rotated(seed, molecules, sizes, columns, stream):
         noise = original(seed, molecules, sizes, columns, stream)
         return np.concatenate([noise[:, :3] @ matrix.T, noise[:, 3:]], axis=1)
 
-    monkeypatch.setattr(sample_walk, "normals", rotated)
+    monkeypatch.setattr(batch, "normals", rotated)
     for a, b in zip(plain, sample_stream(toy_model, range(4), few(method), seed=1), strict=True):
         np.testing.assert_allclose(b.positions, a.positions @ matrix.T, rtol=1e-4, atol=1e-4)
 
@@ -113,7 +114,7 @@ def test_sizes_follow_the_histogram_and_the_key_alone():
 def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
     reference = start_reference(gaussian_model.moments, SampleConfig(start=start))
     sizes = np.full(2000, 9)
-    z = reference.transform(sample_walk.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
+    z = reference.transform(batch.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
     expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
     positions, types = expected.get(start, [1.5, 0.505])
     measured = (z**2).sum(axis=0) / (2000 * 8)
@@ -168,8 +169,8 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "euler"}, "sampling method"),
-        ({"start": "best"}, "reference Gaussian"),
+        ({"method": "euler"}, "method"),
+        ({"start": "best"}, "unknown start"),
         ({"stride": 0}, "stride"),
         ({"stride": 2, "method": "heun"}, "stride"),
         ({"stride": 2, "steps": 20}, "stride"),
@@ -181,9 +182,9 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
         ({"raised_between": (1.0, 0.1)}, "raised_between"),
         ({"sizes": ()}, "sizes"),
         ({"sizes": (0,)}, "sizes"),
-        ({"dataset_var": -1.0, "start": "scalar"}, "variance"),
+        ({"dataset_var": -1.0, "start": "scalar"}, "dataset_var"),
         ({"dataset_var": 1.0, "start": "block"}, "scalar"),
-        ({"batch_size": 0}, "batch size"),
+        ({"batch_size": 0}, "batch_size"),
     ],
 )
 def test_settings_out_of_range(changes, message):

@@ -3,7 +3,8 @@ import pytest
 
 from gaga.base.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
-from gaga.models.solvers import SPACINGS, ancestral, annealed, euler, heun, spaced, two_step
+from gaga.models.sampling.config import SPACINGS
+from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, spaced, two_step
 from gaga.noise import make_schedule
 
 SCHEDULE = make_schedule()
@@ -24,24 +25,24 @@ def gains(solver, v=V):
 
 
 def covariance_after(solver, v=V):
-    """Variance of what comes out where z starts with that of q(z_t): every step is linear in (z, held)."""
+    """Variance of what comes out where z starts with that of q(z_t): every step is linear in (z, memory)."""
     gamma = SCHEDULE.gamma_at(solver.time[:1])[0]
     alpha2 = 1 / (1 + np.exp(gamma))
     state = np.diag([alpha2 * v + 1 - alpha2, 0.0])
     for k, gain in enumerate(gains(solver, v)):
-        step = np.array([[solver.keep[k] - solver.remove[k] * gain, solver.add[k]],
-                         [solver.hold_z[k] + solver.hold_eps[k] * gain, 0.0]])  # fmt: skip
+        step = np.array([[solver.c_z[k] - solver.c_eps[k] * gain, solver.c_memory[k]],
+                         [solver.m_z[k] + solver.m_eps[k] * gain, 0.0]])  # fmt: skip
         state = step @ state @ step.T
         state[0, 0] += solver.sigma[k] ** 2
     return state[0, 0]
 
 
 def deterministic(solver, z):
-    held = 0.0
+    memory = 0.0
     for k, gain in enumerate(gains(solver)):
         eps = gain * z
-        z, held = (solver.keep[k] * z - solver.remove[k] * eps + solver.add[k] * held,
-                   solver.hold_z[k] * z + solver.hold_eps[k] * eps)  # fmt: skip
+        z, memory = (solver.c_z[k] * z - solver.c_eps[k] * eps + solver.c_memory[k] * memory,
+                   solver.m_z[k] * z + solver.m_eps[k] * eps)  # fmt: skip
     return z
 
 
@@ -64,8 +65,27 @@ def test_ddpm_steps_are_the_posterior():
     times = np.array([550, 400, 251, 250, 1, 0])
     solver = ancestral(SCHEDULE, times.astype(float))
     expected = PosteriorStep.between(SCHEDULE, times[:-1], times[1:])
-    for name in ("keep", "remove", "sigma"):
+    for name in ("c_z", "c_eps", "sigma"):
         np.testing.assert_allclose(getattr(solver, name)[:-1], getattr(expected, name), rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [ancestral, euler, heun])
+def test_the_last_step_is_the_prediction_of_the_molecule(make):
+    """From the last level, z = alpha x + sigma eps, to x_hat = (z - sigma eps_hat) / alpha; ddpm adds noise."""
+    times = np.array([550.0, 300.0, 40.0])
+    solver = make(SCHEDULE, times)
+    alpha, sigma = (np.sqrt(values[40]) for values in (SCHEDULE.alpha2, SCHEDULE.sigma2))
+    last = {name: getattr(solver, name)[-1] for name in ("c_z", "c_eps", "c_memory", "sigma")}
+    noise = sigma / alpha if make is ancestral else 0.0
+    assert last == pytest.approx({"c_z": 1 / alpha, "c_eps": sigma / alpha, "c_memory": 0.0, "sigma": noise}, rel=1e-9)
+    assert solver.time[-1] == 40.0
+    assert solver.positions_only_last == (make is not heun)
+
+
+def test_power_is_even_in_the_seventh_root_of_sigma():
+    """Karras et al. 2022, equation 5 with rho = 7."""
+    s = np.exp(0.5 * SCHEDULE.gamma_at(spaced(SCHEDULE, 550, 12, "power")))
+    np.testing.assert_allclose(np.diff(s ** (1 / 7)), (s[-1] ** (1 / 7) - s[0] ** (1 / 7)) / 11, rtol=1e-6)
 
 
 def test_raising_the_noise_narrows_what_comes_out():
@@ -112,7 +132,7 @@ def test_no_level_is_raised_beyond_the_first_or_outside_its_bounds():
 )
 def test_evaluations(method, n, evaluations):
     solver = ONE_STEP[method](SCHEDULE, spaced(SCHEDULE, 550, n, "power"))
-    assert len(solver) == len(solver.keep) == len(solver.add) == evaluations
+    assert len(solver) == len(solver.c_z) == len(solver.c_memory) == evaluations
     assert np.isfinite(deterministic(solver, 1.0))
 
 

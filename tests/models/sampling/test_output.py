@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from gaga.data.judge import Drawn, Judge
-from gaga.data.spool import Keys, Spool
-from gaga.models.sample_output import SampleOutput, trajectory_path, write_trajectory
-from gaga.models.sample_record import SampleRecord, SampleSummary
-from gaga.models.samplers import Sampled
+from gaga.models.sampling.judge import Judge
+from gaga.models.sampling.molecules import Sampled
+from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sampling.record import SampleRecord, SampleSummary
+from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.store import Store
 
 METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=np.float32) * 0.629
@@ -22,9 +22,9 @@ def run_of(tmp_path, order, name="mols.sdf", n=4, seeds=1):
     """An output written while molecules come in this order, with its stored record."""
     out, keys, store = tmp_path / name, Keys(5, n, seeds), Store(tmp_path / "s.h5", shipped=False)
     judge = Judge(out=out, keep="all", label="model:abc")
-    with Spool(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
+    with UnfinishedSamples(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
         for seed, index in order:
-            spool.add(judge(seed, [Drawn(index, CH4, PLACES[index % 4], index % 4 != 3)]))
+            spool.add(judge(seed, [Sampled(index, CH4, PLACES[index % 4], index % 4 != 3)]))
             written.go_on(spool)
         record = written.finish()
         store.put("sample", name, record, config={}, replace=True)
@@ -92,20 +92,21 @@ _MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from gaga.data.spool import Keys, Spool, Spooled
-from gaga.models.sample_output import SampleOutput
-from gaga.models.sample_record import SampleSummary
+from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
+from gaga.models.sampling.output import SampleOutput
+from gaga.models.sampling.record import SampleSummary
 from gaga.store import Store
 folder = Path(sys.argv[1])
 rng = np.random.default_rng(0)
 def draw(n, name):
     out, keys = folder / name, Keys(0, n)
-    with Spool(out, {}, keys) as spool, SampleOutput(out, keys, folder) as written:
+    with UnfinishedSamples(out, {}, keys) as spool, SampleOutput(out, keys, folder) as written:
         for first in range(0, n, 100):
             spool.add([
-                Spooled(seed=0, index=first + i, atomic_numbers=np.full(200, 6, np.uint8), finite=True, stable=True,
+                JudgedMolecule(seed=0, index=first + i, atomic_numbers=np.full(200, 6, np.uint8), finite=True,
                         positions=rng.normal(size=(200, 3)).astype(np.float32), n_stable_atoms=9, valid=True,
-                        smiles="C" * 20, text=b"x" * 1000)
+                        stable=True, smiles="C" * 20, text=b"x" * 1000)
                 for i in rng.permutation(100).tolist()
             ])
             written.go_on(spool)
@@ -132,8 +133,8 @@ def test_the_output_is_there_when_it_is_whole_and_until_then_what_was_there_stay
     judge = Judge(out=out, keep="all", label="model:abc")
 
     def interrupted():
-        with Spool(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
-            spool.add(judge(5, [Drawn(0, CH4, METHANE, True)]))
+        with UnfinishedSamples(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
+            spool.add(judge(5, [Sampled(0, CH4, METHANE, True)]))
             written.go_on(spool)
             raise KeyboardInterrupt
 

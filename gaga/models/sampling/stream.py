@@ -1,11 +1,11 @@
-"""From noise to molecules: sampling from T* down to 0, in the order that molecules are asked for or as they finish.
+"""Molecules as a stream: in the order of their keys, or batch by batch as they finish; and how long one takes.
 
-The start is a reference Gaussian for q(z_T*) (Qu et al. 2026), not the prior at T; the steps are in `sample_walk`.
+Sampling starts from a reference Gaussian that stands for q(z_T*) (Qu et al. 2026), not from the prior at T. The steps
+are in `batch`; `loop` is the page to read first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from threading import Event
 
@@ -21,35 +21,15 @@ from gaga.base.rng import MAX_SEED
 from gaga.base.threads import ahead, map_in_threads
 from gaga.models.model import Model
 from gaga.models.ranks import Ranks
-from gaga.models.sample_config import SampleConfig, solver_of
-from gaga.models.sample_plan import Batch, Plan
-from gaga.models.sample_run import Counter, Outcome, Run, parameters_of
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.engine import Engine, FinishedBatch, StepCounter, parameters_of
+from gaga.models.sampling.molecules import Sampled
+from gaga.models.sampling.plan import Batch, Plan
+from gaga.models.sampling.solvers import solver_of
 
 __all__ = ["SampleConfig", "Sampled", "sample_batches", "sample_stream", "seconds_per_molecule"]
 
 _SAMPLE = 16  # batches to choose a typical one from
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """One molecule. `index` is its key under the run's seed: the pair always gives this molecule.
-
-    Attributes:
-        index: number of the molecule under its seed.
-        atomic_numbers: [N].
-        positions: [N, 3] in Å, centred.
-        finite: false where the network gave numbers that are not finite; positions are zero there.
-        frames: trajectory as (atomic_numbers, positions) pairs, from noise to molecule.
-        guessed: whether it is of one element that centred types do not tell; it is then that of most such training
-            molecules of its size, if there are any.
-    """
-
-    index: int
-    atomic_numbers: UInt8[np.ndarray, " N"]
-    positions: Float32[np.ndarray, "N 3"]
-    finite: bool = True
-    frames: tuple[tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]], ...] = ()
-    guessed: bool = False
 
 
 def sample_stream(
@@ -113,20 +93,20 @@ def sample_batches(
             if needed and (seed + batch.number) % ranks.size == ranks.rank:
                 yield batch
 
-    counter = Counter(progress, sum(len(batch.keys) for batch in mine()) * len(steps))
-    run = Run(model, config, seed=seed, counter=counter, framed=framed)
+    counter = StepCounter(progress, sum(len(batch.keys) for batch in mine()) * len(steps))
+    run = Engine(model, config, seed=seed, counter=counter, framed=framed)
     with _threads_for(model, device, mine()) as threads:
         for outcome in _outcomes(run, mine(), threads, counter.stop):
             yield _unpack(model, outcome)
 
 
-def _outcomes(run: Run, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[Outcome]:
+def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[FinishedBatch]:
     """Batches as they arrive: so many side by side, or in one thread where the device is busy by itself (0)."""
     if threads == 0:
         yield from ahead(run.outcomes(ahead(map(run.start, batches), 1)), 2, stop=stop)
         return
 
-    def draw(batch: Batch) -> list[Outcome]:
+    def draw(batch: Batch) -> list[FinishedBatch]:
         return list(run.outcomes([run.start(batch)]))
 
     for outcomes in map_in_threads(draw, batches, threads, stop=stop):
@@ -156,7 +136,7 @@ def _threads_for(model: Model, device: torch.device, batches: Iterator[Batch]) -
         torch.set_num_threads(threads)
 
 
-def _unpack(model: Model, outcome: Outcome) -> list[Sampled]:
+def _unpack(model: Model, outcome: FinishedBatch) -> list[Sampled]:
     """The molecules of a batch, their types decoded and their positions in Å."""
     offsets = offsets_of(outcome.start.sizes)
     molecules, guessed = _decoded(model, outcome.z, offsets)
@@ -194,7 +174,7 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
     plan = Plan(range(n_molecules), model.known_moments(), config, 0, device)
     batches = list(islice(plan.batches(), _SAMPLE))
     batch = batches[len(batches) // 2]
-    run = Run(model, config, seed=0, counter=Counter(silent, 0))
+    run = Engine(model, config, seed=0, counter=StepCounter(silent, 0))
     with _threads_for(model, device, iter(batches)) as threads:
         seconds = run.seconds_per_step(run.start(batch)) / max(1, threads)
     return seconds * len(solver_of(model, config)) / len(batch.keys)

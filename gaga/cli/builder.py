@@ -1,0 +1,102 @@
+"""Commands whose options are the fields of a config dataclass: signature, help and ranges are made from it."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, fields
+from functools import wraps
+from types import UnionType
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from gaga.base.config import Config, Option, options_of
+
+
+def takes(
+    config: type[Config],
+    *,
+    parsers: Mapping[str, Callable[[str], Any]] | None = None,
+    spelled: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Put the options of `config` in the place of a command's parameter `given`.
+
+    The command receives `given`, a mapping of the options that were typed; `config(**given)` has the others at their
+    defaults.
+
+    Args:
+        config: the dataclass that owns the options.
+        parsers: for options that are written as text, such as lists: what makes a value of it.
+        spelled: options whose name on the command line is not that of their field.
+        without: fields that the command line does not have, or declares itself.
+    """
+    parsers, spelled = parsers or {}, spelled or {}
+    names = [name for name in options_of(config) if name not in without]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        before = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in before.parameters.values():
+            if parameter.name == "given":
+                parameters += [_parameter(config, name, parsers, spelled.get(name)) for name in names]
+            else:
+                parameters.append(parameter)
+
+        @wraps(command)
+        def run(**typed: Any) -> None:
+            chosen = {name: value for name in names if (value := typed.pop(name)) is not None}
+            given = {name: parsers[name](value) if name in parsers else value for name, value in chosen.items()}
+            command(**typed, given=given)
+
+        run.__signature__ = before.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(
+    config: type[Config], name: str, parsers: Mapping[str, Callable[[str], Any]], flag: str | None
+) -> inspect.Parameter:
+    about = options_of(config)[name]
+    kind = str if name in parsers else _plain(get_type_hints(config)[name])
+    default = next(f.default for f in fields(config) if f.name == name)  # type: ignore[arg-type]
+    shown = "" if default in (None, MISSING) or name in parsers else f"  [default: {_shown(default)}]"
+    made = typer.Option(
+        flag or f"--{name.replace('_', '-')}",
+        metavar=about.metavar or "|".join(about.choices) or None,
+        help=f"{about.help}{shown}",
+        rich_help_panel=about.section or None,
+        callback=None if name in parsers else _checked(about),
+        **_ends(about, kind),
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, made]
+    )
+
+
+def _plain(kind: Any) -> Any:
+    """The type of an option that may be None."""
+    return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
+
+
+def _ends(about: Option, kind: Any) -> dict[str, Any]:
+    """The included ends of a range of whole numbers, which Typer shows and checks."""
+    return {"min": about.at_least, "max": about.at_most} if kind is int else {}
+
+
+def _shown(default: object) -> str:
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _checked(about: Option) -> Callable[[Any], Any]:
+    """A callback that lets through what the option accepts; of choices, in any case of letters."""
+
+    def check(value: Any) -> Any:
+        value = value.lower() if about.choices and value is not None else value
+        if value is None or about.accepts(value):
+            return value
+        expected = f"one of {', '.join(about.choices)}" if about.choices else about.range
+        raise typer.BadParameter(f"{_shown(value)} is not {expected}.")
+
+    return check

@@ -1,0 +1,106 @@
+"""What a sampling run is asked for: its method, its start, its steps, its sizes. Needs no torch."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from gaga.base.config import Config, option
+from gaga.base.errors import InvalidInput
+from gaga.noise import REFERENCE_KINDS
+
+Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Spacing = Literal["steps", "log-snr", "arcsine", "power"]
+SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
+MAX_BEND = 2.75  # beyond it the arcsine rule would go back: its slope at 1/2 is 1 - bend (1 - 2/pi)
+BY_STEP = ("ddpm", "ddim")  # methods that visit the steps of the schedule
+EVALUATIONS = 50  # of the other methods, if not given
+_FINE = "Few evaluations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Config):
+    """How to sample.
+
+    `heun` takes two evaluations a step and one at the end: the odd number below an even `steps`. `steps` of None visits
+    the schedule's own steps with ddpm and ddim, and is 50 with the others.
+    """
+
+    method: str = option(
+        "annealed",
+        "ddpm and ddim visit every step, with noise and without; heun, dpm++ and annealed (with noise) few.",
+        metavar="NAME", choices=METHODS,
+    )  # fmt: skip
+    steps: int | None = option(
+        None,
+        "Evaluations of the network.  [default: 50; ddpm and ddim: every step]",
+        metavar="N", at_least=1,
+    )  # fmt: skip
+    spacing: str = option(
+        "arcsine",
+        "Placement of the evaluations: even in steps or log-SNR, by the arcsine rule in log-SNR, or a power of sigma.",
+        metavar="NAME", choices=SPACINGS, section=_FINE,
+    )  # fmt: skip
+    bend: float = option(
+        2.0,
+        "Strength of the arcsine spacing; 0 is even in log-SNR.",
+        metavar="X", at_least=0, below=MAX_BEND, section=_FINE,
+    )  # fmt: skip
+    raised: float = option(
+        1.8,
+        "What annealed multiplies the noise level by before each step.",
+        metavar="X", at_least=1, below=float("inf"), section=_FINE,
+    )  # fmt: skip
+    raised_between: tuple[float, float] = option(
+        (0.03, 3.0),
+        "Range of sigma / alpha in which annealed raises the noise level.",
+        metavar="LOW HIGH", at_least=0, section=_FINE,
+    )  # fmt: skip
+    start: str = option(
+        "block",
+        "Reference Gaussian to start from: published, scalar, block, size, matched or prior.",
+        metavar="KIND", choices=REFERENCE_KINDS,
+    )  # fmt: skip
+    t_start: int | None = option(None, "First step.  [default: the model's T*]", metavar="STEP", at_least=1)
+    stride: int = option(1, "Take every k-th step.", metavar="N", at_least=1)
+    dataset_var: float | None = option(
+        None, "One variance for all columns, with the start scalar.", metavar="V", above=0, below=float("inf")
+    )
+    sizes: tuple[int, ...] | None = option(
+        None, "Numbers of atoms to draw.  [default: as in the data]", metavar="N,N|N:M", at_least=1
+    )
+    batch_size: int | None = option(None, "Molecules at a time.  [default: for the device]", metavar="N", at_least=1)
+    frames: int = option(0, "Frames kept of each molecule's trajectory; 0 keeps none.", at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride > 1 and (self.steps is not None or self.method not in BY_STEP):
+            raise InvalidInput(
+                "a stride goes with ddpm and ddim, through the schedule's own steps",
+                received=f"stride {self.stride}, method {self.method}, steps {self.steps}",
+                remedy="give the number of evaluations as steps instead",
+            )
+        least = 2 if self.method in BY_STEP else 1  # their last evaluation reads the types off z_0
+        if self.steps is not None and self.steps < least:
+            raise InvalidInput(f"steps must be at least {least} with {self.method}", received=self.steps)
+        if self.raised_between[0] > self.raised_between[1]:
+            raise InvalidInput("raised_between is a smallest and a largest level", received=self.raised_between)
+        if self.dataset_var is not None and self.start not in ("scalar", "published"):
+            raise InvalidInput(
+                "one variance for all columns goes with the start `scalar` or `published`",
+                received=self.start,
+            )
+        if self.sizes is not None and not self.sizes:
+            raise InvalidInput("sizes must be one or more numbers of atoms")
+
+    @property
+    def unused(self) -> set[str]:
+        """Options that have no effect beside the others."""
+        by_schedule = self.method in BY_STEP and self.steps is None
+        annealed = {"raised", "raised_between"} if self.method != "annealed" else set()
+        bend = {"bend"} if by_schedule or self.spacing != "arcsine" else set()
+        return annealed | bend | ({"spacing"} if by_schedule else set())
+
+    def effective(self) -> dict[str, Any]:
+        """The options that molecules depend on, by name."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in plain.items() if name not in self.unused}

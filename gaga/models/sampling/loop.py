@@ -1,0 +1,59 @@
+"""The sampler: one loop over a solver's table, from z at T* to molecules.
+
+    symbol    in the code          meaning
+    z_k       z                    noisy molecules, packed [A, C]: positions and types, zero mean in each molecule
+    eps_hat   eps                  noise that the network predicts in z_k at time t_k (Hoogeboom et al. 2022, section 2)
+    -         memory               what a two-step or two-stage method keeps of earlier evaluations
+    xi_k      normals(k)           standard normal numbers
+    c, m      solver.c_z, ...      coefficients of the method (`gaga.models.sampling.solvers`)
+
+    z_(k+1)      = c_z z_k - c_eps eps_hat(z_k, t_k) + c_memory memory_k + sigma xi_k
+    memory_(k+1) = m_z z_k + m_eps eps_hat(z_k, t_k)
+
+DDPM, DDIM, Heun, DPM-Solver++ and the annealed sampler are this loop with different tables. It is the reference for
+`gaga.models.sampling.engine`, which computes the same in batches, in threads and in CUDA graphs.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gaga.models.layout import Layout
+from gaga.models.model import Model
+from gaga.models.sampling.solvers import Solver
+
+
+@torch.no_grad()
+def denoise(
+    model: Model,
+    solver: Solver,
+    z: Float[Tensor, "A C"],
+    layout: Layout,
+    normals: Callable[[int], Float[Tensor, "A C"]],
+) -> Float[Tensor, "A C"]:
+    """Molecules from their noisy start, by the steps of a solver.
+
+    Args:
+        model: what predicts the noise; float32 or float64, as `z`.
+        solver: the method's table (`gaga.models.sampling.config.solver_of`).
+        z: a draw from the reference Gaussian at the solver's first time; positions / factor and types, [A, C].
+        layout: which rows are the atoms of which molecule.
+        normals: standard normal numbers [A, C] for step k = 0, 1, ...
+
+    Returns:
+        Positions and types of the molecules, [A, C]. Types are read off by their largest column.
+    """
+    z, memory = layout.centre(z, model.centred_columns), torch.zeros_like(z)
+    for k in range(len(solver)):
+        time = z.new_full((len(layout),), float(solver.time[k]) / model.schedule.T)
+        eps = model.noise(z, time, layout)
+        update = float(solver.c_z[k]) * z - float(solver.c_eps[k]) * eps + float(solver.c_memory[k]) * memory
+        if solver.sigma[k] > 0:
+            update = update + float(solver.sigma[k]) * layout.centre(normals(k), model.centred_columns)
+        if solver.positions_only_last and k == len(solver) - 1:
+            update[:, 3:] = z[:, 3:]  # p(x | z_0) moves the positions; the types are those of z_0 (EDM, section 3.2)
+        memory = float(solver.m_z[k]) * z + float(solver.m_eps[k]) * eps
+        z = layout.centre(update, model.centred_columns)
+    return z
