@@ -130,9 +130,9 @@ def test_tables_of_other_names(read, name):
 
 @pytest.mark.parametrize("name", ["m.smiles", "m.txt", "m.smiles.gz"])
 @pytest.mark.parametrize("content", ["CCO ethanol\nC\tmethane\n", "smiles name\nCCO ethanol\nC methane\n", "CCO\nC\n"])
-def test_lists_of_other_names(read, name, content):
+def test_lists_of_other_names(read, name, content, tmp_path):
     assert smiles(read(name, content)) == ["CCO", "C"]
-    assert has_smiles_only(Path(name))
+    assert has_smiles_only(tmp_path / name)
 
 
 def test_what_excel_writes_above_the_headings(read):

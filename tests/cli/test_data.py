@@ -1,5 +1,9 @@
 """gaga data, and what every command says of molecules that it skips."""
 
+import io
+import os
+from pathlib import Path
+
 import pytest
 
 from gaga.base.molecules import pack
@@ -149,3 +153,74 @@ def test_what_cannot_be_is_a_line(gaga, xyz, words, code, line):
     ran = gaga("data", *words)
     assert (ran.code, ran.out) == (code, "")
     assert line in ran.err
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+class Piped(io.TextIOWrapper):
+    """Standard input that something is piped into."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BufferedReader(io.BytesIO(content)))
+
+
+def test_standard_input(gaga, monkeypatch):
+    content = (CASES / "ensemble.xyz").read_bytes()
+    expected = gaga("data", "info", CASES / "ensemble.xyz", "--json").json
+    monkeypatch.setattr("sys.stdin", Piped(content))
+    found = gaga("data", "info", "-", "--format", "xyz", "--json").json
+    assert (found["fingerprint"], found["origin"]) == (expected["fingerprint"], "stdin.xyz")
+    monkeypatch.setattr("sys.stdin", Piped(content))
+    assert gaga("data", "prepare", "-", "--format", "xyz", "--out", "piped.h5").code == 0
+    assert gaga("data", "info", "piped.h5", "--json").json["fingerprint"] == expected["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "code", "why"),
+    [
+        (["-"], b"x", 2, "needs --format; choose from sdf, sd, mol, xyz"),
+        (["-", "--format", "pdb"], b"x", 2, "choose from sdf"),
+        (["m.sdf", "--format", "sdf"], b"x", 2, "for standard input"),
+        (["-", "--format", "xyz"], b"", 1, "standard input is empty"),
+    ],
+)
+def test_standard_input_that_cannot_be_read(gaga, monkeypatch, words, content, code, why):
+    monkeypatch.setattr("sys.stdin", Piped(content))
+    ran = gaga("data", "info", *words)
+    assert ran.code == code
+    assert why in ran.err
+
+
+def test_what_was_taken_for_what_and_its_overruling(gaga):
+    file = CASES / "ensemble.xyz"
+    ran = gaga("data", "info", file)
+    assert "15 conformers of 3" in ran.out
+    assert "15 records are conformers of 3 molecules" in ran.err
+    assert "--one-molecule-per-record" in ran.err
+    assert "15 records are conformers of 3" in gaga("data", "prepare", file, "--out", "e.h5").out
+    ran = gaga("data", "info", file, "--one-molecule-per-record")
+    assert "conformers" not in ran.out + ran.err
+    payload = gaga("data", "prepare", file, "--out", "own.h5", "--one-molecule-per-record", "--json").json
+    assert (payload["distinct_molecules"], payload["preparation"]["notes"]) == (15, [])
+    assert gaga("data", "info", "qm9", "--one-molecule-per-record").code == 1
+
+
+def test_the_lost_end_of_a_record_is_said(gaga):
+    ran = gaga("data", "info", CASES / "lost_one_end.sdf")
+    assert "SDF records without a $$$$ line at their end: 1." in ran.err
+
+
+def test_names_of_files_that_are_not_utf8_or_begin_with_a_tilde(gaga):
+    for name in ("~backup.xyz", os.fsdecode("s\u00e4ure.xyz".encode("latin-1"))):
+        Path(name).write_bytes((CASES / "ensemble.xyz").read_bytes())
+        prepare = ["data", "prepare", name, "--out", "p.h5", "--overwrite"]
+        for words in (
+            ["data", "info", name],
+            ["data", "info", name, "--json"],
+            prepare,
+            ["variance", "--dataset", name],
+        ):
+            ran = gaga(*words)
+            assert (ran.code, "bug" in ran.err) == (0, False), ran.err
+    assert gaga("data", "info", "~none.xyz").err.startswith("gaga: no such file")

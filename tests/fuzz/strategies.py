@@ -6,7 +6,29 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 ELEMENTS = ("H", "C", "N", "O", "F", "h", "CL", "Br", "Si", "D", "T", "6", "U", "Og")
-UNKNOWN = ("*", "R#", "R1", "Du", "X", "A", "Q", "LP", "119", "0", "-1", "?", "13C", "Zz", "é", "9" * 5000)
+UNKNOWN = (
+    "*",
+    "Bq",
+    "@O",
+    "O:",
+    "1_2",
+    "٨",
+    "R#",
+    "R1",
+    "Du",
+    "X",
+    "A",
+    "Q",
+    "LP",
+    "119",
+    "0",
+    "-1",
+    "?",
+    "13C",
+    "Zz",
+    "é",
+    "9" * 5000,
+)
 NAMES = st.one_of(
     st.sampled_from(
         ["", "water", "a/b", "../../x", "a b  c", "分子", "👩‍🔬", "säure", "x" * 300, "'; DROP TABLE", "[/bold]",
@@ -40,11 +62,18 @@ class Molecule:
 
     def _placed(self) -> bool:
         try:
-            places = [tuple(map(float, xyz)) for xyz in self.coordinates]
+            places = [tuple(map(_number, xyz)) for xyz in self.coordinates]
         except ValueError:
             return False
         within = all(abs(x) <= 1e5 for place in places for x in place)
         return within and (len(places) == 1 or len(set(places)) > 1)
+
+
+def _number(text: str) -> float:
+    """What a coordinate is: an underscore makes it text, and Fortran writes exponents with d."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text.replace("d", "e"))
 
 
 @st.composite
