@@ -26,7 +26,7 @@ def checked_name(name: str) -> str:
     Raises:
         InvalidInput: it cannot be one.
     """
-    name = unicodedata.normalize("NFC", legible(name))
+    name = unicodedata.normalize("NFC", name)
     control = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
     if not name.strip() or name in (".", "..") or "/" in name or control:
         raise InvalidInput("a name has no / and no control characters, and is not empty", received=repr(name))

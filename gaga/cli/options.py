@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from gaga.base.names import legible
 from gaga.cli.commands import usage_error
 
 _WHERE = RESULTS = "Results"
@@ -71,7 +72,13 @@ StorePath = Annotated[
 DEFAULT_STORE = Path("gaga.h5")
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", rich_help_panel=_WHERE, help="Name of the result in the store."),
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        rich_help_panel=_WHERE,
+        help="Name of the result in the store.",
+        callback=lambda name: name and legible(name),
+    ),
 ]
 Replace = Annotated[
     bool,

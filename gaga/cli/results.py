@@ -97,6 +97,7 @@ def locate(store: "Store", wanted: str) -> "Entry":
         NotFound: there is none.
         Conflict: results of several kinds have the name.
     """
+    wanted = legible(wanted)
     kind, slash, name = wanted.partition("/")
     if slash:
         return store.require(kind, name)

@@ -84,3 +84,33 @@ def test_folders_that_cannot_be_written(gaga, monkeypatch):
 def test_shipped_files_are_looked_for_where_they_are(shipped):
     check = doctor.check_shipped(shipped)
     assert (check.state == "ok") == (doctor.Path(doctor.__file__).parents[1] / "shipped" / shipped.file).is_file()
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without HOME and without an entry in passwd, as in many a container."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the passwd of POSIX")
+def test_without_a_home_folder_the_cache_is_to_be_named(gaga, xyz, tmp_path, homeless):
+    found = checks(gaga("doctor", "--json"))
+    assert found["cache"]["state"] == "missing"
+    assert "no home folder" in found["cache"]["found"]
+    assert "--cache" in found["cache"]["remedy"]
+    assert found["qm9"]["state"] == "ok"
+    assert checks(gaga("doctor", "--json", "--cache", tmp_path / "c"))["cache"]["state"] == "ok"
+    assert gaga("data", "list").code == 0
+    for words in (("data", "info", "geom"), ("variance", "--dataset", "qm9"), ("data", "prepare", "qm9")):
+        ran = gaga(*words)
+        assert (ran.code, ran.out) == (1, "")
+        assert "no home folder, and so no cache of prepared data sets. Name one with --cache or GAGA_CACHE" in ran.err
+    assert gaga("variance", "--dataset", xyz).code == 0
+    assert gaga("data", "info", "~/none.sdf").err == "gaga: no such file or folder (received ~/none.sdf).\n"
+    assert "no home folder: set HOME" in gaga("--install-completion").err
