@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
@@ -20,6 +20,8 @@ SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.70, 0.78, 0.60
 both are: C-H 0.83 Å, O-H 0.76 Å, C-C 1.06 Å. The shortest known bonds are longer: N2 has 0.77 times its radii
 (1.098 Å), C-C of alkynes 0.79 times, H2 0.741 Å, O-H in crystal structures 0.85 times (0.82 Å), as X-rays put hydrogen
 too near. Radii: Cordero et al. 2008 (doi:10.1039/b801115j), as RDKit has them."""
+
+_FEW = 200  # atoms whose distances are all computed, which is faster than a tree
 
 Graph = tuple[Bool[np.ndarray, "N N"], Bool[np.ndarray, "N N"]]
 """Pairs that are surely bonded, and pairs that are surely not."""
@@ -122,40 +124,59 @@ def close_pairs(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
 ) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
     """Pairs closer than so many times their summed covalent radii, and how many times each is, in no order."""
-    from scipy.spatial import cKDTree
-
-    points = positions.astype(np.float64)
-    radii = _radii()[atomic_numbers].astype(np.float64)
-    near = cKDTree(points).query_pairs(2 * factor * radii.max(), output_type="ndarray").astype(np.int64).reshape(-1, 2)
-    difference = points[near[:, 0]] - points[near[:, 1]]
-    ratios = np.sqrt(np.einsum("ij,ij->i", difference, difference)) / radii[near].sum(axis=1)
-    return near[ratios < factor], ratios[ratios < factor]
+    pairs, distances = _candidates(positions, 2 * factor * float(_radii()[atomic_numbers].max()))
+    first, second = atomic_numbers[pairs].T
+    ratios = distances / _summed_radii()[first, second]
+    close = ratios < factor
+    return pairs[close], ratios[close]
 
 
 def too_close(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
 ) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
     """Pairs of atoms that are closer than any two atoms of their elements, and their distances in Å, shortest first."""
-    from scipy.spatial import cKDTree
-
-    points = positions.astype(np.float64)
-    reach = max(SHORTEST_H_H, 2 * SHORTEST_TO_H * float(_radii()[atomic_numbers].max()))
-    near = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)
-    distances = np.linalg.norm(points[near[:, 0]] - points[near[:, 1]], axis=1)
-    shortest = shortest_distances(atomic_numbers[near[:, 0]], atomic_numbers[near[:, 1]])
-    order = np.lexsort((atomic_numbers[near].astype(np.int64).prod(axis=1), distances))
-    bad = order[(distances < shortest)[order]]
-    return near[bad], distances[bad]
+    largest = shortest_distances()[atomic_numbers].max() if len(positions) > _FEW else np.inf
+    pairs, distances = _candidates(positions, float(largest))
+    first, second = atomic_numbers[pairs].T
+    (bad,) = np.nonzero(distances < shortest_distances()[first, second])
+    order = bad[np.lexsort(((first * second.astype(np.int64))[bad], distances[bad]))]
+    return pairs[order], distances[order]
 
 
-def shortest_distances(
-    first: Integer[np.ndarray, " K"], second: Integer[np.ndarray, " K"]
-) -> Float64[np.ndarray, " K"]:
-    """The shortest distance in Å that two atoms of these atomic numbers can have, of K pairs."""
-    n_hydrogens = (first == HYDROGEN).astype(np.int64) + (second == HYDROGEN)
-    factors = np.where(n_hydrogens, SHORTEST_TO_H, SHORTEST)
-    shortest: Float64[np.ndarray, " K"] = factors * (_radii()[first] + _radii()[second]).astype(np.float64)
-    return np.where(n_hydrogens == 2, SHORTEST_H_H, shortest)
+def _candidates(
+    positions: Float[np.ndarray, "N 3"], reach: float
+) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
+    """Pairs and their distances in Å, among them all that are closer than `reach`."""
+    points = np.ascontiguousarray(positions, dtype=np.float64)
+    if len(points) <= _FEW:
+        pairs = _all_pairs(len(points))
+    else:
+        from scipy.spatial import cKDTree
+
+        pairs = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    difference = points[pairs[:, 0]] - points[pairs[:, 1]]
+    return pairs, np.sqrt(np.einsum("ij,ij->i", difference, difference))
+
+
+@lru_cache(maxsize=64)
+def _all_pairs(n_atoms: int) -> NDArray[np.int64]:
+    return np.stack(np.triu_indices(n_atoms, 1), axis=1).astype(np.int64)
+
+
+@cache
+def _summed_radii() -> NDArray[np.float64]:
+    """The summed covalent radii in Å of two elements, by their atomic numbers."""
+    radii = _radii().astype(np.float64)
+    return radii[:, None] + radii
+
+
+@cache
+def shortest_distances() -> NDArray[np.float64]:
+    """The shortest distance in Å that two atoms can have, by their atomic numbers."""
+    shortest = SHORTEST * _summed_radii()
+    shortest[HYDROGEN] = shortest[:, HYDROGEN] = SHORTEST_TO_H * _summed_radii()[HYDROGEN]
+    shortest[HYDROGEN, HYDROGEN] = SHORTEST_H_H
+    return shortest
 
 
 def pieces(n_atoms: int, pairs: Int64[np.ndarray, "K 2"]) -> Int64[np.ndarray, " N"]:

@@ -32,7 +32,7 @@ _OUTSIDE = 4  # for a cation that is in no ring: aminopyridinium has its charge 
 _NEGATIVE = {"O": 0, "F": 0, "Cl": 0, "Br": 0, "I": 0, "S": 1, "Se": 1, "N": 2}
 _POSITIVE = {"N": 0, "P": 0, "S": 1, "O": 2}
 _AMIDE = 5  # N- with two bonds: worse than two charges alone, as sydnones have theirs on oxygen
-_OTHER_ELEMENT = 7  # a carbanion too: 3-oxidopyridinium has its charge on oxygen
+_OTHER_ELEMENT = 12  # a carbanion too: 3-oxidopyridinium and tetrazolides have their charge elsewhere
 
 _State = tuple[int, int, int]
 """Of an atom: formal charge, sum of the orders of its bonds beyond one each, cost."""

@@ -10,10 +10,15 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gaga.chem.elements import symbol_of
+import numpy as np
+from numpy.typing import NDArray
+
+from gaga.chem.elements import N_ELEMENTS, symbol_of
 
 if TYPE_CHECKING:
     from rdkit import Chem
+
+_AROMATIC = 1.5  # RDKit's order of an aromatic bond
 
 Valence = tuple[int, int, int, int]
 """(atomic number, formal charge, number of aromatic bonds, sum of the orders of the other bonds)."""
@@ -54,31 +59,35 @@ def lewis_states(*, ion: bool = False) -> dict[int, tuple[tuple[int, int], ...]]
 
 
 @cache
-def max_valences() -> dict[int, int]:
-    """By atomic number, the most bonds that an atom has in the table."""
-    return {number: max(valence for _, valence in states) for number, states in lewis_states(ion=True).items()}
+def max_bonds() -> NDArray[np.int64]:
+    """By atomic number, the most bonds that an atom has: by the table, and 12 of elements that it does not have."""
+    most = np.full(N_ELEMENTS + 1, 12)
+    for number, states in lewis_states(ion=True).items():
+        most[number] = max(valence for _, valence in states)
+    return most
 
 
 @cache
-def lowest_valences() -> dict[int, int]:
-    """By atomic number, the least sum of bond orders of an uncharged atom in the table."""
-    neutral = {number: [valence for q, valence in states if not q] for number, states in lewis_states().items()}
-    return {number: min(valences) for number, valences in neutral.items() if valences}
+def lowest_valences() -> NDArray[np.int64]:
+    """By atomic number, the least sum of bond orders of an uncharged atom; -1 of elements whose charges RDKit's search
+    counts in another way."""
+    lowest = np.full(N_ELEMENTS + 1, -1)
+    for number in (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 53):
+        lowest[number] = min(valence for charge, valence in lewis_states()[number] if not charge)
+    return lowest
 
 
 def atom_valences(molecule: "Chem.Mol") -> list[Valence]:
     """The valence of each atom."""
-    n_atoms = molecule.GetNumAtoms()
-    aromatic, other = [0] * n_atoms, [0] * n_atoms
-    for index in range(molecule.GetNumBonds()):
-        bond = molecule.GetBondWithIdx(index)  # several times as fast as going over GetBonds()
-        is_aromatic = bond.GetIsAromatic()
-        counts, order = (aromatic, 1) if is_aromatic else (other, int(bond.GetBondTypeAsDouble()))
-        counts[bond.GetBeginAtomIdx()] += order
-        counts[bond.GetEndAtomIdx()] += order
-    atoms = (molecule.GetAtomWithIdx(index) for index in range(n_atoms))
+    from rdkit import Chem
+
+    matrix = Chem.GetAdjacencyMatrix(molecule, useBO=True, force=True)  # a tenth of the time that a loop takes
+    aromatic = (matrix == _AROMATIC).sum(axis=0)
+    other = np.rint(matrix.sum(axis=0) - _AROMATIC * aromatic).astype(np.int64)
+    atoms = map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms()))
     return [
-        (atom.GetAtomicNum(), atom.GetFormalCharge(), a, b) for atom, a, b in zip(atoms, aromatic, other, strict=True)
+        (atom.GetAtomicNum(), atom.GetFormalCharge(), a, b)
+        for atom, a, b in zip(atoms, aromatic.tolist(), other.tolist(), strict=True)
     ]
 
 

@@ -147,6 +147,6 @@ def test_atoms_on_top_of_each_other():
 )  # fmt: skip
 def test_the_shortest_distances_are_below_the_shortest_bonds(elements, length):
     """Of diatomic molecules, and bonds to hydrogen as X-rays see them (Allen 2010, doi:10.1107/S0108768110012048)."""
-    first, second = (np.array([number]) for number in elements)
-    (shortest,) = shortest_distances(first, second)
+    shortest = shortest_distances()[elements]
+    assert shortest == shortest_distances()[elements[::-1]]
     assert length * 0.5 < shortest < length * 0.95
