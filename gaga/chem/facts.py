@@ -83,7 +83,7 @@ def _pieces(record: Record) -> list[Bool[np.ndarray, " N"]]:
     if record.bonding is not None and len(record.bonding.pairs):
         pairs = record.bonding.pairs
     else:
-        pairs, _ = close_pairs(record.atomic_numbers, record.positions, COVALENT_FACTORS[-1])
+        pairs = close_pairs(record.atomic_numbers, record.positions, COVALENT_FACTORS[-1])
     labels = pieces(len(record.atomic_numbers), pairs)
     return [labels == label for label in range(labels.max(initial=-1) + 1)]
 
