@@ -48,12 +48,12 @@ def perceive(
     best: tuple[float, Chem.Mol] | None = None
     with rdBase.BlockLogs():
         atoms = _atoms_only(atomic_numbers, positions)
-        for pairs in _bonded_pairs(atomic_numbers, positions):
-            skeleton = _bonded(Chem.RWMol(atoms), pairs)
+        for factor, skeleton in _skeletons(atoms, atomic_numbers):
             if not charge and (only := _only_one(skeleton, atomic_numbers)) is not None:
                 return only
             order = _canonical_order(skeleton)
-            found, n_charges = _ordered(_reordered(atoms, pairs, order), atomic_numbers[order], charge)
+            reordered = _bonded(Chem.RWMol(Chem.RenumberAtoms(atoms, order)), factor)
+            found, n_charges = _ordered(reordered, atomic_numbers[order], charge)
             if found is not None and (best is None or n_charges < best[0]):
                 best = (n_charges, Chem.RenumberAtoms(found, np.argsort(order).tolist()))
             if n_charges == abs(charge):
@@ -65,27 +65,25 @@ def count_fragments(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[
     """Number of pieces at the largest covalent factor, without bond orders; 0 for no or bad atoms."""
     if not len(atomic_numbers) or not np.isfinite(positions).all():
         return 0
-    pairs, _ = close_pairs(atomic_numbers, positions, COVALENT_FACTORS[-1])
+    pairs = close_pairs(atomic_numbers, positions, COVALENT_FACTORS[-1])
     return int(pieces(len(atomic_numbers), pairs).max()) + 1
 
 
-def _bonded_pairs(
-    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
-) -> Iterator[list[list[int]]]:
-    """The bonded pairs at each covalent factor that bonds more pairs than the one before.
+def _skeletons(atoms: "Chem.RWMol", atomic_numbers: Integer[np.ndarray, " N"]) -> "Iterator[tuple[float, Chem.RWMol]]":
+    """Each covalent factor that bonds more pairs than the one before, and the molecule with these single bonds.
 
     If an atom has more bonds than its element can have, there is no molecule, nor at any larger factor.
     """
-    close, ratios = close_pairs(atomic_numbers, positions, COVALENT_FACTORS[-1])
-    room = max_bonds()[atomic_numbers]
+    from rdkit import Chem
+
     n_bonds = -1
     for factor in COVALENT_FACTORS:
-        pairs = close[ratios < factor]
-        if (np.bincount(pairs.ravel(), minlength=len(room)) > room).any():
+        skeleton = _bonded(Chem.RWMol(atoms), factor)
+        if (Chem.GetAdjacencyMatrix(skeleton).sum(axis=0) > max_bonds()[atomic_numbers]).any():
             return
-        if len(pairs) > n_bonds:
-            n_bonds = len(pairs)
-            yield pairs.tolist()
+        if skeleton.GetNumBonds() > n_bonds:
+            n_bonds = skeleton.GetNumBonds()
+            yield factor, skeleton
 
 
 def _atoms_only(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> "Chem.RWMol":
@@ -110,13 +108,12 @@ def _as_it_is() -> "Chem.SmilesParserParams":
     return parameters
 
 
-def _bonded(molecule: "Chem.RWMol", pairs: list[list[int]]) -> "Chem.RWMol":
-    from rdkit import Chem
+def _bonded(atoms: "Chem.RWMol", factor: float) -> "Chem.RWMol":
+    """Single bonds between all pairs closer than so many times their covalent radii, in the order of atoms."""
+    from rdkit.Chem import rdDetermineBonds
 
-    single = Chem.BondType.SINGLE
-    for a, b in pairs:
-        molecule.AddBond(a, b, single)
-    return molecule
+    rdDetermineBonds.DetermineConnectivity(atoms, useVdw=True, covFactor=factor)
+    return atoms
 
 
 def _only_one(skeleton: "Chem.RWMol", atomic_numbers: Integer[np.ndarray, " N"]) -> "Chem.Mol | None":
@@ -146,15 +143,6 @@ def _canonical_order(skeleton: "Chem.RWMol") -> list[int]:
     skeleton.UpdatePropertyCache(strict=False)
     ranks = list(Chem.CanonicalRankAtoms(skeleton, breakTies=True))
     return sorted(range(len(ranks)), key=ranks.__getitem__)
-
-
-def _reordered(atoms: "Chem.RWMol", pairs: list[list[int]], order: list[int]) -> "Chem.RWMol":
-    """The skeleton with atoms and bonds in this order."""
-    from rdkit import Chem
-
-    place = {atom: i for i, atom in enumerate(order)}
-    renamed = sorted(sorted((place[a], place[b])) for a, b in pairs)
-    return _bonded(Chem.RWMol(Chem.RenumberAtoms(atoms, order)), renamed)
 
 
 def _ordered(

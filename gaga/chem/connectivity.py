@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
@@ -20,8 +20,6 @@ SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.70, 0.78, 0.60
 both are: C-H 0.83 Å, O-H 0.76 Å, C-C 1.06 Å. The shortest known bonds are longer: N2 has 0.77 times its radii
 (1.098 Å), C-C of alkynes 0.79 times, H2 0.741 Å, O-H in crystal structures 0.85 times (0.82 Å), as X-rays put hydrogen
 too near. Radii: Cordero et al. 2008 (doi:10.1039/b801115j), as RDKit has them."""
-
-_FEW = 200  # atoms whose distances are all computed, which is faster than a tree
 
 Graph = tuple[Bool[np.ndarray, "N N"], Bool[np.ndarray, "N N"]]
 """Pairs that are surely bonded, and pairs that are surely not."""
@@ -122,45 +120,35 @@ def _radii() -> NDArray[np.float32]:
 
 def close_pairs(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
-) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
-    """Pairs closer than so many times their summed covalent radii, and how many times each is, in no order."""
-    pairs, distances = _candidates(positions, 2 * factor * float(_radii()[atomic_numbers].max()))
-    first, second = atomic_numbers[pairs].T
-    ratios = distances / _summed_radii()[first, second]
-    close = ratios < factor
-    return pairs[close], ratios[close]
+) -> Int64[np.ndarray, "K 2"]:
+    """Pairs closer than so many times their summed covalent radii, in no order."""
+    radii = factor * _summed_radii()
+    return _closer(atomic_numbers, positions, radii)[0]
 
 
 def too_close(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
 ) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
     """Pairs of atoms that are closer than any two atoms of their elements, and their distances in Å, shortest first."""
-    largest = shortest_distances()[atomic_numbers].max() if len(positions) > _FEW else np.inf
-    pairs, distances = _candidates(positions, float(largest))
-    first, second = atomic_numbers[pairs].T
-    (bad,) = np.nonzero(distances < shortest_distances()[first, second])
-    order = bad[np.lexsort(((first * second.astype(np.int64))[bad], distances[bad]))]
+    pairs, distances = _closer(atomic_numbers, positions, shortest_distances())
+    order = np.lexsort((atomic_numbers[pairs].astype(np.int64).prod(axis=1), distances))
     return pairs[order], distances[order]
 
 
-def _candidates(
-    positions: Float[np.ndarray, "N 3"], reach: float
+def _closer(
+    atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], limits: NDArray[np.float64]
 ) -> tuple[Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
-    """Pairs and their distances in Å, among them all that are closer than `reach`."""
-    points = np.ascontiguousarray(positions, dtype=np.float64)
-    if len(points) <= _FEW:
-        pairs = _all_pairs(len(points))
-    else:
-        from scipy.spatial import cKDTree
+    """Pairs closer than the limit of their elements, and their distances, in Å."""
+    from scipy.spatial import cKDTree
 
-        pairs = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    elements = np.unique(atomic_numbers)
+    reach = float(limits[np.ix_(elements, elements)].max())
+    points = positions.astype(np.float64)
+    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)
     difference = points[pairs[:, 0]] - points[pairs[:, 1]]
-    return pairs, np.sqrt(np.einsum("ij,ij->i", difference, difference))
-
-
-@lru_cache(maxsize=64)
-def _all_pairs(n_atoms: int) -> NDArray[np.int64]:
-    return np.stack(np.triu_indices(n_atoms, 1), axis=1).astype(np.int64)
+    distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    near = distances < limits[atomic_numbers[pairs[:, 0]], atomic_numbers[pairs[:, 1]]]
+    return pairs[near], distances[near]
 
 
 @cache

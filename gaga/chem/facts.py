@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 
 from gaga.base.decimals import decimal
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
@@ -89,7 +89,7 @@ def _pieces(record: Record) -> list[Bool[np.ndarray, " N"]]:
     if record.bonding is not None and len(record.bonding.pairs):
         pairs = record.bonding.pairs
     else:
-        pairs, _ = close_pairs(record.atomic_numbers, record.positions, COVALENT_FACTORS[-1])
+        pairs = close_pairs(record.atomic_numbers, record.positions, COVALENT_FACTORS[-1])
     labels = pieces(len(record.atomic_numbers), pairs)
     return [labels == label for label in range(labels.max(initial=-1) + 1)]
 
@@ -130,9 +130,9 @@ def identity_of_smiles(canonical: str) -> bytes:
 def _canonical(record: Record) -> str | None:
     """Canonical SMILES with the stereochemistry of the geometry; None without bonds.
 
-    Which atoms of a symmetric ring RDKit calls stereocentres of which sense depends on their order, and so does its
-    SMILES of some polycycles. Hence the atoms are put in the order of their distance in bonds from each of those, and
-    the first SMILES in alphabetic order is taken.
+    Which atoms of a ring RDKit calls stereocentres of which sense depends on the order of atoms, and so does its SMILES
+    of some polycycles. Hence such a molecule is perceived anew in a canonical order; if atoms of its rings are
+    symmetric, in one for each of them, and the first SMILES in alphabetic order is taken.
     """
     from rdkit import Chem
 
@@ -141,13 +141,28 @@ def _canonical(record: Record) -> str | None:
     if molecule is None:
         return None
     smiles = _with_stereo(molecule)
-    ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False, includeChirality=False)) if "@" in smiles else []
-    for first, rank in enumerate(ranks):
-        if ranks.count(rank) > 1 and molecule.GetAtomWithIdx(first).IsInRing():
-            order = np.argsort(Chem.GetDistanceMatrix(molecule)[first], kind="stable")
-            other = perceive(record.atomic_numbers[order], record.positions[order], charge=charge)
-            smiles = smiles if other is None else min(smiles, _with_stereo(other))
-    return smiles
+    if "@" not in smiles:
+        return smiles
+    ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False, includeChirality=False))
+    rings = molecule.GetRingInfo()
+    tied = [atom for atom, rank in enumerate(ranks) if ranks.count(rank) > 1 and rings.NumAtomRings(atom)]
+    found = []
+    for order in [_order_from(molecule, first) for first in tied or [0]]:
+        other = perceive(record.atomic_numbers[order], record.positions[order], charge=charge)
+        found += [] if other is None else [_with_stereo(other)]
+    return min(found, default=smiles)
+
+
+def _order_from(molecule: "Mol", first: int) -> Int64[np.ndarray, " N"]:
+    """A canonical order of the atoms: of symmetric ones, those are earlier that are closer to this one."""
+    from rdkit import Chem
+
+    order = np.argsort(Chem.GetDistanceMatrix(molecule)[first], kind="stable")
+    moved = Chem.RenumberAtoms(molecule, order.tolist())
+    canonical: Int64[np.ndarray, " N"] = order[
+        np.argsort(list(Chem.CanonicalRankAtoms(moved, breakTies=True, includeChirality=False)))
+    ]
+    return canonical
 
 
 def _with_stereo(molecule: "Mol") -> str:

@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64, Integer
 
 from gaga.chem.bonds import count_fragments, perceive
-from gaga.chem.connectivity import too_close
+from gaga.chem.connectivity import shortest_distances, too_close
 from gaga.chem.elements import symbol_of
 from gaga.chem.valences import describe, strange_valences
 
 if TYPE_CHECKING:
     from rdkit import Chem
+
+_NONE = (np.zeros((0, 2), dtype=np.int64), np.zeros(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,11 @@ def judge_perceived(molecule: "Chem.Mol") -> StrictVerdict:
     strange = strange_valences(molecule)
     n_fragments = len(Chem.GetMolFrags(molecule))
     numbers = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in range(molecule.GetNumAtoms())])
-    close, distances = too_close(numbers, molecule.GetConformer().GetPositions())
+    # Nearly all have none, as RDKit's matrix of distances says sooner: the zeros of its diagonal alone.
+    apart = np.count_nonzero(Chem.Get3DDistanceMatrix(molecule) < shortest_distances()[numbers][:, numbers]) == len(
+        numbers
+    )
+    close, distances = too_close(numbers, molecule.GetConformer().GetPositions()) if not apart else _NONE
     reasons = [f"in {n_fragments} pieces"] * (n_fragments > 1) + _apart(numbers, close, distances)
     valid = not reasons
     reasons += [describe(valence) for valence in sorted(strange.values())[:1]]
