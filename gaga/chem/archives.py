@@ -48,7 +48,7 @@ def _zip_members(raw: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Bu
             total += member.file_size
             if total > max(_FREE, _MAX_RATIO * raw.seek(0, io.SEEK_END)):
                 raise too_large(name)
-            with archive.open(member) as content:  # gives no more bytes than the size that was looked at
+            with archive.open(member, mode="r") as content:  # gives no more bytes than the size that was looked at
                 yield str(PurePosixPath(member.filename)), io.BufferedReader(_Forward(content))
 
 

@@ -18,6 +18,7 @@ from gaga.cli.results import open_store
 from gaga.cli.sample_checks import Job, check_output
 from gaga.cli.sample_report import payload, summary
 from gaga.cli.sample_run import Source, run
+from gaga.cli.standard_output import STANDARD, Format, destination, show_aside
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ KEEP = ("all", "valid", "stable")
         "gaga sample --n 100 --out mols.xyz --method ddpm",
         "gaga sample --n 10000 --out mols.sdf.gz --repeats 3 --keep valid",
         "gaga sample --n 10000 --out mols.sdf --resume",
+        "gaga sample --n 100 --out - --format xyz",
     ),
 )
 def sample(
@@ -44,8 +46,12 @@ def sample(
         int, typer.Option("--n", "-n", metavar="N", min=1, show_default=True, help="How many molecules.")
     ] = 100,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi; - for stdout."
+        ),
     ] = Path("mols.sdf"),
+    output_format: Format = None,
     checkpoint: options.Checkpoint = None,
     method: Annotated[
         str,
@@ -170,44 +176,52 @@ def sample(
     from gaga.models.kernels.products import chosen
     from gaga.models.sampling.config import SampleConfig
 
-    job = Job(out=out, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
-    fine = {"spacing": spacing, "bend": bend, "raised": raised, "raised_between": raised_between}
-    given: dict[str, Any] = {name: value for name, value in fine.items() if value is not None}
-    config = SampleConfig(
-        method=method, start=start, t_start=t_start, stride=stride, steps=steps, **given, dataset_var=dataset_var,
-        sizes=parse_sizes(sizes), batch_size=batch_size, frames=frames if trajectory else 0,
-    )  # fmt: skip
-    if unused := sorted(config.unused & given.keys()):
-        named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
-        raise usage_error(f"{named} has no effect with --method {method}{'' if steps else ' without --steps'}")
-    if overwrite and resume:
-        raise usage_error("--overwrite starts over and --resume goes on; give one of them")
-    check_output(job)
-    ranks = ranks_from_environment()
-    output, results = Output(json=json, silent=not ranks.first), open_store(store)
-    source = find_checkpoint(results, checkpoint)
-    where = torch_device(device, ranks)
-    model, source = open_model(
-        source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
-    )
-    kernel, precision = (getattr(model.network, name, "none") for name in ("kernel", "precision"))
-    library = f", products by {chosen().title}" if where.type == "cpu" and precision == "float32" else ""
-    output.note(f"Sampling from {source.path}: {source.why}; kernel {kernel}, {precision}{library}.")
-    done = run(
-        job, config, model, source, results, output,
-        ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,
-    )  # fmt: skip
-    if done is not None:
-        output.show(
-            {
-                "stored": stored(done.entry, store, found=done.found),
-                "out": out,
-                "checkpoint": source.path,
-                **payload(done.summary),
-            },
-            *summary(done.summary, out),
-            stored_line(done.entry, store, found=done.found),
+    piped, given_too = out == STANDARD, {"--json": json, "--resume": resume, "--trajectory": trajectory > 0}
+    with destination(out, output_format, [option for option, asked in given_too.items() if asked]) as path:
+        job = Job(out=path, n=n, seed=seed, repeats=repeats, keep=keep.lower(), trajectory=trajectory)
+        fine = {"spacing": spacing, "bend": bend, "raised": raised, "raised_between": raised_between}
+        given: dict[str, Any] = {name: value for name, value in fine.items() if value is not None}
+        config = SampleConfig(
+            method=method, start=start, t_start=t_start, stride=stride, steps=steps, **given, dataset_var=dataset_var,
+            sizes=parse_sizes(sizes), batch_size=batch_size, frames=frames if trajectory else 0,
+        )  # fmt: skip
+        if unused := sorted(config.unused & given.keys()):
+            named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
+            raise usage_error(f"{named} has no effect with --method {method}{'' if steps else ' without --steps'}")
+        if overwrite and resume:
+            raise usage_error("--overwrite starts over and --resume goes on; give one of them")
+        check_output(job)
+        ranks = ranks_from_environment()
+        if piped and ranks.size > 1:
+            raise usage_error("several processes cannot write to standard output; name a file with --out")
+        output, results = Output(json=json, silent=not ranks.first), open_store(store)
+        source = find_checkpoint(results, checkpoint)
+        where = torch_device(device, ranks)
+        model, source = open_model(
+            source, device=where, kernel=kernel, precision=precision, dataset=dataset, cache=cache, output=output
         )
+        kernel, precision = (getattr(model.network, name, "none") for name in ("kernel", "precision"))
+        library = f", products by {chosen().title}" if where.type == "cpu" and precision == "float32" else ""
+        output.note(f"Sampling from {source.path}: {source.why}; kernel {kernel}, {precision}{library}.")
+        done = run(
+            job, config, model, source, results, output,
+            ranks=ranks, overwrite=overwrite, resume=resume, name=name, replace=replace,
+        )  # fmt: skip
+        if done is not None and piped:
+            *rates, _ = summary(done.summary, path)
+            wrote = f"Wrote {done.summary.written:,} of {done.summary.molecules:,} molecules to standard output."
+            show_aside(*rates, wrote, stored_line(done.entry, store, found=done.found))
+        elif done is not None:
+            output.show(
+                {
+                    "stored": stored(done.entry, store, found=done.found),
+                    "out": out,
+                    "checkpoint": source.path,
+                    **payload(done.summary),
+                },
+                *summary(done.summary, out),
+                stored_line(done.entry, store, found=done.found),
+            )
 
 
 def parse_sizes(text: str | None) -> tuple[int, ...] | None:

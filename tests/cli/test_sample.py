@@ -46,6 +46,31 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
             assert x == y
 
 
+def test_molecules_on_standard_output(gaga, tmp_path):
+    piped = gaga("sample", "--n", "3", "--out", "-", "--format", "sdf", *FAST)
+    assert gaga("sample", "--n", "3", "--out", "mols.sdf", *FAST).code == 0
+    assert (piped.code, piped.out) == (0, (tmp_path / "mols.sdf").read_text())
+    assert "3 molecules drawn" in piped.err
+    assert "Wrote 3 of 3 molecules to standard output." in piped.err
+    assert not list(tmp_path.glob("*stdout*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-"], "needs --format; choose from sdf, sdf.gz, xyz"),
+        (["-", "--format", "pdb"], "choose from sdf"),
+        (["-", "--format", "xyz", "--json"], "--json cannot go with --out -"),
+        (["-", "--format", "xyz", "--resume"], "--resume cannot go with --out -"),
+        (["m.sdf", "--format", "xyz"], "--format is for standard output"),
+    ],
+)
+def test_what_standard_output_does_not_go_with(gaga, words, why):
+    ran = gaga("sample", "--n", "1", "--out", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert why in ran.err
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--method", "ddpm", "--stride", "10",
