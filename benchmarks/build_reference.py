@@ -35,10 +35,12 @@ MIN_MOLECULES = 5
 TEXTBOOK: tuple[Valence, ...] = (
     (5, -1, 0, 4),  # borates
     (5, 0, 2, 1),  # azaborines
+    (6, -1, 0, 3),  # isocyanides, azomethine ylides
     (7, -1, 0, 2),  # azides, anions of sulfonamides
     (7, 1, 2, 2), (7, 1, 3, 0),  # N-oxides with a double bond, quinolizinium
-    (8, 1, 2, 0),  # pyrylium
+    (8, 1, 0, 3), (8, 1, 2, 0),  # carbon monoxide, pyrylium
     (15, 0, 2, 0), (15, 0, 2, 1), (15, 1, 0, 4),  # phosphinine, phosphole, phosphonium
+    (16, 1, 0, 3), (16, 1, 2, 0),  # sulfonium, thiopyrylium
     (16, -1, 0, 1), (16, 1, 0, 5),  # thiolates, anions of sulfoximines drawn with a charge
     (17, 1, 0, 2), (17, 2, 0, 3), (17, 3, 0, 4),  # chlorite, chlorate and perchlorate, as RDKit has them
     (35, 2, 0, 3), (35, 3, 0, 4), (53, 2, 0, 3), (53, 3, 0, 4),  # the same of bromine and iodine
