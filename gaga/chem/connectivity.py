@@ -15,9 +15,9 @@ BONDED, APART = 1.15, 1.40
 them either may be. The first is the smallest of bonds.COVALENT_FACTORS, the second is beyond their largest."""
 _MIDDLE = (BONDED + APART) / 2
 
-SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.70, 0.75, 0.60
-"""No two atoms are closer than 0.70 times their summed covalent radii, 0.75 times if one is hydrogen, and 0.60 Å if
-both are: C-H 0.80 Å, O-H 0.73 Å, C-C 1.06 Å. The shortest known bonds are longer: N2 has 0.77 times its radii
+SHORTEST, SHORTEST_TO_H, SHORTEST_H_H = 0.65, 0.75, 0.60
+"""No two atoms are closer than 0.65 times their summed covalent radii, 0.75 times if one is hydrogen, and 0.60 Å if
+both are: C-H 0.80 Å, O-H 0.73 Å, C-C 0.99 Å. The shortest known bonds are longer: N2 has 0.77 times its radii
 (1.098 Å), C-C of alkynes 0.79 times, H2 0.741 Å, O-H in crystal structures 0.85 times (0.82 Å), as X-rays put hydrogen
 too near. Radii: Cordero et al. 2008 (doi:10.1039/b801115j), as RDKit has them."""
 
