@@ -218,7 +218,7 @@ def test_spacings_are_each_drawn_once(checkpoint):
     raised = [cell.labels["raised"] for cell in found if cell.labels["spacing"] == "arcsine, bend 2"]
     assert raised == ["–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0]
     assert studies.parse_spacings(["log-snr", "ddpm=steps"]) == ("log-snr", {"ddpm": "steps"})
-    with pytest.raises(InvalidInput, match="unknown method"):
+    with pytest.raises(InvalidInput, match="unknown sampling method"):
         studies.parse_spacings(["euler=steps"])
 
 

@@ -66,7 +66,7 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
         (("tiny.xyz", "--csv", "there.csv"), 1, "--overwrite"),
         (("tiny.xyz", "--csv", "no/where.csv"), 1, "no such folder"),
         (("tiny.xyz", "--csv", "-", "--json"), 2, "give --csv a file"),
-        (("notes.txt",), 1, "unknown kind of molecule file"),
+        (("notes.txt",), 1, "notes.txt holds no geometries"),
         (("tiny.xyz", "--protocol", "loose"), 2, "choose from edm, strict"),
         (("tiny.xyz", "--reference", "geom"), 1, "geom"),
         (("tiny.xyz", "--threads", "0"), 2, "'--threads'"),

@@ -175,8 +175,10 @@ def test_a_charge_that_cannot_be_is_none(tmp_path, charge, xyz, sdf):
         assert found.verdicts.valid.tolist() == [file == "m.xyz" and expected == 0]
 
 
-def test_skipped_records_have_the_reasons_of_data_info(gaga):
-    file = CASES / "odd_elements.xyz"
+def test_skipped_records_have_the_reasons_of_data_info(gaga, tmp_path):
+    file = tmp_path / "odd_elements.xyz"
+    unknown = xyz_of(*[("unknown", "Qq 0 0 0\nH 0 0 1\n")] * 4)
+    file.write_text((CASES / "odd_elements.xyz").read_text(encoding="utf-8") + unknown, encoding="utf-8")
     payload = gaga("evaluate", file, "--dataset", "none", "--threads", 1, "--json").json
     info = gaga("data", "info", file, "--json").json
     by_reason = {row["reason"]: row["molecules"] for row in info["skipped"]}

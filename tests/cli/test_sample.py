@@ -114,7 +114,7 @@ def test_a_run_that_is_killed_ten_times_has_every_molecule_in_the_order_of_its_s
 
 def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):
     from gaga.cli import sample_run
-    from gaga.data import judge
+    from gaga.models.sampling import judge
 
     assert gaga("sample", "--n", "20", "--out", "a.sdf", *FAST).code == 0
     monkeypatch.setattr(sample_run, "judging_processes", lambda device: 2)
