@@ -115,6 +115,7 @@ class Trainer:
         self.counters = Counters()
         self.history = History()
         self._saved: int | None = None  # step of this run's newest state in the folder
+        self._began = time.monotonic()  # when the run would have begun if this sitting were its first
 
     def _columns(self, chosen: Int64[np.ndarray, " n"], held_bytes: int | None) -> Columns:
         return Columns.of(self.dataset.molecules, self.space, self.device, chosen=chosen, held_bytes=held_bytes)
@@ -176,15 +177,14 @@ class Trainer:
     ) -> bool:
         """Steps until the run has ended or somebody asks to stop: whether it ended."""
         c = self.counters
-        saved = started = time.monotonic()
-        before = c.seconds
+        saved = time.monotonic()
+        self._began = saved - c.seconds
         if self._owes_a_measurement():  # the process before was killed before it made it
             self._measure(on_metrics)
         with closing(Feed(self.stepper, c.step)) as feed:
             stop = self._agree(should_stop)
             while not (ended := self._fraction_done() >= 1.0) and not stop:
                 self._advance(feed)
-                c.seconds = before + time.monotonic() - started
                 stop = self._agree(should_stop)
                 self._report(progress)
                 if self._owes_a_measurement():
@@ -239,6 +239,7 @@ class Trainer:
             members_of.append(members)
             c.step = step + 1
         outcomes = self.stepper.look(first, c.step).tolist()
+        c.seconds = time.monotonic() - self._began
         self.history.window.spend(time.monotonic() - began, feed.waited - waited)
         for step, (members, (loss, norm, limit, taken)) in enumerate(zip(members_of, outcomes, strict=True), first):
             self.history.window.add(loss, norm, limit)
