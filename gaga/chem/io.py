@@ -197,7 +197,9 @@ def _records(
 ) -> Iterator[Record | Skipped]:
     layout = _FORMATS.get(kind_of(name, content))
     if layout is None:
-        raise InvalidInput(f"{name} holds no geometries", remedy=f"make them of SMILES: gaga data prepare {name} --embed --out FILE.h5")
+        raise InvalidInput(
+            f"{name} holds no geometries", remedy=f"make them of SMILES: gaga data prepare {name} --embed --out FILE.h5"
+        )
     lacking = notes if not name.lower().endswith((".mol", ".mol.gz")) else None  # which have no end of a record
     for n, lines in enumerate(layout.split(bounded, lacking), start=1):
         bounded.next_record()
