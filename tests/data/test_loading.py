@@ -20,7 +20,9 @@ def fingerprint() -> str:
 @pytest.fixture
 def own(tmp_path) -> Path:
     file = tmp_path / "own.xyz"
-    file.write_text("".join(f"3\n\nO 0 0 0.{i}\nH 0 0.7 0.6\nH 0 -0.7 0.6\n" for i in range(10, 40)))
+    # No two alike in a row: those would be conformers of one molecule.
+    frames = (f"3\n\n{'OS'[i % 2]} 0 0 0.{i}\nH 0 0.7 0.6\nH 0 -0.7 0.6\n" for i in range(10, 40))
+    file.write_text("".join(frames))
     return file
 
 
