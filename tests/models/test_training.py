@@ -315,8 +315,8 @@ class SecondOfTwo(Ranks):
     """The second of two processes, with a first one that has other data and a clock at 5 s, and is asked to stop."""
 
     def from_first(self, compute):
-        identity, counters, last = compute()
-        return identity | {"dataset": "other"}, counters, last
+        identity, *rest = compute()
+        return identity | {"dataset": "other"}, *rest
 
     def sum(self, value):
         return value + torch.tensor([5.0, 1.0])
