@@ -258,7 +258,7 @@ def test_rounds_grow_by_what_is_missing():
 
 @pytest.mark.parametrize("width", [0.0, 1.0, -0.1, np.nan])
 def test_a_width_that_cannot_be(width):
-    with pytest.raises(InvalidInput, match="between 0 and 1"):
+    with pytest.raises(InvalidInput, match="above 0 and below 1"):
         GaussianityConfig(until=width)
 
 
