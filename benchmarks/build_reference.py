@@ -16,10 +16,10 @@ from pathlib import Path
 
 from rdkit import Chem
 
-from gaga.base.molecules import PackedMolecules
 from gaga.chem.bonds import perceive
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.chem.valences import Valence, atom_valences
+from gaga.core.molecules import PackedMolecules
 from gaga.data import Dataset, load_dataset
 from gaga.evaluation import PROTOCOLS, ReferenceRow, reference_of
 from gaga.evaluation.reference import row_to_json, save_reference

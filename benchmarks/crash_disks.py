@@ -19,7 +19,7 @@ import crash_world as world
 from crash_kills import POINTS, Failure, Run, require
 from crash_world import Case
 
-from gaga.base.errors import GagaError
+from gaga.core.errors import GagaError
 
 _ROOM = 16  # MB of the small disk
 _ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)

@@ -22,8 +22,8 @@ from typing import Any
 import crash_world as world
 from crash_world import ANY_WRITER, STORE, Case
 
-from gaga.base import locks, new_hdf5
-from gaga.base.errors import GagaError
+from gaga.core.errors import GagaError
+from gaga.storage import locks, new_hdf5
 
 _CHOSEN = 0.5  # share of kills at a chosen point
 _PATIENCE = 60.0  # seconds that the command after a kill may take: far less than a lock is waited for

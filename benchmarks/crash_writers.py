@@ -17,8 +17,8 @@ from crash_kills import require
 from crash_world import ended
 from jaxtyping import Float64
 
-from gaga.base.errors import Conflict
-from gaga.store import Store
+from gaga.core.errors import Conflict
+from gaga.storage.store import Store
 
 _PUT, _REFUSED = 0, 3
 

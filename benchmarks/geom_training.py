@@ -22,8 +22,8 @@ from gaga import load_dataset
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.data.prepared import write_prepared
-from gaga.models.recipes import Recipe, make_recipe
-from gaga.models.training import Trainer
+from gaga.models.training.recipe import Recipe, make_recipe
+from gaga.models.training.trainer import Trainer
 from gaga.stats.moments import estimate_moments
 
 _FEW = 5_000  # molecules of the file that its memory is compared with

@@ -20,9 +20,9 @@ from torch.profiler import ProfilerActivity, profile
 from gaga import load_dataset
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.feeding import Feed
-from gaga.models.recipes import make_recipe
-from gaga.models.training import Trainer
+from gaga.models.training.prefetch import Feed
+from gaga.models.training.recipe import make_recipe
+from gaga.models.training.trainer import Trainer
 from gaga.noise import Moments
 from gaga.stats.moments import estimate_moments
 

@@ -27,15 +27,15 @@ from measuring.stored import STUDY, stored_cells
 from measuring.studies import EVALUATIONS, STARTS, STUDIES, T_STARS, Asked, cells_of, parse_spacings
 from measuring.tables import tables, value
 
-from gaga.base.errors import GagaError, InvalidInput
-from gaga.base.progress import Progress
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.devices import torch_device
 from gaga.cli.progress import progress_bar
 from gaga.cli.render import human_time
+from gaga.core.errors import GagaError, InvalidInput
+from gaga.core.progress import Progress
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model
-from gaga.models.kernels import PRECISIONS
 from gaga.models.model import Model
+from gaga.models.network.kernels import PRECISIONS
 from gaga.models.sampling.config import METHODS, SPACINGS, SampleConfig
 
 _AT_ONE_NUMBER = 50  # evaluations of the study of spacings

@@ -22,7 +22,7 @@ from gaga.chem import annotate
 from gaga.cli.render import Output
 from gaga.cli.sample_checks import Job
 from gaga.cli.sample_run import Source, run
-from gaga.models.layout import Layout
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.config import SampleConfig
 
 

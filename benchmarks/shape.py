@@ -20,10 +20,10 @@ import numpy as np
 from jaxtyping import Float
 
 from gaga import load_dataset
-from gaga.base.molecules import PackedMolecules, pack
 from gaga.chem.bonds import perceive
 from gaga.chem.elements import symbol_of
 from gaga.chem.io import Record, read_molecules
+from gaga.core.molecules import PackedMolecules, pack
 
 _JUDGED = 2_000  # of the data's test split, for their rings
 

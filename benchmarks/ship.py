@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from measuring.lines import Lines
 
-from gaga.base.errors import GagaError, InvalidInput
+from gaga.core.errors import GagaError, InvalidInput
 from gaga.models.api import model_file
 from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 

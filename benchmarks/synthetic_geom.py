@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaga import load_dataset
-from gaga.base.molecules import PackedMolecules, offsets_of
 from gaga.chem.elements import GEOM_VOCABULARY
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.streamed import Block, PreparedWriter
 
 TEMPLATES = Path(__file__).parents[1] / "examples" / "mosesaq_xtb_1000.sdf.gz"

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from gaga import load_dataset
-from gaga.base.rng import normals, uniforms
+from gaga.core.rng import normals, uniforms
 from gaga.data.features import FeatureSpace
-from gaga.models.columns import Columns
-from gaga.models.layout import Layout
 from gaga.models.model import Model
-from gaga.models.recipes import make_recipe
-from gaga.models.training import STATE_FILE, Trainer
+from gaga.models.network.layout import Layout
+from gaga.models.training.features import Columns
+from gaga.models.training.recipe import make_recipe
+from gaga.models.training.trainer import STATE_FILE, Trainer
 from gaga.stats.moments import estimate_moments
 
 ARMS = (550, 1000)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from gaga.evaluation import evaluate as evaluate
     from gaga.models.api import load_model as load_model
     from gaga.models.api import sample as sample
-    from gaga.store import Store as Store
+    from gaga.storage.store import Store as Store
     from gaga.version import __version__ as __version__
 
 _LAZY = {
@@ -16,7 +16,7 @@ _LAZY = {
     "sample": "gaga.models.api",
     "load_dataset": "gaga.data",
     "evaluate": "gaga.evaluation",
-    "Store": "gaga.store",
+    "Store": "gaga.storage.store",
     "__version__": "gaga.version",
 }
 __all__ = ["Store", "__version__", "evaluate", "load_dataset", "load_model", "sample"]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 ScheduleName = Literal["polynomial_2", "cosine"]
 ReferenceKind = Literal["published", "scalar", "block", "size", "matched", "prior"]

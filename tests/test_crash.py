@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="commands run in
 _BREAK = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from gaga.base import files
+from gaga.storage import files
 {broken}
 import crash
 sys.exit(crash.main())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.molecules import pack
+from gaga.core.molecules import pack
 from gaga.data import default_cache_dir
 from gaga.data.dataset import Dataset
 from gaga.data.prepared import write_prepared

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float32
 
-from gaga.base.blocks import TEXT, Blocks, Column
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.store import Store
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.storage.blocks import TEXT, Blocks, Column
+from gaga.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from dataclasses import dataclass
-from gaga.base.blocks import Blocks, Column
-from gaga.store import Store
+from gaga.storage.blocks import Blocks, Column
+from gaga.storage.store import Store
 @dataclass(frozen=True)
 class Large:
     values: Blocks

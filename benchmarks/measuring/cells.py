@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from gaga import __version__
-from gaga.base.molecules import PackedMolecules, pack
-from gaga.base.progress import Progress, silent
+from gaga.core.molecules import PackedMolecules, pack
+from gaga.core.progress import Progress, silent
 from gaga.evaluation import Evaluation, Verdicts, evaluate
 from gaga.evaluation.rates import first_occurrences
 from gaga.evaluation.reference import REFERENCES

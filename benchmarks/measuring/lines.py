@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import unwritable
-from gaga.base.locks import locked
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.storage.files import unwritable
+from gaga.storage.locks import locked
 from measuring.cells import Row
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from measuring.cells import Row
 
 _RESAMPLES, _LEVEL = 1000, 0.95

@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from gaga.base.errors import InvalidInput
-from gaga.base.files import atomic_write
+from gaga.core.errors import InvalidInput
+from gaga.storage.files import atomic_write
 from measuring.cells import Row
 from measuring.tables import TITLES, data_row, value
 

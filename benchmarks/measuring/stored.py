@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gaga.base.errors import NotFound
-from gaga.base.molecules import PackedMolecules
-from gaga.base.provenance import Entry
+from gaga.core.errors import NotFound
+from gaga.core.molecules import PackedMolecules
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.record import SampleRecord
-from gaga.store import Store
+from gaga.storage.provenance import Entry
+from gaga.storage.store import Store
 from measuring.cells import Row, evaluations_of, id_of, key_of, row_of
 
 STUDY = "stored"

@@ -6,10 +6,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gaga.base.errors import InvalidInput
-from gaga.models.measuring import read_rows
+from gaga.core.errors import InvalidInput
 from gaga.models.sampling.config import BY_STEP, METHODS, SPACINGS, SampleConfig
-from gaga.models.training import METRICS_FILE
+from gaga.models.training.log import read_rows
+from gaga.models.training.trainer import METRICS_FILE
 from gaga.noise import REFERENCE_KINDS
 from measuring.cells import Cell, Source, evaluations_of
 

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark.parity import Refused, in_a_line
 from gaga.benchmark.report import Row
+from gaga.core.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import torch
 
-from gaga.base.progress import Progress, silent
 from gaga.benchmark.batches import Batch
 from gaga.benchmark.floors import Floor, fastest, measure_floors
 from gaga.benchmark.machine import describe_machine
@@ -17,8 +16,9 @@ from gaga.benchmark.shapes import Case, Shape
 from gaga.benchmark.steps import measure_steps
 from gaga.benchmark.timing import Rounds
 from gaga.benchmark.variants import ORACLE, Variant, libraries_on, make_variants
-from gaga.models.kernels import PRECISIONS
-from gaga.models.kernels.products import chosen
+from gaga.core.progress import Progress, silent
+from gaga.models.network.kernels import PRECISIONS
+from gaga.models.network.kernels.products import chosen
 
 SAMPLED_MOLECULES = 10_000
 Key = tuple[str, str, str, str | None]  # shape, kernel, precision, library of float32 products

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gaga.benchmark.timing import seconds_of
-from gaga.models.kernels.products import TITLES, fast_products, fixed, usable
+from gaga.models.network.kernels.products import TITLES, fast_products, fixed, usable
 
 # Dense bfloat16 FLOP/s with float32 sums, from NVIDIA's data sheets; the first name that occurs in the device's counts.
 DATASHEET = (
@@ -50,7 +50,7 @@ class Floor:
 def measure_floors(device: torch.device, precisions: tuple[str, ...]) -> tuple[Floor, ...]:
     """The floor of each precision; on CUDA bfloat16's for all of them, since that is what the device can do.
 
-    On a CPU the floor of float32 is that of the faster library (gaga.models.kernels.products).
+    On a CPU the floor of float32 is that of the faster library (gaga.models.network.kernels.products).
 
     Measured, not read off a data sheet: no clock or power limit lets a real product reach that one.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gaga.models.capture import WARMUP, Replay
+from gaga.models.network.capture import WARMUP, Replay
 
 
 @dataclass

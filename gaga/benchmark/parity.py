@@ -9,12 +9,12 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark.batches import Batch
 from gaga.benchmark.shapes import Shape
 from gaga.benchmark.variants import ORACLE, Variant, layout_for, open_network
-from gaga.models.egnn import EGNN
-from gaga.models.kernels.products import LARGEST_ERROR, fast_products, fixed
+from gaga.core.errors import Unavailable
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.kernels.products import LARGEST_ERROR, fast_products, fixed
 
 AWKWARD_SIZES = (1, 2, 9, 29, 31, 33)
 _LAYERS = 2  # two blocks meet every path through a kernel; an oracle of all blocks would take minutes at 181 atoms

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gaga.base.errors import InvalidInput
 from gaga.benchmark.shapes import Case, Shape, find_case
-from gaga.models.kernels import KERNELS, PRECISIONS
+from gaga.core.errors import InvalidInput
+from gaga.models.network.kernels import KERNELS, PRECISIONS
 
 TIMED_KERNELS = tuple(kernel for kernel in KERNELS if kernel != "auto")
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from gaga.base.progress import Progress, silent
 from gaga.benchmark.attempts import attempt
 from gaga.benchmark.flops import useful_flops
 from gaga.benchmark.memory import peak_memory
@@ -18,6 +17,7 @@ from gaga.benchmark.shapes import Case
 from gaga.benchmark.timing import Rounds, interleave, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, data_moments, sampler, sampling_run
+from gaga.core.progress import Progress, silent
 from gaga.models.model import Model
 from gaga.models.sampling.plan import draw_sizes
 

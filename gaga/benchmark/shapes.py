@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.api import SMALL_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.egnn import EGNNConfig
+from gaga.models.network.egnn import EGNNConfig
 
 Work = Literal["train", "forward", "sampling"]
 WORKS: tuple[Work, ...] = get_args(Work)

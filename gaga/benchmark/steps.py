@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gaga.base.errors import Unavailable
-from gaga.base.progress import Progress, silent
 from gaga.benchmark.attempts import attempt
 from gaga.benchmark.batches import Batch
 from gaga.benchmark.flops import count_flops, edge_flops, useful_flops
@@ -20,7 +18,9 @@ from gaga.benchmark.shapes import Case
 from gaga.benchmark.timing import Rounds, interleave, seconds_of
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, forward_step, train_step
-from gaga.models.kernels.lanes import one_thread
+from gaga.core.errors import Unavailable
+from gaga.core.progress import Progress, silent
+from gaga.models.network.kernels.lanes import one_thread
 
 _COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
 _SHARE = 0.6  # of the free memory that a padded step may take

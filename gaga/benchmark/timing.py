@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from gaga.base.progress import Progress, silent
+from gaga.core.progress import Progress, silent
 
 _SHORTEST = 0.1  # s: shorter steps are repeated so often within a round
 _MOST_REPEATS = 1000

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.models.kernels.products import Library, usable
-from gaga.models.layout import Layout
+from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.kernels.products import Library, usable
+from gaga.models.network.layout import Layout
 
 ORACLE = "naive"
 _HEAD_GAIN = 0.03

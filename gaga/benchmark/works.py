@@ -10,8 +10,8 @@ from gaga.benchmark.shapes import Shape
 from gaga.benchmark.variants import Variant, layout_for, open_network
 from gaga.models.api import sample
 from gaga.models.diffusion import Diffusion
-from gaga.models.kernels.products import Library, fast_products, fixed
 from gaga.models.model import Model
+from gaga.models.network.kernels.products import Library, fast_products, fixed
 from gaga.noise import Moments, make_schedule
 
 Step = Callable[[], None]

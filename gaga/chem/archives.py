@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".zip")
 _MAX_RATIO = 200  # as in gaga.chem.bounded

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from io import BufferedReader, TextIOWrapper
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 MAX_LINE = 1 << 20  # characters
 MAX_RECORD = 1 << 25  # characters; a third of a million atoms

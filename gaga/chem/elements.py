@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 _TABLE = (
     "H He "

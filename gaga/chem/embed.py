@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.records import NO_ATOMS, UNKNOWN_ELEMENT
+from gaga.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
-from gaga.base.decimals import decimal
 from gaga.chem.bonds import COVALENT_FACTORS, perceive
 from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
 from gaga.chem.records import Bonding, PropertyValue, Record
+from gaga.core.decimals import decimal
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -16,10 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import expanded, unwritable
-from gaga.base.names import legible
-from gaga.base.progress import Progress, silent
 from gaga.chem import archives, sdf, sources, tables, xyz
 from gaga.chem.bounded import BoundedLines
 from gaga.chem.records import UNREADABLE, Bonding, Lines, Notes, RawRecord, Record, Skipped, checked
@@ -35,6 +31,10 @@ from gaga.chem.sources import (
 )
 from gaga.chem.tables import SmilesRow
 from gaga.chem.writers import SMILES_TAG, WRITTEN_SUFFIXES, MoleculeWriter, open_writer
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.names import legible
+from gaga.core.progress import Progress, silent
+from gaga.storage.files import expanded, unwritable
 
 __all__ = [
     "FORMATS",

@@ -3,8 +3,8 @@
 import re
 from functools import lru_cache
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.elements import N_ELEMENTS, number_of
+from gaga.core.errors import InvalidInput
 
 _LONGEST = 16
 _NUMBER = re.compile(r"([0-9]{1,3})(?:\.0*)?")

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gaga.base.errors import Unavailable
+from gaga.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from rdkit import Chem

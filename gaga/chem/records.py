@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.labels import element_of, is_dummy
+from gaga.core.errors import InvalidInput
 
 NO_ATOMS = "no atoms"
 NO_3D = "no 3D coordinates"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gaga.base.decimals import decimal, whole
 from gaga.chem.elements import symbol_of
 from gaga.chem.records import Bonding, Lines, Notes, RawRecord, Record, text_of
+from gaga.core.decimals import decimal, whole
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

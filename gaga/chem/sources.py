@@ -11,8 +11,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.chem.archives import ARCHIVE_SUFFIXES
+from gaga.core.errors import InvalidInput, NotFound
 
 SDF, XYZ, SMILES = "sdf", "xyz", "smiles"
 _KINDS = {

@@ -7,8 +7,8 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.records import UNREADABLE, Skipped
+from gaga.core.errors import InvalidInput
 
 COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles")
 """Headings of a CSV file's SMILES, in the order of preference; their case and spaces do not matter."""

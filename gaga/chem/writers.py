@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import atomic_write, expanded, refuse_to_overwrite, unwritable
 from gaga.chem import sdf, xyz
 from gaga.chem.records import Record, text_of
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.storage.files import atomic_write, expanded, refuse_to_overwrite, unwritable
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64, Integer
 
-from gaga.base.errors import InvalidInput, Unavailable
 from gaga.chem.elements import symbol_of
+from gaga.core.errors import InvalidInput, Unavailable
 
 PROGRAM = "xtb"
 HARTREE = 627.5094740630558  # kcal/mol, CODATA 2018

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, NotFound
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, require_writable
+from gaga.core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     import torch
 
     from gaga.benchmark import Request
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
 app = new_app()
 KIND = "benchmark"
@@ -171,7 +171,7 @@ def allocator_settings(environment: "os._Environ[str] | dict[str, str]") -> str:
 
 def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bool, overwrite: bool) -> None:
     """Refuse before the work what could not be kept after it."""
-    from gaga.base import files
+    from gaga.storage import files
 
     there = results.find(KIND, name)
     if there is not None and not replace:
@@ -189,7 +189,7 @@ def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bo
 
 
 def _write(path: Path, text: str) -> None:
-    from gaga.base.files import atomic_write
+    from gaga.storage.files import atomic_write
 
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")

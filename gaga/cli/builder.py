@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from gaga.base.config import Config, Option, options_of
+from gaga.core.config import Config, Option, options_of
 
 
 def takes(

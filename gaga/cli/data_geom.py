@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import GagaError
 from gaga.cli.render import Output, counted, human_bytes
 from gaga.cli.resuming import goes_on
+from gaga.core.errors import GagaError
 
 if TYPE_CHECKING:
     from gaga.data.streamed import Prepared
@@ -104,8 +104,8 @@ def _summary(written: "Prepared", source: Path) -> dict[str, Any]:
 
 def _in_cache(cache: Path | None) -> Path:
     """The place of GEOM-Drugs in the cache, whose folder is made."""
-    from gaga.base.files import unwritable
     from gaga.data import prepared_path
+    from gaga.storage.files import unwritable
 
     path = prepared_path("geom", cache)
     try:
@@ -116,8 +116,8 @@ def _in_cache(cache: Path | None) -> Path:
 
 
 def _is_unfinished(path: Path) -> bool:
-    from gaga.base.files import target
     from gaga.data.streamed import unfinished
+    from gaga.storage.files import target
 
     try:
         return unfinished(target(path)).is_file()

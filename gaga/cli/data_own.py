@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli import options
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output, Table
 from gaga.cli.resuming import NOTHING_KEPT, starts_over, told
+from gaga.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from gaga.base.journal import Journal, Pieces
     from gaga.data import Dataset
     from gaga.data.own import Wanted
     from gaga.data.preparation import Preparation
+    from gaga.storage.journal import Journal, Pieces
 
 _OWN = "Your own molecules"
 _START_OVER = "start over with --overwrite"
@@ -223,10 +223,10 @@ def kept_geometries(
         Conflict: an interrupted run is there and is not gone on with, or has other settings; or `out` is there.
         NotFound, Unavailable: there is nothing to read or no place to write.
     """
-    from gaga.base.files import refuse_to_overwrite, require_writable
-    from gaga.base.journal import KEEPS_NONE
-    from gaga.base.locks import locked
     from gaga.data.loading import is_own
+    from gaga.storage.files import refuse_to_overwrite, require_writable
+    from gaga.storage.journal import KEEPS_NONE
+    from gaga.storage.locks import locked
 
     if out is None or not wanted.making.makes or not is_own(path):
         if resume:
@@ -249,7 +249,7 @@ def kept_geometries(
 
 
 def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool) -> "Journal":
-    from gaga.base.journal import Journal, settle
+    from gaga.storage.journal import Journal, settle
 
     settle(place, resume=resume, start_over=overwrite, what="an earlier run", remedy=_START_OVER)
     return Journal(place, run, remedy=_START_OVER)
@@ -272,8 +272,8 @@ def _dropped_if_useless(place: Path) -> Iterator[None]:
 def _run(path: str, wanted: "Wanted") -> dict[str, Any]:
     """What the geometries belong to."""
     from gaga import __version__
-    from gaga.base.files import expanded
     from gaga.data.own import programs
+    from gaga.storage.files import expanded
 
     return {"input": _digest(expanded(Path(path))), **wanted.said(), **programs(wanted), "gaga": __version__}
 

@@ -6,8 +6,8 @@ The only place that names the environment variables of `torchrun --nproc-per-nod
 import os
 from typing import TYPE_CHECKING
 
-from gaga.base.errors import InvalidInput, Unavailable
 from gaga.cli.commands import usage_error
+from gaga.core.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,10 @@ from typing import Literal
 
 import typer
 
-from gaga.base.errors import GagaError
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, counted, human_bytes
+from gaga.core.errors import GagaError
 
 app = new_app()
 
@@ -112,8 +112,8 @@ def check_kernels() -> Iterator[Check]:
     try:
         import torch
 
-        from gaga.models.egnn import EGNN, EGNNConfig
-        from gaga.models.kernels import KERNELS
+        from gaga.models.network.egnn import EGNN, EGNNConfig
+        from gaga.models.network.kernels import KERNELS
     except (ImportError, OSError):
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -135,7 +135,7 @@ def check_products() -> Iterator[Check]:
     try:
         import torch  # noqa: F401 - without it there are no products
 
-        from gaga.models.kernels.products import chosen
+        from gaga.models.network.kernels.products import chosen
     except (ImportError, OSError):
         return
     try:
@@ -148,7 +148,7 @@ def check_products() -> Iterator[Check]:
 
 def check_store(path: Path) -> Check:
     """Whether the store can be read, and its folder written to."""
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
     try:
         count = sum(not entry.shipped for entry in Store(path).entries())

@@ -37,10 +37,10 @@ from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably
 
 if TYPE_CHECKING:
-    from gaga.base.journal import Journal
     from gaga.cli.evaluate_extras import Charged
     from gaga.evaluation import Evaluation
-    from gaga.store import Entry, Store
+    from gaga.storage.journal import Journal
+    from gaga.storage.store import Entry, Store
 
 app = new_app()
 

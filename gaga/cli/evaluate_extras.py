@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Int16
 
-    from gaga.base.journal import Journal
-    from gaga.base.molecules import PackedMolecules
-    from gaga.base.resampling import Interval
+    from gaga.core.molecules import PackedMolecules
+    from gaga.core.statistics import Interval
     from gaga.evaluation.poses import PoseChecks
     from gaga.evaluation.relaxation import Relaxation
-    from gaga.store import Store
+    from gaga.storage.journal import Journal
+    from gaga.storage.store import Store
 
     Charged = tuple[PackedMolecules, Int16[np.ndarray, " M"]]
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.names import printable
 from gaga.cli.commands import usage_error
 from gaga.cli.results import slug
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.core.names import printable
 
 STDIN = Path("-")
 _NAME = "stdin"
@@ -77,7 +77,7 @@ def _suffix(form: str | None) -> str:
 
 def _spool(path: Path) -> None:
     """Keep what standard input gives in a file: it is read more than once."""
-    from gaga.base.files import unwritable
+    from gaga.storage.files import unwritable
 
     if sys.stdin is None or sys.stdin.isatty():
         raise usage_error("- reads standard input, and nothing is piped into it")

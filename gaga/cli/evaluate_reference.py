@@ -11,10 +11,10 @@ from gaga.cli.results import Key, slug
 from gaga.cli.resuming import Resumption, compute_resumably
 
 if TYPE_CHECKING:
-    from gaga.base.journal import Journal
     from gaga.data import Dataset
     from gaga.evaluation import DataReference
-    from gaga.store import Store
+    from gaga.storage.journal import Journal
+    from gaga.storage.store import Store
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
 CHARGES = {"charges": "as given"}

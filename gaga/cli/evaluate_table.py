@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from gaga.store import Entry, Store
+    from gaga.storage.store import Entry, Store
 
 EVALUATION, RELAXATION, POSEBUSTERS = "evaluation", "relaxation", "posebusters"
 STDOUT = Path("-")
@@ -50,7 +50,7 @@ def check_csv(path: Path | None, *, overwrite: bool) -> None:
         Conflict: the file is there, and `overwrite` is false.
         NotFound, Unavailable: it cannot be written.
     """
-    from gaga.base.files import refuse_to_overwrite, require_writable
+    from gaga.storage.files import refuse_to_overwrite, require_writable
 
     if path is None or path == STDOUT:
         return
@@ -89,7 +89,7 @@ def write_table(path: Path, store: "Store", parts: Parts) -> Written:
     Raises:
         NotFound, Unavailable: it cannot be written.
     """
-    from gaga.base.files import atomic_write
+    from gaga.storage.files import atomic_write
 
     with (
         _opened(store, parts) as (heading, rows, is_ascii),

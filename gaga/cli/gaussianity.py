@@ -22,10 +22,10 @@ from gaga.cli.selection import Selection, select
 from gaga.stats.config import GaussianityConfig
 
 if TYPE_CHECKING:
-    from gaga.base.journal import Journal
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
     from gaga.stats.gaussianity import GaussianityResult
+    from gaga.storage.journal import Journal
 
 app = new_app()
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli.commands import usage_error
+from gaga.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from gaga.models.recipes import Recipe
+    from gaga.models.training.recipe import Recipe
 
-PRESETS = ("gaga-qm9", "edm", "edm-geom", "large", "large-geom", "small", "tiny")  # of gaga.models.recipes
+PRESETS = ("gaga-qm9", "edm", "edm-geom", "large", "large-geom", "small", "tiny")  # of gaga.models.training.recipe
 _PANEL = "Hyperparameters (the preset's where not given)"
 
 
@@ -101,7 +101,7 @@ def recipe_of(preset: str | None, config: Path | None, given: dict[str, Any]) ->
         NotFound: no such TOML file.
         InvalidInput: the file or a value in it is wrong, or a hyperparameter is out of range.
     """
-    from gaga.models.recipes import make_recipe
+    from gaga.models.training.recipe import make_recipe
 
     from_file = read_config(config) if config else {}
     named = from_file.pop("preset", "small")
@@ -112,7 +112,7 @@ def recipe_of(preset: str | None, config: Path | None, given: dict[str, Any]) ->
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A TOML file of hyperparameters by their names in gaga.models.recipes.Recipe, and perhaps `preset`."""
+    """A TOML file of hyperparameters by their names in gaga.models.training.recipe.Recipe, and perhaps `preset`."""
     import tomllib
 
     if not path.is_file():

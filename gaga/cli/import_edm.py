@@ -84,9 +84,9 @@ def import_edm(
     Both write the same files; GAGA's arguments alone have max_t. The newest epoch is taken, its average over steps
     (_ema) before the weights themselves.
     """
-    from gaga.base.files import refuse_to_overwrite, require_writable
     from gaga.models.checkpoint import save_checkpoint
     from gaga.models.edm import import_edm as run
+    from gaga.storage.files import refuse_to_overwrite, require_writable
 
     out = out or Path(f"{realpath(folder).rpartition(sep)[2]}.safetensors")
     refuse_to_overwrite(out, overwrite=overwrite)

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from gaga.base.errors import GagaError
-from gaga.base.names import printable
 from gaga.cli import streams
 from gaga.cli.commands import LazyGroup, UsageError, examples
 from gaga.cli.devices import rank_in_environment
 from gaga.cli.options import use_products
 from gaga.cli.progress import start_clock
 from gaga.cli.signals import Terminated, terminating_signals
+from gaga.core.errors import GagaError
+from gaga.core.names import printable
 
 app = typer.Typer(
     cls=LazyGroup,

@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from gaga.base.names import legible
 from gaga.cli.commands import usage_error
+from gaga.core.names import legible
 
 _WHERE = RESULTS = "Results"
 _RUN = "This run"
@@ -273,7 +273,7 @@ def use_products() -> None:
     """
     asked = os.environ.get("GAGA_PRODUCTS")
     if asked:
-        from gaga.models.kernels.products import ask_for
+        from gaga.models.network.kernels.products import ask_for
 
         ask_for(asked.lower())
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import IO, cast
 
-from gaga.base.names import printable
-from gaga.base.progress import Progress, silent
 from gaga.cli import streams
+from gaga.core.names import printable
+from gaga.core.progress import Progress, silent
 
 _FIRST, _EVERY = 50.0, 60.0  # seconds
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gaga.models.sampling.record import SampleSummary
     from gaga.stats.tstar import TstarResult
     from gaga.stats.variance import VarianceResult
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
 app = new_app()
 
@@ -97,7 +97,7 @@ def quickstart(
 
 
 def _check(files: _Files, *, overwrite: bool) -> None:
-    from gaga.base.files import refuse_to_overwrite
+    from gaga.storage.files import refuse_to_overwrite
 
     for path in (files.molecules, files.plot):
         refuse_to_overwrite(path, overwrite=overwrite)

@@ -12,13 +12,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.base.names import printable
-from gaga.base.progress import Progress
 from gaga.cli import streams
 from gaga.cli.progress import progress_bar
+from gaga.core.names import printable
+from gaga.core.progress import Progress
 
 if TYPE_CHECKING:
-    from gaga.store import Entry
+    from gaga.storage.store import Entry
 
 MISSING = "–"
 

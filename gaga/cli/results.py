@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gaga.base.errors import Conflict, NotFound, Unavailable
-from gaga.base.names import legible
+from gaga.core.errors import Conflict, NotFound, Unavailable
+from gaga.core.names import legible
 
 if TYPE_CHECKING:
-    from gaga.store import Entry, Store
+    from gaga.storage.store import Entry, Store
 
 T = TypeVar("T")
 SHOWN_DIFFERENCES = 4
@@ -47,7 +47,7 @@ def compute_once(
         NotFound: the store's folder does not exist.
         Unavailable: the store cannot be written to.
     """
-    from gaga.base.records import digest, to_tree
+    from gaga.storage.serialise import digest, to_tree
 
     same = store.same(key.kind, key.name, config=key.config, inputs=key.inputs, seed=key.seed)
     if same is not None:
@@ -74,7 +74,7 @@ def _refuse_to_mix(store: "Store", key: Key) -> None:
 
 def require_writable(path: Path) -> None:
     """Refuse before the work a store that could not be written after it."""
-    from gaga.base import files
+    from gaga.storage import files
 
     if not path.absolute().parent.is_dir():
         raise NotFound("the folder of the store does not exist", received=path.parent, remedy="create it first")
@@ -119,6 +119,6 @@ def _near(store: "Store", wanted: str) -> str:
 
 def open_store(path: Path) -> "Store":
     """The user's results, with the shipped ones behind them."""
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
     return Store(path)

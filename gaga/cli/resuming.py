@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from gaga.base.errors import Conflict, GagaError, Unavailable
 from gaga.cli.results import Key, Outcome, compute_once
 from gaga.cli.signals import Terminated
+from gaga.core.errors import Conflict, GagaError, Unavailable
 
 if TYPE_CHECKING:
-    from gaga.base.journal import Journal
-    from gaga.store import Store
+    from gaga.storage.journal import Journal
+    from gaga.storage.store import Store
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def compute_resumably(
 
 def journal_path(store: Path, key: Key) -> Path:
     """Where the finished pieces of an unfinished result are: beside the store."""
-    from gaga.base.names import folded
+    from gaga.core.names import folded
 
     name = quote(folded(key.name), safe=" ")
     if len(name) > _LONGEST:
@@ -85,7 +85,7 @@ def journal_path(store: Path, key: Key) -> Path:
 @contextmanager
 def _held(path: Path, key: Key, how: Resumption) -> "Iterator[Journal]":
     """The journal, which is this process's alone while the block runs; it stays when the block ends."""
-    from gaga.base.locks import locked
+    from gaga.storage.locks import locked
 
     with locked(path), _journal(path, key, how) as journal, _resumable(journal, how):
         if len(journal):
@@ -99,7 +99,7 @@ def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
     Raises:
         Conflict: there is one that is not gone on with, or of other settings.
     """
-    from gaga.base.journal import Journal, first_line
+    from gaga.storage.journal import Journal, first_line
 
     run = _identity(key, how)
     if how.resume is False and not how.replace and first_line(path):
@@ -114,7 +114,7 @@ def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
 
 def _discard(path: Path, key: Key, how: Resumption) -> None:
     """Remove the journal of what is in the store now, and a lock that a killed holder left; another run's stay."""
-    from gaga.base.locks import locked
+    from gaga.storage.locks import locked
 
     if not (path.is_file() or Path(f"{path}.lock").exists()):
         return
@@ -124,7 +124,7 @@ def _discard(path: Path, key: Key, how: Resumption) -> None:
 
 
 def _is_of(path: Path, run: Mapping[str, Any]) -> bool:
-    from gaga.base.journal import first_line
+    from gaga.storage.journal import first_line
 
     line = first_line(path)
     return bool(line) and json.loads(line) == json.loads(json.dumps(run))

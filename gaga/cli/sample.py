@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from gaga.models.model import Model
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
 app = new_app()
 _FINE = "Few evaluations"
@@ -173,7 +173,7 @@ def sample(
     keep_freed_memory()
     if keep.lower() not in KEEP:
         raise usage_error(f"invalid value for --keep: {keep!r}; choose from {', '.join(KEEP)}")
-    from gaga.models.kernels.products import chosen
+    from gaga.models.network.kernels.products import chosen
     from gaga.models.sampling.config import SampleConfig
 
     piped, given_too = out == STANDARD, {"--json": json, "--resume": resume, "--trajectory": trajectory > 0}
@@ -233,7 +233,7 @@ def find_checkpoint(results: "Store", given: Path | None) -> Source:
     """The checkpoint named, else that of the newest finished run of the store, else the one that ships with gaga."""
     from gaga.models.api import SHIPPED_CHECKPOINT, model_digest, model_file
     from gaga.models.checkpoint import file_digest
-    from gaga.models.training_record import TrainingRecord
+    from gaga.models.training.record import TrainingRecord
 
     if given is not None:
         path = given if given.exists() else model_file(given)  # the file of a model that ships, by its name

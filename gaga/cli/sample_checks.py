@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaga.base.errors import Conflict, InvalidInput
 from gaga.cli.results import SHOWN_DIFFERENCES, Key
+from gaga.core.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from gaga.models.sampling.unfinished import Keys
-    from gaga.store import Store
+    from gaga.storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,10 @@ class Job:
 
 def check_output(job: Job) -> None:
     """Refuse before the work what could not be written after it."""
-    from gaga.base.errors import NotFound
-    from gaga.base.files import require_writable
-    from gaga.base.rng import MAX_SEED
     from gaga.chem.writers import written_suffix
+    from gaga.core.errors import NotFound
+    from gaga.core.rng import MAX_SEED
+    from gaga.storage.files import require_writable
 
     written_suffix(job.out)
     if not job.out.absolute().parent.is_dir():
@@ -51,9 +51,9 @@ def refuse_existing(job: Job, *, overwrite: bool, resume: bool) -> None:
     Raises:
         Conflict: one of them is there.
     """
-    from gaga.base.files import refuse_to_overwrite
     from gaga.models.sampling.output import trajectory_path
     from gaga.models.sampling.unfinished import unfinished_files
+    from gaga.storage.files import refuse_to_overwrite
 
     unfinished = bool(unfinished_files(job.out))
     if unfinished and not (resume or overwrite):

@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gaga.base.errors import GagaError, Unavailable
 from gaga.cli.devices import judging_processes
 from gaga.cli.one_element import note_of_drawn
 from gaga.cli.render import Output, counted, human_time
 from gaga.cli.results import Key, require_writable, slug
 from gaga.cli.sample_checks import Job, refuse_existing, refuse_other
 from gaga.cli.signals import Terminated
+from gaga.core.errors import GagaError, Unavailable
 
 if TYPE_CHECKING:
     import torch
 
-    from gaga.base.progress import Progress
+    from gaga.core.progress import Progress
     from gaga.models.model import Model
     from gaga.models.ranks import Ranks
     from gaga.models.sampling.config import SampleConfig
     from gaga.models.sampling.record import SampleSummary
     from gaga.models.sampling.unfinished import UnfinishedSamples
-    from gaga.store import Entry, Store
+    from gaga.storage.store import Entry, Store
 
 KIND = "sample"
 _WEEK = 7 * 24 * 3600.0  # seconds that a process waits for the others' last batches
@@ -80,7 +80,7 @@ class Task:
     @property
     def products(self) -> str:
         """The library of float32 products, empty if the device is not a CPU."""
-        from gaga.models.kernels.products import library_on
+        from gaga.models.network.kernels.products import library_on
 
         return library_on(self.device) or ""
 
@@ -195,8 +195,8 @@ def _finished(task: Task) -> Done | None:
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """The output is this run's alone."""
-    from gaga.base.locks import locked
     from gaga.models.sampling.unfinished import unfinished_path
+    from gaga.storage.locks import locked
 
     with locked(unfinished_path(out), timeout=1):
         yield

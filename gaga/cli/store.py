@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound
-from gaga.base.files import refuse_to_overwrite
-from gaga.base.names import printable
 from gaga.cli import evaluate_table, options
 from gaga.cli.commands import Command, examples, new_app, usage_error
 from gaga.cli.render import Output, Table, counted, header, human_bytes, plain, text
 from gaga.cli.results import locate, open_store
+from gaga.core.errors import Conflict, InvalidInput, NotFound
+from gaga.core.names import printable
+from gaga.storage.files import refuse_to_overwrite
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from gaga.store import Entry, Store
+    from gaga.storage.store import Entry, Store
 
 app = new_app(group=True)
 
@@ -243,7 +243,7 @@ def _near_values(field: str, arrays: dict[str, Any]) -> str:
 
 
 def _write_file(path: Path, form: str, entry: "Entry", arrays: dict[str, Any], *, overwrite: bool) -> None:
-    from gaga.base.files import atomic_write
+    from gaga.storage.files import atomic_write
 
     refuse_to_overwrite(path, overwrite=overwrite)
     with (

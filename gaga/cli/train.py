@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict, GagaError, InvalidInput
 from gaga.cli import hyperparameters as hyper
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
@@ -22,15 +21,16 @@ from gaga.cli.results import open_store, require_writable, slug
 from gaga.cli.train_max_t import check_max_t, with_max_t
 from gaga.cli.train_moments import moments_of
 from gaga.cli.train_report import dry_run_table, estimate, estimate_line, metrics_line, payload, summary
+from gaga.core.errors import Conflict, GagaError, InvalidInput
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
     from gaga.data.features import FeatureSpace
-    from gaga.models.measuring import Metrics
-    from gaga.models.recipes import Recipe
-    from gaga.models.training import Trainer
-    from gaga.models.training_record import TrainingRecord
-    from gaga.store import Entry, Store
+    from gaga.models.training.log import Metrics
+    from gaga.models.training.recipe import Recipe
+    from gaga.models.training.record import TrainingRecord
+    from gaga.models.training.trainer import Trainer
+    from gaga.storage.store import Entry, Store
 
 app = new_app()
 KIND = "train"
@@ -147,7 +147,7 @@ def train(
     keep_freed_memory()
     from gaga.cli.devices import ranks_from_environment, torch_device
     from gaga.models.api import model_file, shipped_like
-    from gaga.models.training import Trainer
+    from gaga.models.training.trainer import Trainer
 
     budget_s = hyper.parse_duration(budget)
     given["factors"] = hyper.parse_factors(factors)
@@ -195,7 +195,7 @@ def train(
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """The run's folder is this run's alone."""
-    from gaga.base.locks import locked
+    from gaga.storage.locks import locked
 
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run", timeout=1):
@@ -205,7 +205,7 @@ def _held(folder: Path) -> Iterator[None]:
 def _recipe_names() -> set[str]:
     from dataclasses import fields
 
-    from gaga.models.recipes import Recipe
+    from gaga.models.training.recipe import Recipe
 
     return {f.name for f in fields(Recipe)} - {"max_t"}
 
@@ -261,7 +261,7 @@ def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_r
         NotFound, Unavailable: the store could not be written to.
     """
     from gaga.models.checkpoint import file_digest
-    from gaga.models.training_record import TrainingRecord
+    from gaga.models.training.record import TrainingRecord
 
     if dry_run:
         return None
@@ -289,7 +289,7 @@ def _finished(results: "Store", run: _Run, *, replace: bool, resume: bool, dry_r
 
 
 def _show_found(results: "Store", entry: "Entry", store: Path, output: Output) -> None:
-    from gaga.models.training_record import TrainingRecord
+    from gaga.models.training.record import TrainingRecord
 
     record = results.get(KIND, entry.name, TrainingRecord)
     output.show(
@@ -310,7 +310,7 @@ def _space(data: "Dataset", recipe: "Recipe") -> "FeatureSpace":
 
 def _train(trainer: "Trainer", run: _Run, results: "Store", store: Path, output: Output, *, replace: bool) -> None:
     from gaga.cli.signals import stop_requests
-    from gaga.models.training_record import record_of
+    from gaga.models.training.record import record_of
 
     def keep(finished: bool) -> "tuple[Entry, TrainingRecord]":
         record = record_of(trainer, finished=finished)

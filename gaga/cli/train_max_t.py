@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaga.base.errors import InvalidInput
 from gaga.cli.commands import usage_error
 from gaga.cli.render import Output
+from gaga.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from gaga.models.recipes import Recipe
-    from gaga.store import Store
+    from gaga.models.training.recipe import Recipe
+    from gaga.storage.store import Store
 
 
 def check_max_t(max_t: str | None, tstar: str | None) -> None:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from gaga.cli.render import Table, human_bytes, human_time, text
 
 if TYPE_CHECKING:
-    from gaga.models.measuring import Metrics
-    from gaga.models.recipes import Recipe
-    from gaga.models.training import Trainer
-    from gaga.models.training_record import TrainingRecord
+    from gaga.models.training.log import Metrics
+    from gaga.models.training.recipe import Recipe
+    from gaga.models.training.record import TrainingRecord
+    from gaga.models.training.trainer import Trainer
 
 
 def estimate(trainer: "Trainer") -> dict[str, Any]:
     """What is left of a run: parameters, steps, time as measured here, memory."""
-    from gaga.models.cost import memory_bytes, seconds_per_sample, seconds_per_step
+    from gaga.models.training.cost import memory_bytes, seconds_per_sample, seconds_per_step
 
     per_step = seconds_per_step(trainer)
     left = trainer.total_steps - trainer.counters.step

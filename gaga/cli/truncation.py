@@ -22,7 +22,7 @@ from gaga.cli.selection import select
 from gaga.cli.tstar import check_plot
 
 if TYPE_CHECKING:
-    from gaga.base.molecules import PackedMolecules
+    from gaga.core.molecules import PackedMolecules
     from gaga.models.model import Model
     from gaga.models.truncation import TruncationConfig, TruncationResult
 

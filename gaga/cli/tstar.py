@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.base.errors import Conflict
 from gaga.cli import gaussianity, gaussianity_options, options
 from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import MISSING, Output, Table, header, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
+from gaga.core.errors import Conflict
 from gaga.stats.config import TstarConfig
 
 if TYPE_CHECKING:
     from gaga.stats.tstar import Calibrated, StepEstimate, TstarResult
-    from gaga.store import Entry, Store
+    from gaga.storage.store import Entry, Store
 
 app = new_app()
 
@@ -189,8 +189,8 @@ def _default_name(entry: "Entry", config: "TstarConfig") -> str:
 
 def check_plot(path: Path, *, overwrite: bool) -> None:
     """Refuse before the work a plot that could not be written after it."""
-    from gaga.base.errors import InvalidInput, NotFound
-    from gaga.base.files import refuse_to_overwrite, require_writable
+    from gaga.core.errors import InvalidInput, NotFound
+    from gaga.storage.files import refuse_to_overwrite, require_writable
 
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InvalidInput("a plot is a .png, .pdf or .svg", received=path)

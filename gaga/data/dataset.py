@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped, UInt8
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules
 from gaga.chem.records import Skipped
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
 from gaga.data.preparation import Preparation
 
 SPLIT_NAMES = ("train", "valid", "test")

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.elements import symbol_of
 from gaga.chem.records import Notes, Record, Skipped
 from gaga.chem.tables import SmilesRow
+from gaga.core.errors import InvalidInput
 from gaga.data.spread import in_chunks, spread
 
 NOT_NEUTRAL = "not neutral"

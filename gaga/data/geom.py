@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import expanded, refuse_to_overwrite, require_writable
-from gaga.base.progress import Progress, silent
 from gaga.chem.elements import GEOM_VOCABULARY
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.progress import Progress, silent
 from gaga.data.geom_msgpack import MsgpackSource
 from gaga.data.geom_npy import NpySource
 from gaga.data.geom_pickles import SUMMARY, ArchiveSource, FolderSource
@@ -19,6 +18,7 @@ from gaga.data.geom_records import Source, Wanted, blocks
 from gaga.data.prepared import require_suffix
 from gaga.data.split_file import read_split
 from gaga.data.streamed import Prepared, PreparedWriter
+from gaga.storage.files import expanded, refuse_to_overwrite, require_writable
 
 NAME = "geom"
 CONFORMERS = 30

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.records import UNREADABLE
+from gaga.core.errors import InvalidInput
 from gaga.data.geom_records import (
     NO_ENERGY,
     Checker,

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.connectivity import bond_graph, composition, composition_of_smiles, may_be_conformers
+from gaga.core.errors import InvalidInput
 from gaga.data.geom_records import MAX_ATOMS, Checker, Conformer, Family, Wanted, cut_short
 
 BY_SMILES, BY_GRAPH = "by SMILES", "by bond graph"

@@ -1,7 +1,7 @@
 """GEOM-Drugs as pickled RDKit molecules: `rdkit_folder.tar.gz`, or the folder that it unpacks to.
 
 A pickle for each molecule: its `smiles` and `conformers`, each with `rd_mol` and `totalenergy`. No pickle is executed:
-gaga.base.plain_pickle reads what it asks for, and of its requests RDKit's molecules are made, in chem/, from the bytes
+gaga.storage.pickles reads what it asks for, and of its requests RDKit's molecules are made, in chem/, from the bytes
 that they hold; numbers of numpy are read out of theirs. Anything else that a pickle asks for ends the reading.
 """
 
@@ -19,11 +19,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gaga.base.errors import InvalidInput, Unavailable
-from gaga.base.plain_pickle import Built, Global, Refused, read_plain
 from gaga.chem.pickled import BinaryReader
 from gaga.chem.records import UNREADABLE
 from gaga.chem.sources import is_hidden
+from gaga.core.errors import InvalidInput, Unavailable
 from gaga.data.geom_records import (
     NO_ENERGY,
     Checker,
@@ -36,6 +35,7 @@ from gaga.data.geom_records import (
     energy_of,
     identity_of,
 )
+from gaga.storage.pickles import Built, Global, Refused, read_plain
 
 MISSING = "pickle that is not in the folder"
 SUMMARY = "summary_drugs.json"

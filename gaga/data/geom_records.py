@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
-from gaga.base.progress import Progress
 from gaga.chem.elements import N_ELEMENTS
 from gaga.chem.records import MAX_COORDINATE, NO_ATOMS, NON_FINITE, TOO_FAR, UNKNOWN_ELEMENT, UNREADABLE
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
+from gaga.core.progress import Progress
 from gaga.data.streamed import Block
 
 OUTSIDE = "element outside the vocabulary"

@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Piece, Pieces
 from gaga.chem.embed import TIME_LIMIT_S
 from gaga.chem.facts import without_smiles
 from gaga.chem.records import PropertyValue, Record
 from gaga.chem.tables import SmilesRow
 from gaga.chem.writers import SMILES_TAG
+from gaga.core.errors import InvalidInput
 from gaga.data.filters import Account, Candidate
 from gaga.data.spread import in_chunks, spread
+from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
 
 XTB = "xtb"
 CHARGE = "charge"

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.files import expanded, refuse_to_overwrite, require_writable
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.locks import locked
-from gaga.base.progress import Progress, silent
 from gaga.chem.elements import symbol_of
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.progress import Progress, silent
 from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
 from gaga.data.geom import VOCABULARIES
@@ -20,6 +17,9 @@ from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.data.prepared import read_prepared, require_suffix, write_prepared
 from gaga.data.qm9 import read_qm9
 from gaga.data.splits import content_split, edm_split
+from gaga.storage.files import expanded, refuse_to_overwrite, require_writable
+from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.locks import locked
 
 NAMES = PUBLISHED_NAMES
 

@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaga.base.decimals import decimal
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.molecules import pack
-from gaga.base.names import legible
-from gaga.base.progress import Progress, silent
 from gaga.chem.elements import symbol_of
 from gaga.chem.facts import smiles_of, total_charge
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
 from gaga.chem.tables import has_columns
 from gaga.chem.xyz import QM9_UNITS
+from gaga.core.decimals import decimal
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
+from gaga.core.names import legible
+from gaga.core.progress import Progress, silent
 from gaga.data.conformers import conformers
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
 from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
 from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")

@@ -12,17 +12,17 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from numpy.typing import NDArray
 
-from gaga.base.chunked import ChunkedMolecules, Chunks, encoded, new_array, places_of
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.filed import FiledMolecules
-from gaga.base.files import atomic_write
-from gaga.base.hdf5_sizes import refuse_lies
-from gaga.base.molecules import PackedMolecules
-from gaga.base.new_hdf5 import new_hdf5
 from gaga.chem.elements import N_ELEMENTS
 from gaga.chem.records import MAX_COORDINATE
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.core.molecules import PackedMolecules
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset, vocabulary_of
 from gaga.data.preparation import Preparation, from_json
+from gaga.storage.chunked import ChunkedMolecules, Chunks, encoded, new_array, places_of
+from gaga.storage.filed import FiledMolecules
+from gaga.storage.files import atomic_write
+from gaga.storage.hdf5_sizes import refuse_lies
+from gaga.storage.new_hdf5 import new_hdf5
 
 FORMAT = "gaga-dataset"
 SUFFIXES = (".h5", ".hdf5")

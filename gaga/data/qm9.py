@@ -21,14 +21,14 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from gaga.base.decimals import decimal, whole
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.progress import Progress, silent
 from gaga.chem.archives import Unpacked
 from gaga.chem.sources import is_hidden
 from gaga.chem.writers import SMILES_TAG
 from gaga.chem.xyz import QM9_UNITS, parse_frame, split_frames
+from gaga.core.decimals import decimal, whole
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.molecules import PackedMolecules, offsets_of
+from gaga.core.progress import Progress, silent
 from gaga.data.dataset import Annotations, Dataset, already_read
 from gaga.data.splits import edm_split
 

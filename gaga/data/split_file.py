@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.data.dataset import SPLIT_NAMES
 
 _NAMES = {**{name: name for name in SPLIT_NAMES}, "val": "valid", "validation": "valid"}

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
 
 EDM_TRAIN = 100_000
 EDM_TEST_FRACTION = 0.1

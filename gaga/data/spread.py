@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain, islice
 from typing import TypeVar
 
-from gaga.base.errors import InvalidInput
-from gaga.base.workers import Workers
+from gaga.core.errors import InvalidInput
+from gaga.core.workers import Workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -20,17 +20,17 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from gaga.base.chunked import Encoder, decode, new_array
-from gaga.base.errors import InvalidInput
-from gaga.base.files import atomic_write, target
-from gaga.base.journal import Journal, Piece, settle
-from gaga.base.locks import locked
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.new_hdf5 import new_hdf5
-from gaga.base.progress import Progress, silent
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, offsets_of
+from gaga.core.progress import Progress, silent
 from gaga.data.dataset import element_counts, fingerprint_of
 from gaga.data.prepared import write_attributes, write_members, write_smiles
 from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
+from gaga.storage.chunked import Encoder, decode, new_array
+from gaga.storage.files import atomic_write, target
+from gaga.storage.journal import Journal, Piece, settle
+from gaga.storage.locks import locked
+from gaga.storage.new_hdf5 import new_hdf5
 
 START_OVER = "start over with --overwrite"
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}

@@ -3,15 +3,15 @@
 import numpy as np
 from jaxtyping import Int64
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.progress import Progress, silent
+from gaga.core.errors import InvalidInput
+from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
 from gaga.evaluation.comparing import compare
 from gaga.evaluation.distances import quantiles_of
 from gaga.evaluation.judging import check_protocol, judge
 from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.reference import DataReference, Reference, ReferenceRow, hash_smiles
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 TRAIN, TEST = 100_000, 10_000
 """At most so many molecules of the training split, and of the split that the row is of, are looked at."""

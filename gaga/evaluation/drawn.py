@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int16, Int64
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
 
 if TYPE_CHECKING:
     from rdkit import Chem

@@ -7,10 +7,9 @@ from sys import intern
 
 import numpy as np
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.molecules import PackedMolecules
-from gaga.base.progress import Progress, silent
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
 from gaga.evaluation.comparing import compare
 from gaga.evaluation.distances import Distances
@@ -19,6 +18,7 @@ from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
 from gaga.evaluation.reference import DataReference, ReferenceRow, shipped
 from gaga.evaluation.verdicts import Judged, Verdicts
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from gaga.base.blocks import FiledColumn
 from gaga.chem.geometry import Measured
+from gaga.storage.blocks import FiledColumn
 
 
 class FiledMeasured:

@@ -11,18 +11,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, Int64, UInt8
 from numpy.typing import NDArray
 
-from gaga.base.blocks import TEXT, Blocks, FiledColumn, Held
-from gaga.base.errors import InvalidInput
-from gaga.base.filed import file_away
-from gaga.base.files import expanded
-from gaga.base.molecules import PackedMolecules
-from gaga.base.names import printable
 from gaga.chem.elements import symbol_of
 from gaga.chem.facts import total_charge
 from gaga.chem.io import READ_SUFFIXES, Record, Skipped, read_molecules
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.names import printable
 from gaga.data import Dataset, load_dataset
 from gaga.data.geometries import CHARGE
 from gaga.data.own import PUBLISHED_NAMES
+from gaga.storage.blocks import TEXT, Blocks, FiledColumn, Held
+from gaga.storage.filed import file_away
+from gaga.storage.files import expanded
 
 NO_SEED = -1
 SEED = "gaga_seed"

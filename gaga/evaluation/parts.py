@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from jaxtyping import Int16
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import Piece, Pieces
-from gaga.base.molecules import PackedMolecules
-from gaga.base.workers import Begin, Limit, Workers
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.workers import Begin, Limit, Workers
+from gaga.storage.journal import Piece, Pieces
 
 Result = TypeVar("Result")
 

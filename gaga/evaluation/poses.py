@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int16, Int64
 
-from gaga.base.journal import KEEPS_NONE, Piece, Pieces
-from gaga.base.molecules import PackedMolecules
-from gaga.base.progress import Progress, silent
-from gaga.base.workers import Begin
 from gaga.chem.poses import check_pose, require_posebusters
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Progress, silent
+from gaga.core.workers import Begin
 from gaga.evaluation.drawn import SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import Task, Work, n_processes
 from gaga.evaluation.rates import Rate, bootstrap_rate
+from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
 
 TIME_LIMIT = 300.0
 """Seconds for one molecule; its conformers are the most of them."""

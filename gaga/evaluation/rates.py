@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
-from gaga.base.resampling import wilson_interval
+from gaga.core.statistics import wilson_interval
 
 N_RESAMPLES = 1000
 LEVEL = 0.95

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt64
 
-from gaga.base.errors import NotFound
-from gaga.base.files import atomic_write
-from gaga.base.records import from_tree
+from gaga.core.errors import NotFound
 from gaga.evaluation.judging import check_protocol
 from gaga.evaluation.rates import Rates
+from gaga.storage.files import atomic_write
+from gaga.storage.serialise import from_tree
 
 REFERENCES = ("qm9",)
 

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int16, Int64
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Piece, Pieces
-from gaga.base.molecules import PackedMolecules
-from gaga.base.progress import Progress, silent
-from gaga.base.resampling import Interval
-from gaga.base.workers import Begin
 from gaga.chem import xtb
 from gaga.chem.geometry import aligned_rmsd
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Progress, silent
+from gaga.core.statistics import Interval
+from gaga.core.workers import Begin
 from gaga.evaluation.drawn import NOT_VALID, SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import TOOK_TOO_LONG, Task, Work, n_processes
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
+from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
 
 TIME_LIMIT = 600.0
 """Seconds for one molecule; a drug-like one takes 1 to 10."""

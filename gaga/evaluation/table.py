@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gaga.base.blocks import Blocks
-from gaga.base.records import Tree
 from gaga.evaluation.molecule_set import NO_SEED
 from gaga.evaluation.rates import first_occurrences
+from gaga.storage.blocks import Blocks
+from gaga.storage.serialise import Tree
 
 COLUMNS = (
     "index", "name", "seed", "smiles", "formula", "n_atoms", "charge",

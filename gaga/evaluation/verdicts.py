@@ -6,9 +6,9 @@ from sys import intern
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from gaga.base.journal import Piece
 from gaga.chem.geometry import Measured
 from gaga.evaluation.measured import FiledMeasured
+from gaga.storage.journal import Piece
 
 _NUMBERS = ("n_atoms", "n_stable_atoms", "stable", "valid", "connected")
 _TEXTS = ("smiles", "reasons")

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, pack
-from gaga.base.progress import Progress, silent
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, pack
+from gaga.core.progress import Progress, silent
 from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.edm import edm_files, is_edm_folder, load_edm
 from gaga.models.model import Model
-from gaga.models.recipes import Recipe
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.stream import sample_stream
+from gaga.models.training.recipe import Recipe
 
 _SHIPPED = Path(__file__).parent.parent / "shipped"
 SHIPPED_CHECKPOINT, SMALL_CHECKPOINT = _SHIPPED / "qm9_large.safetensors", _SHIPPED / "qm9_small.safetensors"

@@ -14,15 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.files import atomic_write, with_utf8_name
-from gaga.base.records import from_tree
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
-from gaga.models.egnn import EGNN, EGNNConfig, fits
-from gaga.models.kernels import resolve_precision
 from gaga.models.model import Model
-from gaga.models.precondition import EPS, Precondition
+from gaga.models.network.egnn import EGNN, EGNNConfig, fits
+from gaga.models.network.kernels import resolve_precision
+from gaga.models.network.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
+from gaga.storage.files import atomic_write, with_utf8_name
+from gaga.storage.serialise import from_tree
 from gaga.version import __version__
 
 FORMAT_VERSION = 1

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
-from gaga.models.egnn import EGNN
-from gaga.models.layout import Layout
-from gaga.models.precondition import EPS, Coefficients, Precondition
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.layout import Layout
+from gaga.models.network.precondition import EPS, Coefficients, Precondition
 from gaga.noise import Schedule
 
 Network = Callable[[Tensor, Tensor, Layout], Tensor]

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.plain_pickle import Built, Global, read_plain
 from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, checked_schedule, file_digest, require_finite
 from gaga.models.diffusion import Diffusion
-from gaga.models.egnn import EGNN, EGNNConfig, fits
+from gaga.models.network.egnn import EGNN, EGNNConfig, fits
 from gaga.models.torch_state import read_state_dict
 from gaga.noise import Moments, Schedule, make_schedule
+from gaga.storage.pickles import Built, Global, read_plain
 
 T = TypeVar("T")
 

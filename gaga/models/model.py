@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.models.diffusion import Diffusion
 from gaga.noise import Moments
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from gaga.base.errors import GagaError, Unavailable
+from gaga.core.errors import GagaError, Unavailable
 
 T = TypeVar("T")
 

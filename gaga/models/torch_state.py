@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput
-from gaga.base.plain_pickle import PERSISTENT, Built, Global, read_plain
+from gaga.core.errors import InvalidInput
+from gaga.storage.pickles import PERSISTENT, Built, Global, read_plain
 
 _REBUILD, _ORDERED = Global("torch._utils", "_rebuild_tensor_v2"), Global("collections", "OrderedDict")
 _STORAGES = {

@@ -29,15 +29,15 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules
-from gaga.base.progress import Progress, silent
-from gaga.base.resampling import bootstrap_mean
-from gaga.models.layout import Layout
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Progress, silent
+from gaga.core.statistics import bootstrap_mean
+from gaga.models.device_rng import exact_device, normals
 from gaga.models.model import Model
-from gaga.models.objective import stream_key
-from gaga.models.random import exact_device, normals
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.engine import parameters_of
+from gaga.models.training.objective import stream_key
 from gaga.models.wiener import Wiener, divergence, information, linear_mmse
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, ReferenceKind
 

@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaga.models.layout import Layout
+from gaga.models.network.layout import Layout
 from gaga.noise import Moments, ReferenceGaussian
 
 

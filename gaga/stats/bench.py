@@ -6,7 +6,6 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from gaga.base.journal import Pieces
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
 from gaga.stats.curves import DistanceCurves, DistancePlan, beside
 from gaga.stats.dependence import NULLS, DependenceCurves, dependence_curves, null_of
@@ -15,6 +14,7 @@ from gaga.stats.groups import Resampling, resampled_means
 from gaga.stats.meter import Meter
 from gaga.stats.reference import ReferenceTest, TestPlan
 from gaga.stats.states import GaussianStates, States
+from gaga.storage.journal import Pieces
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

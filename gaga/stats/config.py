@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gaga.base.config import Config, option
-from gaga.base.errors import InvalidInput
+from gaga.core.config import Config, option
+from gaga.core.errors import InvalidInput
 from gaga.noise import REFERENCE_KINDS
 
 ESTIMATORS = ("paper", "mean", "quantile")

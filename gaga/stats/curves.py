@@ -20,12 +20,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.threads import map_in_threads
+from gaga.core.threads import map_in_threads
 from gaga.noise import ReferenceGaussian, Schedule
 from gaga.stats.groups import Resampling, recentre
 from gaga.stats.ks import N_CELLS, cells_of, distance_between_counts, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 _CHUNK_ATOMS = 50_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.

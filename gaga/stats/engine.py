@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from gaga.base.journal import Pieces
 from gaga.stats.curves import DistanceCurves, DistancePlan, distance_curves
 from gaga.stats.groups import Resampling
 from gaga.stats.reference import TestPlan, run_test
 from gaga.stats.states import States
+from gaga.storage.journal import Pieces
 
 Advance = Callable[[int], None]
 Flags = Bool[np.ndarray, "M S K 3"]

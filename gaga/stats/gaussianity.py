@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.molecules import PackedMolecules
-from gaga.base.progress import Progress, silent
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule
 from gaga.stats.bench import Bench, Measured, NullKinds, Sample
@@ -27,6 +26,7 @@ from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
 from gaga.stats.variance import mean_deviations
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

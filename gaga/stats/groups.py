@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
-from gaga.base.resampling import bootstrap_weights
+from gaga.core.statistics import bootstrap_weights
 
 MAX_GROUPS = 100
 

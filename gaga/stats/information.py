@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Num
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 # Numbers in one working array of `mean_pairwise_information`, so that a few of them stay in a core's cache.
 _WORKING_SET = 262144

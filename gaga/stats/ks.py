@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import kstwo
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 
 # Cells of equal probability under N(0, 1): a distance read off their edges is short by less than 1 / N_CELLS.
 N_CELLS = 16384

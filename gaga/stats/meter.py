@@ -1,6 +1,6 @@
 """Progress of work that comes in parts."""
 
-from gaga.base.progress import Progress
+from gaga.core.progress import Progress
 
 
 class Meter:

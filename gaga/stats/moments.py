@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, of_one_element
-from gaga.base.progress import Progress, silent
-from gaga.base.threads import map_in_threads
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, of_one_element
+from gaga.core.progress import Progress, silent
+from gaga.core.threads import map_in_threads
 from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments
 from gaga.stats.meter import Meter

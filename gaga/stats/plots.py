@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from gaga.base.errors import InvalidInput
-from gaga.base.files import atomic_write
+from gaga.core.errors import InvalidInput
 from gaga.stats.dependence import null_of
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.groups import quantile_interval
 from gaga.stats.tstar import TstarResult
+from gaga.storage.files import atomic_write
 
 # Okabe and Ito's palette, told apart by colour-blind readers.
 _COLOURS = {"positions": "#0072B2", "types": "#D55E00", "charges": "#009E73"}

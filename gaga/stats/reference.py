@@ -21,12 +21,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from gaga.base.journal import KEEPS_NONE, Piece, Pieces
-from gaga.base.threads import map_in_threads
+from gaga.core.threads import map_in_threads
 from gaga.stats.groups import Resampling
 from gaga.stats.information import mean_pairwise_information
 from gaga.stats.ks import critical_distance, ks_distances
 from gaga.stats.states import States, by_size, same_size_chunks
+from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
 
 TESTS = ("ks", "mi_features", "mi_atoms")
 # Atom-steps in one chunk: enough molecules of one size to share each array operation, a few MiB.

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.rng import normals
+from gaga.core.molecules import PackedMolecules, offsets_of
+from gaga.core.rng import normals
 from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments, ReferenceGaussian, Schedule
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.stats.config import TstarConfig
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.tstar_curves import (

@@ -28,8 +28,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from gaga.base.resampling import bootstrap_weights
-from gaga.base.rng import uniforms
+from gaga.core.rng import uniforms
+from gaga.core.statistics import bootstrap_weights
 from gaga.stats.bench import Bench, Measured, NullKinds, Sample
 from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import PAIRS, DependenceCurves, Means, dependence_curves

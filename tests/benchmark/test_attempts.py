@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark.attempts import attempt
 from gaga.benchmark.parity import Refused
+from gaga.core.errors import Unavailable
 from tests.benchmark.test_report import a_row
 
 

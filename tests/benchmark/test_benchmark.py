@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from gaga.benchmark import Benchmark, Request, floors, run_benchmark
-from gaga.models.kernels import products
-from gaga.store import Store
+from gaga.models.network.kernels import products
+from gaga.storage.store import Store
 from tests.benchmark.conftest import CPU
 
 TINY_REQUEST = Request(

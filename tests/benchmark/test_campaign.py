@@ -13,7 +13,7 @@ import pytest
 
 from gaga.models.api import SMALL_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint
-from gaga.store import Store
+from gaga.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ import torch
 
 from gaga.benchmark import floors
 from gaga.benchmark.floors import Floor, datasheet_flops, fastest, measure_floors
-from gaga.models.kernels import products
+from gaga.models.network.kernels import products
 from tests.benchmark.conftest import CPU
 
 

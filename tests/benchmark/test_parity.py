@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark import parity
 from gaga.benchmark.parity import Oracle, Refused, random_rotation, relative_error
 from gaga.benchmark.variants import Variant
+from gaga.core.errors import Unavailable
 from tests.benchmark.conftest import CPU, TINY
 
 TORCH = Variant(kernel="torch")

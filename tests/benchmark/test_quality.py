@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput
 from gaga.cli.main import main as gaga
+from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from gaga.models.measuring import History, Metrics
 from gaga.models.model import Model
 from gaga.models.sampling.config import METHODS, SampleConfig
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.models.sampling.solvers import solver_of
+from gaga.models.training.log import History, Metrics
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import gaussian_moments, small_network, toy_molecules

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput
 from gaga.benchmark.request import QUICK, TIMED_KERNELS, Request
 from gaga.benchmark.shapes import SHAPES
+from gaga.core.errors import InvalidInput
 from tests.benchmark.conftest import CPU
 
 

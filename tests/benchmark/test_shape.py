@@ -5,7 +5,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from benchmarks.shape import rings, row
-from gaga.base.molecules import PackedMolecules, pack
+from gaga.core.molecules import PackedMolecules, pack
 
 KNOWN = {  # smallest (bonds - atoms + 1) and symmetrised rings
     "C12C3C4C1C5C2C3C45": (5, 6),  # cubane: five of its six faces

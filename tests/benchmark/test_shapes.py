@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.benchmark.shapes import CASES, SHAPES, draw_sizes, find_case, mean_over
+from gaga.core.errors import InvalidInput
 
 
 def pairs(counts):

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark import steps
 from gaga.benchmark.batches import Batch
 from gaga.benchmark.flops import published_flops
@@ -11,6 +10,7 @@ from gaga.benchmark.parity import TOLERANCES, Agreement
 from gaga.benchmark.steps import fitting, measure_steps
 from gaga.benchmark.timing import Rounds
 from gaga.benchmark.variants import Variant
+from gaga.core.errors import Unavailable
 from tests.benchmark.conftest import CPU, tiny_case
 
 NAIVE, TORCH = Variant(kernel="naive"), Variant(kernel="torch")

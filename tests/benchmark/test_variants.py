@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput, Unavailable
 from gaga.benchmark.variants import Variant, layout_for, make_variants, open_network
+from gaga.core.errors import InvalidInput, Unavailable
 from tests.benchmark.conftest import CPU, TINY
 
 CONFIG = TINY["qm9"].network

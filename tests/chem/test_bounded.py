@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.chem import bounded
 from gaga.chem.io import Record, read_molecules
+from gaga.core.errors import InvalidInput
 
 WATER = "3\nwater\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"
 

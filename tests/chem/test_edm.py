@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.molecules import offsets_of
 from gaga.chem import edm_smiles, edm_stability
 from gaga.chem.edm import _THRESHOLDS, edm_bond_orders
 from gaga.chem.elements import number_of
+from gaga.core.molecules import offsets_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "qm9_stability.npz"
 

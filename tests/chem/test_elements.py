@@ -1,7 +1,7 @@
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY, SYMBOLS, most_similar, number_of, symbol_of
+from gaga.core.errors import InvalidInput
 
 
 def test_symbols_agree_with_rdkit():

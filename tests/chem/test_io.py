@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.chem.io import Record, Skipped, open_writer, read_molecules
+from gaga.core.errors import InvalidInput, NotFound
 
 EXAMPLE = Path("examples/gdb17_xtb_1000.sdf.gz")
 WATER = "3\nwater\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"

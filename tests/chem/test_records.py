@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.records import RawRecord, Record, Skipped, checked, text_of
+from gaga.core.errors import InvalidInput
 
 
 def raw(symbols="CHH", coordinates=((0, 0, 0), (1, 0, 0), (0, 1, 0)), declared_3d=True) -> RawRecord:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.chem import archives
 from gaga.chem.io import Record, file_of, has_smiles_only, molecule_files, read_molecules, read_smiles
+from gaga.core.errors import InvalidInput
 
 CASES = Path("tests/cases")
 WATER = "3\nwater\nO 0 0 0.1\nH 0 0.7 0.6\nH 0 -0.7 0.6\n"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.chem.io import has_smiles_only, read_smiles
 from gaga.chem.records import UNREADABLE, Skipped
 from gaga.chem.tables import NO_SMILES, SmilesRow
+from gaga.core.errors import InvalidInput, NotFound
 
 
 @pytest.fixture

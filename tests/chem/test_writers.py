@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound, Unavailable
 from gaga.chem.io import Skipped, read_molecules
 from gaga.chem.records import Record
 from gaga.chem.writers import WRITTEN_SUFFIXES, open_writer
+from gaga.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 ALL = pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import Unavailable
 from gaga.chem import xtb
+from gaga.core.errors import Unavailable
 
 WATER = np.array([8, 1, 1], dtype=np.uint8)
 STRETCHED = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.9, 0.2, 0.0]])

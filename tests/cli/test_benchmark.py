@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from gaga.base.errors import Unavailable
 from gaga.benchmark import floors, variants
 from gaga.cli.benchmark import DEFAULT_ALLOCATOR, allocator_settings
-from gaga.models.kernels import products
+from gaga.core.errors import Unavailable
+from gaga.models.network.kernels import products
 from tests.benchmark.conftest import break_torch  # noqa: F401 - a fixture
 from tests.cli.test_json import check
 

@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gaga.base.config import Config, option
 from gaga.cli.builder import takes
+from gaga.core.config import Config, option
 
 
 @dataclass(frozen=True, kw_only=True)

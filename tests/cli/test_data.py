@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gaga.base.molecules import pack
 from gaga.chem.elements import GEOM_VOCABULARY
+from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.data.dataset import vocabulary_of
 from tests.data import geom_fixtures as made

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput, Unavailable
 from gaga.cli.commands import UsageError
 from gaga.cli.devices import (
     check_device,
@@ -13,6 +12,7 @@ from gaga.cli.devices import (
     statistics_device,
     torch_device,
 )
+from gaga.core.errors import InvalidInput, Unavailable
 from gaga.models.ranks import Ranks
 
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from gaga.cli import doctor
-from gaga.models.kernels import products
-from gaga.models.kernels.products import Measured
+from gaga.models.network.kernels import products
+from gaga.models.network.kernels.products import Measured
 
 
 def checks(ran):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.records import from_tree, to_tree
 from gaga.evaluation import Evaluation, evaluate
 from gaga.evaluation.table import COLUMNS, cell
-from gaga.store import Store
+from gaga.storage.serialise import from_tree, to_tree
+from gaga.storage.store import Store
 
 CASES = Path(__file__).parents[1] / "cases"
 WATER = "O 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
@@ -87,7 +87,7 @@ def test_an_evaluation_of_an_earlier_version_still_opens(gaga, xyz, tmp_path, mo
     assert old.records is None
     assert old.verdicts.novel is None
     with monkeypatch.context() as patch:
-        patch.setattr("gaga.base.records.to_tree", lambda record: tree)
+        patch.setattr("gaga.storage.serialise.to_tree", lambda record: tree)
         config = {"file": "tiny.xyz", "protocol": "edm", "reference": "qm9"}
         store.put("evaluation", "old", old, config=config, inputs={"tiny.xyz": "0" * 64}, seed=0)
     assert "records" not in {v["name"].partition(".")[0] for v in gaga("store", "show", "old", "--json").json["values"]}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gaga.base.files import expanded, with_utf8_name
-from gaga.base.names import legible
 from gaga.cli.results import slug
+from gaga.core.names import legible
+from gaga.storage.files import expanded, with_utf8_name
 
 LATIN = "mol\udce9cule"  # as Python has the bytes of "molécule" in Latin-1
 SMALL = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--batch-size", "8", "--stability-samples", "2",

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from gaga.base.progress import silent
 from gaga.cli import progress as module
 from gaga.cli.progress import progress_bar, start_clock
+from gaga.core.progress import silent
 
 
 class Terminal(io.StringIO):

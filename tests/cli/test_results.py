@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from gaga.base import files
-from gaga.base.errors import Conflict, NotFound, Unavailable
 from gaga.cli.results import Key, compute_once, locate, slug
-from gaga.store import Store
+from gaga.core.errors import Conflict, NotFound, Unavailable
+from gaga.storage import files
+from gaga.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from gaga import Store
-from gaga.base.errors import Conflict, Unavailable
-from gaga.base.files import unwritable
 from gaga.cli.results import Key
 from gaga.cli.resuming import Resumption, compute_resumably, journal_path
+from gaga.core.errors import Conflict, Unavailable
+from gaga.storage.files import unwritable
 from tests.cli.conftest import METHANE, WATER
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -255,7 +255,7 @@ def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gag
 
 @pytest.mark.parametrize(("words", "left"), [((), []), (("--trajectory", "1"), [".m.sdf.unfinished"])])
 def test_a_failure_leaves_nothing_but_what_it_says_is_kept(gaga, tmp_path, monkeypatch, words, left):
-    from gaga.base.errors import Unavailable
+    from gaga.core.errors import Unavailable
     from gaga.models.sampling.unfinished import UnfinishedSamples
 
     def full(spool, molecules):

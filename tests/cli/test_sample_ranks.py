@@ -11,7 +11,7 @@ import time
 import h5py
 import pytest
 
-from gaga.store import Store
+from gaga.storage.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of Unix")
 # torchrun of Python 3.11 takes --n for one of its own options, wherever it stands.

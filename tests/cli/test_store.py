@@ -15,7 +15,7 @@ def filled(gaga, xyz):
 
 
 def test_an_empty_store_says_how_to_fill_it(gaga, monkeypatch, tmp_path):
-    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "none.h5")
+    monkeypatch.setattr("gaga.storage.store.SHIPPED_STORE", tmp_path / "none.h5")
     assert "gaga variance --dataset qm9 makes the first" in gaga("store", "list").out
     assert gaga("store", "list", "--json").json["results"] == []
 
@@ -77,7 +77,7 @@ def test_delete(filled):
 
 def test_shipped_results_are_read_but_not_deleted(filled, monkeypatch, tmp_path):
     (tmp_path / "gaga.h5").rename(tmp_path / "shipped.h5")
-    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "shipped.h5")
+    monkeypatch.setattr("gaga.storage.store.SHIPPED_STORE", tmp_path / "shipped.h5")
     assert filled("store", "show", "mine", "--json").json["shipped"] is True
     refused = filled("store", "delete", "mine")
     assert (refused.code, refused.out) == (1, "")

@@ -175,7 +175,7 @@ def test_a_stored_run_is_not_replaced_from_another_folder(train):
 
 
 def test_a_run_holds_its_folder_and_one_that_is_replaced_keeps_its_files_until_then(train, tmp_path):
-    from gaga.base.locks import locked
+    from gaga.storage.locks import locked
 
     train()
     files = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "tiny_tiny_t60").iterdir()}

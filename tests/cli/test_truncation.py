@@ -8,7 +8,7 @@ import pytest
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.truncation import STEPS, TruncationResult
 from gaga.noise import ReferenceGaussian
-from gaga.store import Store
+from gaga.storage.store import Store
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 FEW = ("--split", "all", "--max-molecules", 8, "--threads", 1, "--device", "cpu")

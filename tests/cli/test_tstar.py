@@ -89,7 +89,7 @@ def test_plot_is_drawn_and_not_written_over(noised, tmp_path):
 
 def test_shipped_results_are_read_and_said_to_be(noised, tmp_path, monkeypatch):
     (tmp_path / "gaga.h5").rename(tmp_path / "shipped.h5")
-    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "shipped.h5")
+    monkeypatch.setattr("gaga.storage.store.SHIPPED_STORE", tmp_path / "shipped.h5")
     ran = noised("tstar", "identity_to_gaussian_tiny", "--json")
     assert "Read gaussianity/identity_to_gaussian_tiny from the results that ship with gaga." in ran.err
     assert ran.json["gaussianity"]["shipped"] is True
@@ -97,7 +97,7 @@ def test_shipped_results_are_read_and_said_to_be(noised, tmp_path, monkeypatch):
 
 
 def test_what_is_lacking_is_computed_where_the_name_says_of_what(gaga, tmp_path, monkeypatch):
-    monkeypatch.setattr("gaga.store.SHIPPED_STORE", tmp_path / "none.h5")
+    monkeypatch.setattr("gaga.storage.store.SHIPPED_STORE", tmp_path / "none.h5")
     changes = {"n_null": 20, "n_resamples": 10}
     run = gaussianity.run
 

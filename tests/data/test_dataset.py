@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 
 

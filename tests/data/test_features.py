@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
 from gaga.data.features import FeatureSpace
 
 GEOM = (1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83)

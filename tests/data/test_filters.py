@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
 from gaga.chem.embed import embed, parse
 from gaga.chem.records import UNREADABLE, Record, Skipped
 from gaga.chem.tables import SmilesRow
+from gaga.core.errors import InvalidInput
 from gaga.data.filters import Account, Candidate, Filters, chosen
 
 

@@ -12,9 +12,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.chem.records import NO_ATOMS, NON_FINITE, TOO_FAR, UNKNOWN_ELEMENT, UNREADABLE
+from gaga.core.errors import Conflict, InvalidInput, NotFound
 from gaga.data import load_dataset, prepare
 from gaga.data.features import FeatureSpace
 from gaga.data.geom import open_source, prepare_geom
@@ -446,7 +446,7 @@ def _growing_dtypes():
     ids=["empty", "none", "nothing", "number", "text", "list", "bytes", "torn", "dtypes", "endless", "no type"],
 )  # fmt: skip
 def test_a_damaged_pickle_is_counted(content, drugs, tmp_path, monkeypatch):
-    monkeypatch.setattr("gaga.base.plain_pickle.MAX_STEPS", 4000)
+    monkeypatch.setattr("gaga.storage.pickles.MAX_STEPS", 4000)
     folder = write("folder", tmp_path, drugs[:2])
     (folder / "drugs" / "zzz.pickle").write_bytes(content)
     written, _ = prepare_geom(folder, tmp_path / "out.h5")

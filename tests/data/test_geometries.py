@@ -6,16 +6,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, Unavailable
-from gaga.base.journal import Pieces
 from gaga.chem import xtb
 from gaga.chem.embed import NOT_EMBEDDED, embed, parse
 from gaga.chem.facts import smiles_of
 from gaga.chem.records import Record
 from gaga.chem.tables import SmilesRow
+from gaga.core.errors import InvalidInput, Unavailable
 from gaga.data import geometries
 from gaga.data.filters import Account, Candidate
 from gaga.data.geometries import Making, made
+from gaga.storage.journal import Pieces
 
 CONTRADICTION = "[C@@]12(F)C[C@@]1(F)C2"
 SMILES = ["C" * (i % 5 + 1) + "O" for i in range(40)] + [CONTRADICTION, "OB(O)C"]

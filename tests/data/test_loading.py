@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import Conflict, InvalidInput, NotFound
+from gaga.core.errors import Conflict, InvalidInput, NotFound
 from gaga.data import default_cache_dir, load_dataset, prepare, prepared_path
 from gaga.data import loading as loading_module
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data import own
 from gaga.data.filters import Account, Filters
 from gaga.data.geometries import Making

@@ -5,7 +5,7 @@ import json
 import h5py
 import pytest
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data.own import read_own
 from gaga.data.preparation import Preparation, from_json
 from gaga.data.prepared import read_prepared, write_prepared

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.core.molecules import pack
 from gaga.data import load_dataset, prepare
 from gaga.data.dataset import Annotations, Dataset, already_read
 from gaga.data.prepared import read_prepared, write_prepared

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, NotFound, Unavailable
+from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.data import load_dataset, qm9
 from gaga.data.dataset import Dataset
 

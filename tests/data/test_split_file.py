@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, NotFound
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.split_file import read_split
 
 SMILES = ["C", "CC", "O", "C", "N"]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
 from gaga.data.splits import content_split, edm_split
 
 

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data.spread import in_chunks, spread
 
 

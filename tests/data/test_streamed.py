@@ -10,16 +10,16 @@ import h5py
 import numpy as np
 import pytest
 
-from gaga.base.chunked import ChunkedMolecules
-from gaga.base.errors import Conflict, InvalidInput
-from gaga.base.locks import locked
-from gaga.base.molecules import pack
+from gaga.core.errors import Conflict, InvalidInput
+from gaga.core.molecules import pack
 from gaga.data import load_dataset, streamed
 from gaga.data.dataset import Dataset, fingerprint_of
 from gaga.data.loading import verify
 from gaga.data.prepared import read_prepared, write_prepared
 from gaga.data.splits import content_split
 from gaga.data.streamed import Block, PreparedWriter, unfinished
+from gaga.storage.chunked import ChunkedMolecules
+from gaga.storage.locks import locked
 
 SIZES = np.array([3, 1, 2, 4, 1, 1, 5, 3])  # conformers of each molecule
 FIRST = np.concatenate([[0], np.cumsum(SIZES)])

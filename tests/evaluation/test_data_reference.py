@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import Journal
+from gaga.core.errors import InvalidInput
 from gaga.data import Dataset, load_dataset
 from gaga.evaluation import DataReference, evaluate, load_row, reference_of
 from gaga.evaluation.data_reference import picked, row_split
 from gaga.evaluation.reference import load_reference
-from gaga.store import Store
+from gaga.storage.journal import Journal
+from gaga.storage.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, NotFound
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation import Evaluation, Verdicts, evaluate
 from gaga.evaluation.comparing import marked, rates_of
 from gaga.evaluation.reference import hash_smiles, load_reference
-from gaga.store import Store
+from gaga.storage.store import Store
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, Unavailable
-from gaga.base.journal import Journal
-from gaga.base.molecules import PackedMolecules, pack
+from gaga.core.errors import InvalidInput, Unavailable
+from gaga.core.molecules import PackedMolecules, pack
 from gaga.data import load_dataset
 from gaga.evaluation import judging
 from gaga.evaluation.judging import PROTOCOLS, judge
+from gaga.storage.journal import Journal
 
 
 @pytest.fixture(scope="module")

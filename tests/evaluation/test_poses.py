@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import Unavailable
-from gaga.base.journal import Journal
-from gaga.base.molecules import pack
 from gaga.chem import poses as chem_poses
+from gaga.core.errors import Unavailable
+from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation.parts import Task
 from gaga.evaluation.poses import PoseChecks, _check_part, _summary, check_poses
-from gaga.store import Store
+from gaga.storage.journal import Journal
+from gaga.storage.store import Store
 
 WATER = (np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]))
 METHANE = (

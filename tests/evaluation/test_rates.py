@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gaga.base.resampling import bootstrap_interval
+from gaga.core.statistics import bootstrap_interval
 from gaga.evaluation.rates import bootstrap_rate, first_occurrences
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gaga.base.errors import NotFound
+from gaga.core.errors import NotFound
 from gaga.data import load_dataset
 from gaga.evaluation import load_row
 from gaga.evaluation.judging import PROTOCOLS, judge

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput, Unavailable
-from gaga.base.journal import Journal
-from gaga.base.molecules import pack
 from gaga.chem import xtb as chem_xtb
+from gaga.core.errors import InvalidInput, Unavailable
+from gaga.core.molecules import pack
 from gaga.evaluation.drawn import draw
 from gaga.evaluation.relaxation import Relaxation, relax_molecules
-from gaga.store import Store
+from gaga.storage.journal import Journal
+from gaga.storage.store import Store
 
 WATER = (np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]))
 METHANE = (

@@ -204,8 +204,8 @@ def damaged_states_are_refused(damages: list[Damage], folder: Path) -> None:
     """The state of a training run after damages."""
     import torch
 
-    from gaga.base.errors import GagaError
-    from gaga.models.training_state import TrainingState
+    from gaga.core.errors import GagaError
+    from gaga.models.training.state import TrainingState
 
     path = _damaged_file("state.safetensors", damages, folder)
     with limited(), suppress(GagaError):
@@ -224,7 +224,7 @@ def recipes_are_answered(case: tuple[list[Damage], dict[str, Any]], folder: Path
 
 def references_are_read_or_refused(case: tuple[str, Any], folder: Path) -> None:
     """A row of reference rates with another value somewhere."""
-    from gaga.base.errors import GagaError
+    from gaga.core.errors import GagaError
     from gaga.evaluation.reference import load_row, row_from_json, row_to_json
 
     key, value = case

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaga.base.molecules import PackedMolecules, pack
+from gaga.core.molecules import PackedMolecules, pack
 from gaga.data.features import FeatureSpace
-from gaga.models.egnn import EGNN, EGNNConfig
-from gaga.models.layout import Layout
 from gaga.models.model import Model
+from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.layout import Layout
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments
 

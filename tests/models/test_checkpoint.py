@@ -8,10 +8,10 @@ from safetensors import safe_open
 from safetensors.torch import save, save_file
 
 from gaga import load_model, sample
-from gaga.base.errors import InvalidInput, NotFound
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, tensor_digest
-from gaga.models.precondition import Precondition
+from gaga.models.network.precondition import Precondition
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.stream import sample_stream
 from gaga.noise import make_schedule

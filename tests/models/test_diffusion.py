@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.diffusion import Diffusion, PosteriorStep
-from gaga.models.layout import Layout
+from gaga.models.network.layout import Layout
 from gaga.noise import make_schedule
 from tests.models.conftest import VARIANCES, small_network
 

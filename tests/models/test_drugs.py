@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from gaga import load_model, sample
-from gaga.base.molecules import pack
+from gaga.core.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.layout import Layout
 from gaga.models.model import Model
-from gaga.models.recipes import PRESETS, Recipe
-from gaga.models.training import Trainer
+from gaga.models.network.layout import Layout
+from gaga.models.training.recipe import PRESETS, Recipe
+from gaga.models.training.trainer import Trainer
 from gaga.noise import REFERENCE_KINDS, make_schedule
 from gaga.stats.moments import estimate_moments
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gaga import load_model
-from gaga.base.errors import InvalidInput, NotFound
 from gaga.cli.main import main
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.models.api import model_digest
 from gaga.models.edm import ARGUMENTS, WEIGHTS, edm_files, is_edm_folder, read_arguments
 from tests.models.hostile import hostile_pickles

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from gaga import load_dataset, load_model, sample
-from gaga.base.errors import InvalidInput
 from gaga.chem import edm_stability
-from gaga.models import kernels
+from gaga.core.errors import InvalidInput
 from gaga.models.api import SHIPPED_CHECKPOINT, SMALL_CHECKPOINT, model_file, shipped_like
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.egnn import EGNNConfig
-from gaga.models.recipes import make_recipe
+from gaga.models.network import kernels
+from gaga.models.network.egnn import EGNNConfig
+from gaga.models.training.recipe import make_recipe
 
 README = Path(__file__).parents[2] / "README.md"
 FRESH_SEED = 987

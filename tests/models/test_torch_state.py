@@ -6,7 +6,7 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.models.torch_state import read_state_dict
 from tests.models.hostile import hostile_pickles
 

@@ -13,11 +13,11 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, pack
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, pack
 from gaga.data.features import FeatureSpace
-from gaga.models.layout import Layout
 from gaga.models.model import Model
+from gaga.models.network.layout import Layout
 from gaga.models.truncation import Errors, Grid, TruncationConfig, price
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments

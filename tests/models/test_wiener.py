@@ -6,7 +6,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from gaga.data.features import FeatureSpace
-from gaga.models.layout import Layout
+from gaga.models.network.layout import Layout
 from gaga.models.wiener import Wiener, divergence, information, linear_mmse
 from gaga.noise import REFERENCE_KINDS, Moments, ReferenceGaussian
 from gaga.stats.moments import estimate_moments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gaga.base.molecules import PackedMolecules
+from gaga.core.molecules import PackedMolecules
 from gaga.data import load_dataset
 from gaga.data.features import FeatureSpace
 from gaga.noise import PUBLISHED_VARIANCE, Moments

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.records import from_tree, to_tree
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats.config import GaussianityConfig, TstarConfig
@@ -12,6 +11,7 @@ from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
 from gaga.stats.states import DataStates
 from gaga.stats.tstar import tstar
+from gaga.storage.serialise import from_tree, to_tree
 
 SCHEDULE = make_schedule()
 

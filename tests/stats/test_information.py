@@ -6,7 +6,7 @@ import pytest
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.stats import mutual_information
 from gaga.stats.information import kth_smallest, mean_pairwise_information
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import ks_2samp, kstest
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.stats import ks_statistic
 from gaga.stats.ks import (
     N_CELLS,

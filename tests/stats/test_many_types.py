@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.records import flatten, to_tree
 from gaga.chem.elements import GEOM_VOCABULARY
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, make_schedule
 from gaga.stats.config import GaussianityConfig, TstarConfig
@@ -17,6 +16,7 @@ from gaga.stats.moments import estimate_moments
 from gaga.stats.states import DataStates
 from gaga.stats.tstar import tstar
 from gaga.stats.variance import variance
+from gaga.storage.serialise import flatten, to_tree
 
 SCHEDULE = make_schedule()
 STEPS = (1, 500, 1000)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import PackedMolecules, offsets_of
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data import load_dataset
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, ReferenceGaussian

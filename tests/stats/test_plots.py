@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from gaga.base.errors import InvalidInput, NotFound
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.noise import make_schedule
 from gaga.stats.config import GaussianityConfig, TstarConfig
 from gaga.stats.gaussianity import gaussianity

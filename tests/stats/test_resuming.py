@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from gaga.base.journal import Journal
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.records import flatten, to_tree
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats import reference
 from gaga.stats.config import GaussianityConfig
 from gaga.stats.gaussianity import gaussianity
 from gaga.stats.moments import estimate_moments
+from gaga.storage.journal import Journal
+from gaga.storage.serialise import flatten, to_tree
 
 CONFIG = GaussianityConfig(timesteps=(100, 500, 900), n_null=40, n_resamples=10, references=("size", "matched"))
 

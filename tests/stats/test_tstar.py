@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.records import from_tree, to_tree
+from gaga.core.errors import InvalidInput
 from gaga.noise import make_schedule
 from gaga.stats.config import TstarConfig
 from gaga.stats.curves import DistanceCurves
@@ -12,6 +11,7 @@ from gaga.stats.dependence import DependenceCurves
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.reference import ReferenceTest
 from gaga.stats.tstar import NEVER, TstarResult, tstar
+from gaga.storage.serialise import from_tree, to_tree
 
 STEPS = np.array([100, 200, 300, 400, 500])
 

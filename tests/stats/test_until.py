@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from gaga.base.errors import InvalidInput
-from gaga.base.journal import Journal
-from gaga.base.molecules import PackedMolecules, offsets_of
-from gaga.base.records import flatten, from_tree, to_tree
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats import reference, until
@@ -19,6 +17,8 @@ from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
 from gaga.stats.tstar import tstar
 from gaga.stats.until import next_size, order_of
+from gaga.storage.journal import Journal
+from gaga.storage.serialise import flatten, from_tree, to_tree
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6, 7, 8, 9))
 QUICK = {"timesteps": (100, 600), "n_resamples": 50, "references": ("block", "matched")}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
 from gaga.data.features import FeatureSpace
 from gaga.stats.variance import mean_deviations, variance
 

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from gaga.base.rng import STREAM_START, normals
-from gaga.models import random
-from gaga.models.capture import Replay
-from gaga.models.layout import Layout
+from gaga.core.rng import STREAM_START, normals
+from gaga.models import device_rng as random
 from gaga.models.model import Model
+from gaga.models.network.capture import Replay
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.solvers import Solver
 from gaga.noise import ReferenceGaussian
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from gaga.base.config import Config, option
-from gaga.base.errors import InvalidInput
+from gaga.core.config import Config, option
+from gaga.core.errors import InvalidInput
 from gaga.noise import REFERENCE_KINDS
 
 Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gaga.base.errors import Unavailable
-from gaga.base.progress import Progress
-from gaga.models.layout import Capacity, Layout
+from gaga.core.errors import Unavailable
+from gaga.core.progress import Progress
 from gaga.models.model import Model
+from gaga.models.network.layout import Capacity, Layout
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.plan import Batch, room_for, start_reference, work

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from gaga.base.workers import Workers
 from gaga.chem.annotate import annotate
 from gaga.chem.writers import as_written
+from gaga.core.workers import Workers
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 
 _CHUNK = 32  # molecules

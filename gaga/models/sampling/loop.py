@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gaga.models.layout import Layout
 from gaga.models.model import Model
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.solvers import Solver
 
 

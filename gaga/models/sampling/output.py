@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gaga.base.files import atomic_write, sync
 from gaga.chem.records import Record
 from gaga.chem.writers import open_writer
 from gaga.models.checkpoint import file_digest
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.record import SampleColumns
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
+from gaga.storage.files import atomic_write, sync
 
 _AT_ONCE = 256  # molecules
 
@@ -56,7 +56,7 @@ class SampleOutput:
     def finish(self, products: str = "") -> Any:
         """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.
 
-        `products` is the library of float32 products (gaga.models.kernels.products).
+        `products` is the library of float32 products (gaga.models.network.kernels.products).
 
         Raises:
             Unavailable: the disk is full.

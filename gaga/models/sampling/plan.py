@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga.base.rng import STREAM_SIZE, uniforms
-from gaga.models.layout import Capacity
+from gaga.core.rng import STREAM_SIZE, uniforms
+from gaga.models.network.layout import Capacity
+from gaga.models.network.tiles import SHIFTS, TILE, TileCapacity
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.tiles import SHIFTS, TILE, TileCapacity
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind
 
 _WINDOW = 16  # batches whose molecules are sorted by size together

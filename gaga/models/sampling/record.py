@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from gaga.base.blocks import TEXT, Blocks, Column
-from gaga.base.resampling import Interval, share_interval
+from gaga.core.statistics import Interval, share_interval
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.models.sampling.unfinished import Keys
+from gaga.storage.blocks import TEXT, Blocks, Column
 
 _BY_ATOM: Mapping[str, Any] = {"dims": ("atom",)}
 _BY_MOLECULE: Mapping[str, Any] = {"dims": ("molecule",)}

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
 from gaga.models.model import Model
 from gaga.models.sampling.config import BY_STEP, EVALUATIONS, MAX_BEND, SPACINGS, SampleConfig

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import offsets_of
-from gaga.base.progress import Progress, silent
-from gaga.base.rng import MAX_SEED
-from gaga.base.threads import ahead, map_in_threads
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import offsets_of
+from gaga.core.progress import Progress, silent
+from gaga.core.rng import MAX_SEED
+from gaga.core.threads import ahead, map_in_threads
 from gaga.models.model import Model
 from gaga.models.ranks import Ranks
 from gaga.models.sampling.config import SampleConfig

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Bool
 
-from gaga.base.errors import InvalidInput
-from gaga.base.files import unwritable
-from gaga.base.journal import first_line, open_run
+from gaga.core.errors import InvalidInput
 from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.storage.files import unwritable
+from gaga.storage.journal import first_line, open_run
 
 # seed, index, number of atoms, finite, stable, valid, stable atoms, bytes of the SMILES, bytes of the text
 _HEAD = struct.Struct("<IQIBBBIII")

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.threads import map_in_threads
+from gaga.core.threads import map_in_threads
 from gaga.stats.curves import GROUP_CELLS, DistanceCurves, DistancePlan, StepDistance, StepDistances
 from gaga.stats.device.arrays import THREADS, to_device, wait, working_set
 from gaga.stats.device.ks import cells_of, distance_between_counts, distance_of_counts
 from gaga.stats.device.states import draw
 from gaga.stats.ks import N_CELLS
 from gaga.stats.states import States, marginals, same_size_chunks
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 
 def distance_curves(

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from gaga.base.journal import KEEPS_NONE, Pieces
-from gaga.base.threads import map_in_threads
+from gaga.core.threads import map_in_threads
 from gaga.stats.device.arrays import THREADS, to_device, working_set
 from gaga.stats.device.information import mean_pairwise_information
 from gaga.stats.device.ks import ks_distances
@@ -17,6 +16,7 @@ from gaga.stats.device.states import draw
 from gaga.stats.groups import Resampling
 from gaga.stats.reference import Collected, Scored, TestPlan
 from gaga.stats.states import States, same_size_chunks
+from gaga.storage.journal import KEEPS_NONE, Pieces
 
 
 def run_test(

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from gaga.base.torch_rng import normals
+from gaga.core.torch_rng import normals
 from gaga.stats.device.arrays import to_device
 from gaga.stats.states import DataStates, GaussianStates, States
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gaga.models.layout import Layout
 from gaga.models.model import Model
-from gaga.models.precondition import EPS, Precondition
+from gaga.models.network.layout import Layout
+from gaga.models.network.precondition import EPS, Precondition
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import METHODS, SampleConfig
 from gaga.models.sampling.plan import room_for, start_reference

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import Unavailable
-from gaga.base.progress import silent
-from gaga.models.layout import Layout
+from gaga.core.errors import Unavailable
+from gaga.core.progress import silent
 from gaga.models.model import Model
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import Engine, StepCounter
 from gaga.models.sampling.plan import Plan

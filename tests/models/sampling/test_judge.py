@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.base.errors import Unavailable
+from gaga.core.errors import Unavailable
 from gaga.models.sampling import judge as judge_module
 from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.molecules import Sampled

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.rng import STREAM_START, normals
-from gaga.models.layout import Layout
+from gaga.core.rng import STREAM_START, normals
+from gaga.models.network.layout import Layout
 from gaga.models.sampling.batch import STREAM_END
 from gaga.models.sampling.config import METHODS, SampleConfig
 from gaga.models.sampling.loop import denoise

@@ -10,7 +10,7 @@ from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sampling.record import SampleRecord, SampleSummary
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
-from gaga.store import Store
+from gaga.storage.store import Store
 
 METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=np.float32) * 0.629
 CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
@@ -96,7 +96,7 @@ from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.models.sampling.output import SampleOutput
 from gaga.models.sampling.record import SampleSummary
-from gaga.store import Store
+from gaga.storage.store import Store
 folder = Path(sys.argv[1])
 rng = np.random.default_rng(0)
 def draw(n, name):

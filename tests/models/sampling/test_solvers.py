@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gaga.base.errors import InvalidInput
+from gaga.core.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
 from gaga.models.sampling.config import SPACINGS
 from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, spaced, two_step

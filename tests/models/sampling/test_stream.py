@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.errors import InvalidInput
-from gaga.base.molecules import pack
-from gaga.base.rng import STREAM_START
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
+from gaga.core.rng import STREAM_START
 from gaga.data.features import FeatureSpace
 from gaga.models.model import Model
 from gaga.models.sampling import batch

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gaga.base.errors import Conflict, InvalidInput, Unavailable
+from gaga.core.errors import Conflict, InvalidInput, Unavailable
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.base.molecules import PackedMolecules, offsets_of
+from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments

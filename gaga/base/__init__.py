@@ -1,1 +1,0 @@
-"""What every room may use: errors, files, random numbers, packed molecules, resampling."""

@@ -1,0 +1,1 @@
+"""What every room may use: errors, random numbers, packed molecules, options, bootstrap, threads and processes."""

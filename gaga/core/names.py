@@ -1,0 +1,70 @@
+"""The names of results: which can be used, and which are the same."""
+
+import re
+import unicodedata
+
+from gaga.core.errors import InvalidInput
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_KIND = re.compile(r"[a-z0-9_-]+")
+
+
+def checked_kind(kind: str) -> str:
+    """The kind.
+
+    Raises:
+        InvalidInput: it cannot be one.
+    """
+    if not _KIND.fullmatch(kind):
+        raise InvalidInput("a kind is of the characters a-z, 0-9, _ and -", received=repr(kind))
+    return kind
+
+
+def checked_name(name: str) -> str:
+    """The name in Unicode's normalisation form C.
+
+    Raises:
+        InvalidInput: it cannot be one.
+    """
+    name = unicodedata.normalize("NFC", name)
+    control = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+    if not name.strip() or name in (".", "..") or "/" in name or control:
+        raise InvalidInput("a name has no / and no control characters, and is not empty", received=repr(name))
+    return name
+
+
+def folded(name: str) -> str:
+    """What equal names have in common, whatever their case."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def legible(text: str) -> str:
+    """Text of a file, or a file's name: bytes that are not UTF-8 are taken for Latin-1, as in many an old SDF."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text for a terminal: what would move its cursor, colour it or turn its direction is spelt out, as \\x1b is.
+
+    Args:
+        text: from a file, a name, a path; whoever wrote it may mean harm.
+        lines: keep line feeds.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) or (lines and c == "\n") else _spelt(c) for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category not in ("Cc", "Cs", "Zl", "Zp") and character not in _DIRECTIONS
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,226 @@
+"""Ordered work in processes that notice each other's end.
+
+Each process has a pipe of its own and nothing else in common with the others or with this one: where one is killed
+nobody waits for it, and where this one is, they read the end of their pipe and go. Work that may never end, in code
+that cannot be interrupted, is given up by ending its process.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType, TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from gaga.core.errors import GagaError, InvalidInput, Unavailable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 4  # items for each process that are begun and not yet taken
+_PATIENCE = 5.0  # seconds for a process that is told to end
+_MOMENT = 0.5  # the same for one that has taken too long and is most likely deaf
+_ENDED = "a working process ended early"
+
+
+Begin = Callable[[int], None]
+"""Told the number of the part of an item that is begun now."""
+
+
+@dataclass(frozen=True)
+class Limit(Generic[Item]):
+    """When a process has taken too long, and what is done then.
+
+    Attributes:
+        seconds: wall time for one part of an item, from when it is begun until the next is, or the item is done.
+        without: the item whose part of this number is not worked on; it is begun again in a new process.
+    """
+
+    seconds: float
+    without: Callable[[Item, int], Item]
+
+
+@dataclass(eq=False)
+class _Task(Generic[Item]):
+    """An item in work: its number, the part that was begun last and when that has taken too long."""
+
+    number: int
+    item: Item
+    part: int = -1
+    deadline: float = float("inf")
+
+
+class Workers(Generic[Item, Result]):
+    """Processes that apply a function to items; a context manager.
+
+    Args:
+        function: what each of them does, with an item; it can be pickled. With a limit, it is given a `Begin` besides.
+        processes: how many; they start with the first item.
+        remedy: what to do when one has ended early.
+        limit: how long a part of an item may take; None for as long as it takes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Item], Result] | Callable[[Item, Begin], Result],
+        processes: int,
+        *,
+        remedy: str,
+        limit: Limit[Item] | None = None,
+    ) -> None:
+        self._function, self._processes, self._remedy, self._limit = function, processes, remedy, limit
+        self._workers: dict[Connection, BaseProcess] = {}
+
+    @property
+    def pids(self) -> list[int | None]:
+        """The processes' numbers; none before the first item."""
+        return [process.pid for process in self._workers.values()]
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """The function of each item, in their order; each goes to the first process that is idle.
+
+        Raises:
+            InvalidInput: the function raised a `GagaError`.
+            Unavailable: a process has ended early.
+        """
+        while len(self._workers) < self._processes:
+            self._start()
+        numbered, answers, taken = enumerate(items), dict[int, Result](), 0
+        idle, busy = list(self._workers), dict[Connection, _Task[Item]]()
+        while True:
+            room = min(len(idle), _AHEAD * self._processes - len(busy) - len(answers))
+            for number, item in islice(numbered, max(room, 0)):
+                self._send(idle[-1], item)
+                busy[idle.pop()] = _Task(number, item)
+            if not busy:
+                return
+            for connection, answer in self._answers(busy):
+                answers[busy.pop(connection).number] = answer
+                idle.append(connection)
+            while taken in answers:
+                yield answers.pop(taken)
+                taken += 1
+
+    def _answers(self, busy: dict[Connection, _Task[Item]]) -> Iterator[tuple[Connection, Result]]:
+        """What is ready, after waiting for something; tasks that have taken too long go to a new process."""
+        first = min(task.deadline for task in busy.values())
+        patience = None if first == float("inf") else max(0.0, first - time.monotonic())
+        ready = cast(list[Connection], wait(list(busy), patience))
+        for connection in ready:
+            message = self._receive(connection)
+            if isinstance(message, int):
+                self._begun(busy[connection], message)
+            else:
+                yield connection, self._result(message)
+        now = time.monotonic()
+        # Where a mark is still to be read, the deadline is that of an earlier part.
+        for connection in [c for c, task in busy.items() if task.deadline <= now and c not in ready]:
+            self._give_up(connection, busy)
+
+    def _begun(self, task: _Task[Item], part: int) -> None:
+        if self._limit is not None:
+            task.part, task.deadline = part, time.monotonic() + self._limit.seconds
+
+    def _give_up(self, connection: Connection, busy: dict[Connection, _Task[Item]]) -> None:
+        """End a process, and let a new one do the rest of its item."""
+        task, process = busy.pop(connection), self._workers.pop(connection)
+        end_now(process, _MOMENT)
+        connection.close()
+        rest = cast(Limit[Item], self._limit).without(task.item, task.part)
+        successor = self._start()
+        self._send(successor, rest)
+        busy[successor] = _Task(task.number, rest)
+
+    def _start(self) -> Connection:
+        """A process at work. Spawned, not forked: a fork of a process that runs threads or CUDA may hang."""
+        here, there = get_context("spawn").Pipe()
+        work = (there, self._function, self._limit is not None)
+        process = get_context("spawn").Process(target=_work, args=work, daemon=True)
+        process.start()
+        there.close()
+        self._workers[here] = process
+        return here
+
+    def _send(self, connection: Connection, item: Item) -> None:
+        try:
+            connection.send(item)
+        except OSError as error:
+            raise Unavailable(_ENDED, remedy=self._remedy) from error
+
+    def _receive(self, connection: Connection) -> Any:
+        try:
+            return connection.recv()
+        except (EOFError, OSError) as error:
+            raise Unavailable(_ENDED, remedy=self._remedy) from error
+
+    @staticmethod
+    def _result(message: Any) -> Result:
+        result, refusal = message
+        if refusal:
+            raise InvalidInput(refusal)
+        return cast(Result, result)
+
+    def __enter__(self) -> "Workers[Item, Result]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the processes go: after what they are at where all went well, else at once."""
+        for connection, process in self._workers.items():
+            connection.close()
+            if error is not None:
+                process.terminate()
+        for process in self._workers.values():
+            if error is None:
+                process.join()
+            else:
+                end_now(process, _PATIENCE)
+
+
+def end_now(process: BaseProcess, patience: float) -> None:
+    """Tell a process to end, and after so many seconds make it: a library may not look up."""
+    process.terminate()
+    process.join(patience)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def end_quietly() -> None:
+    """Leave signals that ask to stop to the process that this one works for, and end in order where that says so."""
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # which reach all processes of a terminal or of a batch job
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _hear_no_more()
+    raise SystemExit(128 + number)
+
+
+def _hear_no_more() -> None:
+    """Being told once more would interrupt what is put in order, or what other libraries do at the end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> None:
+    """Answer what comes through the pipe until its end; interruptions are the other side's matter.
+
+    Whoever is told to end does so in order, and takes with it what it has started.
+    """
+    end_quietly()
+    with suppress(EOFError, OSError):
+        while True:
+            item = connection.recv()
+            try:
+                connection.send((function(item, connection.send) if marks else function(item), ""))
+            except GagaError as error:
+                connection.send((None, error.line))
+    _hear_no_more()

@@ -1,0 +1,160 @@
+"""The groups of a batch side by side, one thread each: nothing waits inside an operation, only at the end of the batch.
+
+Two threads inside one small operation meet at its end, and wait there for each other whenever another program has a
+core for a moment; here they meet once in a pass. Which lane takes a group depends on the sizes and the number of lanes
+alone, and sums over groups have an order, so that results are the same bit for bit.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gaga.models.network.layout import Layout
+
+if TYPE_CHECKING:
+    from gaga.models.network.egnn import EGNN
+
+    Dense = Callable[[EGNN, Tensor, Tensor], Tensor]
+
+Group = tuple[Tensor, Tensor]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_NUMBERS = 1600 * 256  # of a group, one for each edge and feature: a few such arrays stay in a core's cache
+_EDGES_OF_AN_ATOM = 3.5  # what the networks of an atom cost, in edges
+
+
+def run_in_lanes(
+    dense: "Dense", network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+) -> Float[Tensor, "A C"]:
+    """`dense(network, z [b, n, C], t [b])` for every group of the layout, put together again."""
+    groups = layout.groups(max(_NUMBERS // network.config.hidden, 1))
+    count = min(torch.get_num_threads(), len(groups)) if z.device.type == "cpu" else 1
+    if count == 1:
+        return _together(z, groups, [dense(network, z[atoms], t[members]) for atoms, members in groups])
+    lanes = deal(groups, count)
+    if not torch.is_grad_enabled():
+        results = _run(lambda lane: [_without_graph(dense, network, z[a], t[m]) for a, m in lane], lanes)
+        return _together(z, [g for lane in lanes for g in lane], [out for lane in results for out in lane])
+    output: Tensor = _Lanes.apply(dense, network, lanes, z, t, *network.parameters())  # type: ignore[no-untyped-call]
+    return output
+
+
+def deal(groups: Sequence[Group], count: int) -> list[list[Group]]:
+    """Groups over lanes, the most expensive first, each to the lane that has least."""
+    costs = [atoms.numel() * (atoms.shape[1] - 1 + _EDGES_OF_AN_ATOM) for atoms, _ in groups]
+    lanes: list[list[Group]] = [[] for _ in range(count)]
+    loads = [0.0] * count
+    for cost, index in sorted(zip(costs, range(len(groups)), strict=True), reverse=True):
+        least = loads.index(min(loads))
+        lanes[least].append(groups[index])
+        loads[least] += cost
+    return lanes
+
+
+@torch.no_grad()
+def _without_graph(dense: "Dense", network: "EGNN", z: Tensor, t: Tensor) -> Tensor:
+    """Whether there are graphs is a thread's own setting, and threads of a pool start with them."""
+    return dense(network, z, t)
+
+
+def _together(z: Tensor, groups: Sequence[Group], outputs: Sequence[Tensor]) -> Tensor:
+    order = torch.cat([atoms.reshape(-1) for atoms, _ in groups])
+    return torch.empty_like(z).index_copy(0, order, torch.cat([out.reshape(-1, z.shape[1]) for out in outputs]))
+
+
+class _Lanes(torch.autograd.Function):
+    """Each lane has a graph of its own, from copies of its inputs to its outputs, and differentiates it by itself."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, dense: "Dense", network: "EGNN", lanes: list[list[Group]], z: Tensor, t: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        wants = ctx.needs_input_grad[3], ctx.needs_input_grad[4]
+
+        def forward(lane: list[Group]) -> list[tuple[Tensor, Tensor, Tensor]]:
+            with torch.enable_grad():
+                inputs = [(_leaf(z[a], wants[0]), _leaf(t[m], wants[1])) for a, m in lane]
+                return [(*pair, dense(network, *pair)) for pair in inputs]
+
+        ctx.graphs = _run(forward, lanes)
+        ctx.lanes, ctx.parameters, ctx.shapes = lanes, parameters, (z.shape, t.shape)
+        outputs = [out.detach() for graph in ctx.graphs for _, _, out in graph]
+        return _together(z, [g for lane in lanes for g in lane], outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        graphs, ctx.graphs = ctx.graphs, None
+        if graphs is None:
+            raise RuntimeError("lanes differentiate a graph once; where it is kept, use torch.set_num_threads(1)")
+        parameters = [p for p in ctx.parameters if p.requires_grad]
+        dz = grad.new_zeros(ctx.shapes[0]) if ctx.needs_input_grad[3] else None
+        dt = grad.new_zeros(ctx.shapes[1]) if ctx.needs_input_grad[4] else None
+
+        def backward(number: int) -> list[Tensor | None]:
+            sums: list[Tensor | None] = [None] * len(parameters)
+            for (atoms, members), (z, t, out) in zip(ctx.lanes[number], graphs[number], strict=True):
+                wanted = [i for i in (z, t) if i.requires_grad] + parameters
+                grads = list(torch.autograd.grad(out, wanted, grad[atoms], allow_unused=True))
+                if dz is not None:
+                    dz[atoms] = grads.pop(0)
+                if dt is not None and (of_time := grads.pop(0)) is not None:
+                    dt[members] = of_time
+                sums = [_sum(a, b) for a, b in zip(sums, grads, strict=True)]
+            return sums
+
+        parts = _run(backward, range(len(graphs)))
+        totals = parts[0]
+        for part in parts[1:]:
+            totals = [_sum(a, b) for a, b in zip(totals, part, strict=True)]
+        found = iter(totals)
+        return None, None, None, dz, dt, *(next(found) if p.requires_grad else None for p in ctx.parameters)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a.add_(b)
+
+
+def _leaf(value: Tensor, wanted: bool) -> Tensor:
+    return value.detach().requires_grad_(wanted)
+
+
+def _run(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The task of each item, each on one thread; the first runs here."""
+    with one_thread():
+        others = [_pool(len(items) - 1).submit(task, item) for item in items[1:]]
+        try:
+            return [task(items[0]), *(other.result() for other in others)]
+        finally:
+            for other in others:
+                other.exception()  # none may go on in the background
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "gaga-lane", initializer=torch.set_num_threads, initargs=(1,))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of its parent's threads
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch with one thread in each operation while the block runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

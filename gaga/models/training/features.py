@@ -1,0 +1,144 @@
+"""The clean columns that batches are made of: all of them on the device, or each batch's own, read when its turn comes.
+
+Both give the same numbers. A training set that is larger than what may be held is streamed, from memory or from a file.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, Shaped
+from torch import Tensor
+
+from gaga.core.molecules import PackedMolecules
+from gaga.data.features import FeatureSpace
+
+HELD_BYTES = 1 << 29  # of columns in a host's memory
+_DEVICE_SHARE = 8  # a CUDA device gives this part of its memory to columns
+_READERS = 4  # threads that read batches of a file: most of their time is the disk's, or gzip's
+_PIECE = 1_000  # molecules that are encoded at a time
+
+
+class Columns(ABC):
+    """The clean columns of M molecules in float32.
+
+    Attributes:
+        n_atoms: number of atoms of each molecule, [M].
+        device: where `of` is called with what `read` gave.
+        readers: how many threads read ahead; 1 where nothing is worth a thread.
+    """
+
+    n_atoms: Int64[np.ndarray, " M"]
+    device: torch.device
+    readers: int
+
+    @staticmethod
+    def of(
+        molecules: PackedMolecules,
+        space: FeatureSpace,
+        device: torch.device | str,
+        *,
+        chosen: Int64[np.ndarray, " n"] | None = None,
+        held_bytes: int | None = None,
+    ) -> "Columns":
+        """The columns of the chosen molecules, numbered in the order that they are chosen in.
+
+        Args:
+            molecules: in memory or in a file.
+            space: which columns.
+            device: where batches go.
+            chosen: which molecules; None for all.
+            held_bytes: larger ones are streamed; None for half a GiB on a host, an eighth of a CUDA device's memory.
+        """
+        device = torch.device(device)
+        chosen = np.arange(len(molecules)) if chosen is None else chosen
+        atoms = int((molecules.offsets[chosen + 1] - molecules.offsets[chosen]).sum())
+        if 4 * atoms * space.columns > (_room_on(device) if held_bytes is None else held_bytes):
+            return StreamedColumns(molecules, space, device, chosen)
+        return HeldColumns(molecules, space, device, chosen)
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
+
+    @abstractmethod
+    def read(self, members: Int64[np.ndarray, " B"]) -> Shaped[Tensor, "A *C"]:
+        """What leads to the columns of these molecules' atoms, on the host. Touches no device, from any thread."""
+
+    @abstractmethod
+    def clean(self, read: Shaped[Tensor, "A *C"]) -> Float[Tensor, "A C"]:
+        """The columns, from what was read and is on the device now. A recorded step may do this."""
+
+
+class HeldColumns(Columns):
+    """All columns in one table on the device; a batch reads rows of it."""
+
+    readers = 1
+
+    def __init__(
+        self,
+        molecules: PackedMolecules,
+        space: FeatureSpace,
+        device: torch.device,
+        chosen: Int64[np.ndarray, " n"],
+    ) -> None:
+        sizes = molecules.offsets[chosen + 1] - molecules.offsets[chosen]
+        self.n_atoms, self.device = sizes, device
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)])
+        table = torch.empty(int(self.offsets[-1]), space.columns)
+        order = np.argsort(chosen, kind="stable")  # neighbours in a file are read together
+        for first in range(0, len(order), _PIECE):
+            some = order[first : first + _PIECE]
+            table[self.read(some)] = _encoded(molecules, space, chosen[some])
+        self.values = table.to(device)
+
+    def rows(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " A"]:
+        """Where the atoms of these molecules are, in their order."""
+        first, sizes = self.offsets[members], self.n_atoms[members]
+        starts = np.cumsum(sizes) - sizes
+        rows: Int64[np.ndarray, " A"] = np.arange(sizes.sum()) + np.repeat(first - starts, sizes)
+        return rows
+
+    def read(self, members: Int64[np.ndarray, " B"]) -> Int64[Tensor, " A"]:
+        """The rows of the table."""
+        return torch.from_numpy(self.rows(members))
+
+    def clean(self, read: Int64[Tensor, " A"]) -> Float32[Tensor, "A C"]:
+        """The table at these rows."""
+        return self.values[read]
+
+
+class StreamedColumns(Columns):
+    """No columns at all: a batch carries its own."""
+
+    readers = _READERS
+
+    def __init__(
+        self,
+        molecules: PackedMolecules,
+        space: FeatureSpace,
+        device: torch.device,
+        chosen: Int64[np.ndarray, " n"],
+    ) -> None:
+        self.n_atoms, self.device = molecules.offsets[chosen + 1] - molecules.offsets[chosen], device
+        self._molecules, self._space, self._chosen = molecules, space, chosen
+
+    def read(self, members: Int64[np.ndarray, " B"]) -> Float32[Tensor, "A C"]:
+        """The columns themselves."""
+        return _encoded(self._molecules, self._space, self._chosen[members])
+
+    def clean(self, read: Float32[Tensor, "A C"]) -> Float32[Tensor, "A C"]:
+        """What was read."""
+        return read
+
+
+def _encoded(
+    molecules: PackedMolecules, space: FeatureSpace, indices: Int64[np.ndarray, " B"]
+) -> Float32[Tensor, "A C"]:
+    return torch.from_numpy(space.encode(molecules.take(indices))).float()
+
+
+def _room_on(device: torch.device) -> int:
+    """Bytes of columns that may be held."""
+    if device.type != "cuda":
+        return HELD_BYTES
+    return max(HELD_BYTES, torch.cuda.get_device_properties(device).total_memory // _DEVICE_SHARE)

@@ -1,0 +1,264 @@
+"""Training recipes: one frozen configuration, and the presets that users name."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from gaga.core.errors import InvalidInput
+from gaga.data.features import EDM_FACTORS
+from gaga.models.network.kernels import Precision
+from gaga.models.network.precondition import Prediction
+
+LearningRateSchedule = Literal["constant", "cosine"]
+OptimizerName = Literal["adamw", "muon"]
+Clipping = Literal["adaptive", "median", "none"]
+NoiseLevels = Literal["uniform", "lognormal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every hyperparameter of a training run. The defaults are GAGA's published recipe for QM9 (`gaga-qm9`).
+
+    Attributes:
+        hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
+        include_charges: a column with the atomic number. centred_features: types centred in each molecule.
+        tuned_for_atoms: the mean size of the molecules that the other values were chosen with. Sums over a molecule's
+            atoms are divided by the training set's mean size relative to it, where that is above one; 0: they are not.
+        factors: what positions, types and charges are divided by.
+        prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
+        noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
+            cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA).
+        max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
+        batch_size: molecules in a step. batch_edges: where given, the room for edges in a step instead, of which a
+            molecule of N atoms takes N^2 (training.batches.Epochs); the loss is the mean over each batch either way.
+        epochs: passes over the training set; steps: where given, ends there instead.
+        learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
+        optimizer: AdamW for everything, or Muon for the matrices inside blocks (training.muon), at matrix_rate times
+            the learning rate.
+        weight_decay, amsgrad: of AdamW. clipping: of the gradient norm: EDM's adaptive one, or by the median
+            of late, which outliers do not move.
+        ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
+        ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
+            relative to the steps done (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2).
+        stratified_t: spread a batch's steps evenly over [0, T*] instead of drawing each alone.
+        padded_denominator: divide the loss by the batch's largest size, as the published code does.
+        precision: float32, or bfloat16 for the matrix products (coordinates stay float32).
+        validate_every, sample_every: steps between validation losses, and between stability samples (0: at the end).
+        stability_samples: how many molecules each stability sample draws. save_every_s: seconds between saved states.
+    """
+
+    hidden: int = 256
+    n_layers: int = 9
+    inv_sublayers: int = 1
+    tuned_for_atoms: float = 0.0
+    include_charges: bool = False
+    centred_features: bool = True
+    factors: tuple[float, float, float] = EDM_FACTORS
+    prediction: Prediction = "eps"
+    noise_levels: NoiseLevels = "uniform"
+    noise_mean: float = -1.26
+    noise_spread: float = 1.41
+    max_t: int = 550
+    schedule: str = "polynomial_2"
+    diffusion_steps: int = 1000
+    precision_of_schedule: float = 1e-5
+    batch_size: int = 256
+    batch_edges: int | None = None
+    epochs: int = 1650
+    steps: int | None = None
+    learning_rate: float = 1e-4
+    optimizer: OptimizerName = "adamw"
+    matrix_rate: float = 3.0
+    lr_schedule: LearningRateSchedule = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 1e-12
+    amsgrad: bool = True
+    clipping: Clipping = "adaptive"
+    ema_decay: float = 0.9999
+    ema_warmup: bool = False
+    ema_width: float | None = None
+    stratified_t: bool = False
+    padded_denominator: bool = False
+    precision: Precision = "float32"
+    validate_every: int = 2000
+    sample_every: int = 20000
+    stability_samples: int = 1000
+    save_every_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        positive = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
+                    "stability_samples", "validate_every")  # fmt: skip
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
+        for name in ("steps", "batch_edges"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
+        if self.max_t > self.diffusion_steps:
+            raise InvalidInput(
+                f"max_t must be 1 to {self.diffusion_steps}, the steps of the schedule", received=self.max_t
+            )
+        if not 0 < self.learning_rate < 1:
+            raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
+        if self.tuned_for_atoms and self.tuned_for_atoms < 1:
+            raise InvalidInput("tuned_for_atoms must be at least 1, or 0", received=self.tuned_for_atoms)
+        if self.ema_width is not None and not 0 < self.ema_width < 0.288:
+            raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
+        if self.matrix_rate <= 0:
+            raise InvalidInput("matrix_rate must be positive", received=self.matrix_rate)
+        if self.noise_spread <= 0:
+            raise InvalidInput("noise_spread must be positive", received=self.noise_spread)
+        for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative", received=getattr(self, name))
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise InvalidInput(f"{name} is one of {', '.join(get_args(allowed))}", received=getattr(self, name))
+        if len(self.factors) != 3 or min(self.factors) <= 0:
+            raise InvalidInput("factors are three positive numbers", received=self.factors)
+
+    def described(self) -> dict[str, Any]:
+        """Every value by name, but for what came later and is not used: runs from before it are the same."""
+        later = {("batch_edges", None), ("tuned_for_atoms", 0.0)}
+        return {name: value for name, value in asdict(self).items() if (name, value) not in later}
+
+    def learning_rate_at(self, step: int, fraction: float) -> float:
+        """The learning rate of a step (from 0), where this fraction of the run is done."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        fade = 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0))) if self.lr_schedule == "cosine" else 1.0
+        return self.learning_rate * warm * fade
+
+    def ema_decay_at(self, step: int) -> float:
+        """The decay of the averaged weights at a step (from 0)."""
+        if self.ema_width is not None:
+            return float((1 - 1 / (step + 1)) ** (_ema_power(self.ema_width) + 1))
+        return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
+
+    def measures_after(self, step: int) -> bool:
+        """Whether something is measured after so many steps."""
+        return self.until_measured(step - 1) == 1
+
+    def until_measured(self, step: int) -> int:
+        """Steps from here until something is measured."""
+        return min(every - step % every for every in (self.validate_every, self.sample_every) if every)
+
+    def _check_types(self) -> None:
+        """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            good = {
+                "int": whole,
+                "int | None": whole or value is None,
+                "float": whole or (isinstance(value, float) and math.isfinite(value)),
+                "float | None": value is None or whole or (isinstance(value, float) and math.isfinite(value)),
+                "bool": isinstance(value, bool),
+                "tuple[float, float, float]": isinstance(value, tuple)
+                and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
+            }
+            if not good.get(_type_name(f.type), isinstance(value, str)):
+                raise InvalidInput(
+                    f"{f.name} must be {_TYPE_WORDS.get(_type_name(f.type), 'text')}", received=repr(value)
+                )
+
+
+def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
+    """Refuse hyperparameters that were asked for and have no effect beside the others."""
+    averaged = recipe.ema_width is not None
+    for names, unused, remedy in (
+        ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),
+        ({"matrix_rate"}, recipe.optimizer == "adamw", "optimizer=muon"),
+        ({"ema_decay", "ema_warmup"}, averaged, "either these or ema_width"),
+        ({"batch_size"}, recipe.batch_edges is not None, "either this or batch_edges"),
+    ):
+        if unused and (named := sorted(names & given)):
+            raise InvalidInput(f"{' and '.join(named)} without effect in this recipe", remedy=f"use {remedy}")
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) and annotation is not tuple else str(annotation)
+
+
+_TYPE_WORDS = {
+    "int": "a whole number",
+    "int | None": "a whole number",
+    "float": "a finite number",
+    "float | None": "a finite number",
+    "bool": "true or false",
+    "tuple[float, float, float]": "three finite numbers",
+}
+_CHOICES = {
+    "lr_schedule": LearningRateSchedule,
+    "clipping": Clipping,
+    "precision": Precision,
+    "prediction": Prediction,
+    "noise_levels": NoiseLevels,
+    "optimizer": OptimizerName,
+}
+
+
+@cache
+def _ema_power(width: float) -> float:
+    """gamma of the profile t^gamma with this relative standard deviation: the root of a cubic (Karras et al. 2024)."""
+    # width^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3))
+    roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
+    return float(roots.real.max())
+
+
+GAGA_QM9 = Recipe()
+# EDM's own run on QM9 (Hoogeboom et al. 2022, appendix E): all steps, charges in, types not centred.
+EDM = replace(GAGA_QM9, include_charges=True, centred_features=False, max_t=1000, batch_size=64, epochs=3000,
+              padded_denominator=True)  # fmt: skip
+# What learns fastest of what was tried (docs/QUALITY.md), on EDM's network and at a size for processors.
+LARGE = replace(GAGA_QM9, prediction="x0", noise_levels="lognormal", batch_size=512, epochs=100, optimizer="muon",
+                learning_rate=4e-4, matrix_rate=3.0, amsgrad=False, lr_schedule="cosine", warmup_steps=500,
+                precision="bfloat16", clipping="median", tuned_for_atoms=18.0, ema_width=0.1, stratified_t=True,
+                stability_samples=200)  # fmt: skip
+# EDM's own run on GEOM-Drugs (appendix E, and the README of its code): 1.1 million steps.
+EDM_GEOM = replace(EDM, n_layers=4, include_charges=False, epochs=13, stability_samples=500)
+# LARGE on that network, up to the T* that Qu et al. 2026 give for GEOM-Drugs; 146,000 edges are 64 of its molecules.
+LARGE_GEOM = replace(LARGE, n_layers=4, max_t=650, batch_size=256, batch_edges=146_000, epochs=13)
+SMALL = replace(LARGE, hidden=128, n_layers=6, batch_size=16, epochs=40, learning_rate=1e-3, warmup_steps=400,
+                precision="float32", sample_every=10000, stability_samples=100)  # fmt: skip
+TINY = replace(SMALL, hidden=32, n_layers=3, batch_size=64, epochs=2, warmup_steps=50, validate_every=200,
+               sample_every=0, stability_samples=32)  # fmt: skip
+PRESETS: dict[str, Recipe] = {
+    "gaga-qm9": GAGA_QM9, "edm": EDM, "edm-geom": EDM_GEOM,
+    "large": LARGE, "large-geom": LARGE_GEOM, "small": SMALL, "tiny": TINY,
+}  # fmt: skip
+
+
+def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
+    """A preset with changes; changes that are None leave the preset's value.
+
+    Raises:
+        InvalidInput: the preset or a hyperparameter is unknown, or a value is out of range or of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise InvalidInput("unknown preset", received=preset, remedy=f"use one of {', '.join(PRESETS)}")
+    known = {f.name for f in fields(Recipe)}
+    if unknown := sorted(set(changes) - known):
+        raise InvalidInput(
+            "unknown hyperparameters",
+            received=", ".join(unknown),
+            remedy=f"known ones are {', '.join(sorted(known))}",
+        )
+    given: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None
+    }
+    if given.keys() & {"ema_decay", "ema_warmup"}:
+        given.setdefault("ema_width", None)
+    if "batch_size" in given:
+        given.setdefault("batch_edges", None)
+    try:
+        recipe = replace(PRESETS[preset], **given)
+        _refuse_unused(recipe, set(given))
+        return recipe
+    except TypeError as error:
+        raise InvalidInput(f"a hyperparameter has the wrong type: {error}", received=given) from error

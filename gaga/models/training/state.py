@@ -1,0 +1,176 @@
+"""The states of a training run on disk: enough to go on bit for bit on the CPU, and nothing that executes.
+
+The newest three are kept, each with a checksum: where the newest is damaged, the one before serves.
+"""
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gaga.core.errors import Conflict, InvalidInput
+from gaga.models.checkpoint import tensor_digest
+from gaga.models.training.recipe import Recipe
+from gaga.storage.files import atomic_write, with_utf8_name
+
+_FORMER = 2  # kept beside the newest
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counters:
+    """What changes from step to step beside the tensors.
+
+    Attributes:
+        step: optimiser steps taken, skipped ones included.
+        seconds: time spent training, over all sittings.
+        bad_steps: steps on end whose loss or gradient was not finite.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    bad_steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Counters, the run's identity, and tensors by name (gaga.models.training.optimiser.Optimiser.tensors).
+
+    `window` is what the next row of the log will be about (training.log.Window), as JSON has it. `products` is
+    the library that computed float32 products on a CPU (gaga.models.network.kernels.products); older states have none.
+    """
+
+    counters: Counters
+    identity: dict[str, Any]
+    tensors: dict[str, Tensor]
+    window: dict[str, Any] = field(default_factory=dict)
+    products: str = ""
+
+    def save(self, path: Path, *, first: bool = False) -> None:
+        """Write the state; the one before stays until this one is whole, and then as one of the last three.
+
+        The first of a run takes the place of all that another run left there.
+        """
+        about = {"window": self.window, "identity": self.identity, "products": self.products}
+        header = json.dumps({"counters": asdict(self.counters), **about})
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
+        data = save(tensors, {"gaga": header, "sha256": tensor_digest(header, tensors)})
+        held = None if first else _hold(path)
+        try:
+            with atomic_write(path) as partial:
+                partial.write_bytes(data)
+        except BaseException:
+            if held is not None:
+                held.unlink(missing_ok=True)
+            raise
+        _make_former(path, held)
+
+    @classmethod
+    def load_newest(cls, path: Path, device: torch.device) -> "TrainingState":
+        """The state at this path, or where that is damaged the newest before it that is not; says so in the log.
+
+        Raises:
+            InvalidInput: none of them can be read.
+        """
+        problems: list[InvalidInput] = []
+        for candidate in (path, *_former(path)):
+            try:
+                state = cls.load(candidate, device)
+            except InvalidInput as error:
+                problems.append(error)
+                continue
+            if problems:
+                log.warning("%s; going on from %s, step %d", problems[0], candidate.name, state.counters.step)
+            return state
+        raise problems[0]
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> "TrainingState":
+        """Read a state.
+
+        Raises:
+            InvalidInput: there is none, or it cannot be read.
+        """
+        try:
+            with with_utf8_name(path) as utf8, safe_open(utf8, framework="pt", device=str(device)) as file:
+                header = json.loads((file.metadata() or {})["gaga"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                wanted = file.metadata().get("sha256")  # states of the first versions have none
+                if wanted is not None and wanted != tensor_digest(file.metadata()["gaga"], tensors):
+                    raise ValueError("its checksum does not match")
+            return cls(
+                Counters(**header["counters"]), dict(header["identity"]), tensors, header.get("window", {}),
+                header.get("products", ""),
+            )  # fmt: skip
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise InvalidInput(f"no training state to resume at {path}: {error}") from error
+
+    def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
+        """Stop where the state belongs to another run.
+
+        Raises:
+            Conflict: the identity differs; the line names what differs.
+        """
+        differing = differences(self.identity, json.loads(json.dumps(identity)))
+        if differing:
+            raise Conflict(
+                f"the run in {path.parent} was started with another {', '.join(differing)}",
+                remedy="resume with the settings it was started with, or give this run another --name",
+            )
+
+
+def differences(identity: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """What differs between the identities of two runs, by name; hyperparameters each by its own."""
+    identity = {"vocabulary": wanted.get("vocabulary")} | identity  # an older gaga's states do not say
+    names = [k for k in wanted if k != "recipe" and identity.get(k) != wanted[k]]
+    recipe = asdict(Recipe()) | identity.get("recipe", {})  # hyperparameters that an older gaga did not have
+    return names + [k for k, value in wanted.get("recipe", {}).items() if recipe.get(k) != value]
+
+
+def write_skipped_step(path: Path, step: int, seed: int, molecules: Int64[np.ndarray, " B"]) -> None:
+    """What repeats a step whose loss or gradient was not finite: its number, the seed, and the molecules."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps({"step": step, "seed": seed, "molecules": molecules.tolist()}))
+
+
+def _former(path: Path) -> list[Path]:
+    """Where the states before the newest are, newer ones first."""
+    return [path.with_name(f"{path.stem}.{k}{path.suffix}") for k in range(1, _FORMER + 1)]
+
+
+def _hold(path: Path) -> Path | None:
+    """The state at this path under a second name, until it becomes the one before; None where there is none."""
+    held = path.with_name(f".{path.name}.former")
+    held.unlink(missing_ok=True)
+    if not path.exists():
+        return None
+    try:
+        os.link(path, held)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, held)  # not atomic: nobody reads it before it is published whole, by its new name
+    return held
+
+
+def _make_former(path: Path, held: Path | None) -> None:
+    """Give the state that was held, and those before it, the names of the ones before; without it they go."""
+    for newer, older in reversed(list(pairwise(_former(path)))):
+        if held is None:
+            older.unlink(missing_ok=True)
+        elif newer.exists():
+            newer.replace(older)
+    newest = _former(path)[0]
+    if held is None:
+        newest.unlink(missing_ok=True)
+    else:
+        held.replace(newest)
