@@ -30,9 +30,9 @@ from measuring.tables import tables, value
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.devices import torch_device
 from gaga.cli.progress import progress_bar
-from gaga.cli.render import human_time
 from gaga.core.errors import GagaError, InvalidInput
 from gaga.core.progress import Progress
+from gaga.core.text import human_time
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model
 from gaga.models.model import Model
 from gaga.models.network.kernels import PRECISIONS

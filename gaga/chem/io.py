@@ -32,8 +32,8 @@ from gaga.chem.sources import (
 from gaga.chem.tables import SmilesRow
 from gaga.chem.writers import SMILES_TAG, WRITTEN_SUFFIXES, MoleculeWriter, open_writer
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
-from gaga.core.names import legible
 from gaga.core.progress import Progress, silent
+from gaga.core.text import legible
 from gaga.storage.files import expanded, unwritable
 
 __all__ = [

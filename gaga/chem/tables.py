@@ -124,7 +124,7 @@ def _heading(line: str, file: str, column: str | None) -> tuple[list[str], str, 
     raise InvalidInput(
         f"{file} has no {named}",
         received=f"columns {', '.join(heading[:40] for heading in most[:_SHOWN])}",
-        remedy="name the column with --smiles-column; the first line has to be the headings",
+        remedy="name the column with `smiles_column`; the first line has to be the headings",
     )
 
 

@@ -16,7 +16,8 @@ import typer
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
-from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store, require_writable
 from gaga.core.errors import Conflict, NotFound

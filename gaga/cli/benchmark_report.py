@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, counted, human_bytes, human_time, text
+from gaga.cli.render import MISSING, Table, text
+from gaga.core.text import counted, human_bytes, human_time
 
 if TYPE_CHECKING:
     from gaga.benchmark.floors import Floor

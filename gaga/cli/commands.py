@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gaga.cli.errors import usage_error
+
 ARGUMENTS, OTHER_OPTIONS = "Arguments", "Options"
 
 
@@ -120,7 +122,7 @@ class LazyGroup(TyperGroup):
             raise unknown_command(args[0], COMMANDS, ctx)
         name, stand_in, rest = super().resolve_command(ctx, args)
         if stand_in and not ctx.resilient_parsing and not COMMANDS[args[0]].ranks:
-            from gaga.cli.devices import refuse_several_processes
+            from gaga.cli.torchrun import refuse_several_processes
 
             refuse_several_processes(args[0])
         return name, stand_in and load(args[0]), rest
@@ -187,16 +189,6 @@ def unknown_command(typed: str, known: Iterable[str], ctx: Any) -> Exception:
     near = get_close_matches(typed, list(known), cutoff=0.5)
     choice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
     return usage_error(f"no such command: {typed}; {choice}", ctx)
-
-
-def usage_error(message: str, ctx: Any = None) -> Exception:
-    """Wrong usage of the command line, which exits with 2; `message` is shown as it is."""
-    error: Exception = UsageError(message, ctx)
-    return error
-
-
-# typer shows click's usage errors but, depending on its release, not under one importable name.
-UsageError: Any = typer.BadParameter.__base__
 
 
 def examples(*lines: str) -> str:

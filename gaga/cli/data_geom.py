@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli.render import Output, counted, human_bytes
+from gaga.cli.render import Output
 from gaga.cli.resuming import goes_on
 from gaga.core.errors import GagaError
+from gaga.core.text import counted, human_bytes
 
 if TYPE_CHECKING:
     from gaga.data.streamed import Prepared
@@ -93,7 +94,7 @@ def prepare(
 
 
 def _summary(written: "Prepared", source: Path) -> dict[str, Any]:
-    from gaga.cli.data import described
+    from gaga.cli.data_report import described
 
     return described(
         name="geom", molecules=written.conformers, distinct=written.molecules, elements=written.elements,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.cli import options
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, Table
 from gaga.cli.resuming import NOTHING_KEPT, starts_over, told
 from gaga.core.errors import InvalidInput, NotFound

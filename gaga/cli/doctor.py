@@ -16,8 +16,9 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, counted, human_bytes
+from gaga.cli.render import Output, Table
 from gaga.core.errors import GagaError
+from gaga.core.text import counted, human_bytes
 
 app = new_app()
 

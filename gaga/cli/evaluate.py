@@ -13,8 +13,9 @@ import typer
 
 from gaga.cli import evaluate_input, evaluate_table, options
 from gaga.cli import evaluate_report as report
-from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.data import NO_HYDROGENS
+from gaga.cli.errors import usage_error
 from gaga.cli.evaluate_extras import (
     KINDS,
     POSEBUSTERS,
@@ -32,9 +33,10 @@ from gaga.cli.evaluate_input import Input
 from gaga.cli.evaluate_reference import CHARGES, NO_REFERENCE, Against, Held, hold, rdkit_version
 from gaga.cli.evaluate_table import STDOUT, Parts, Written
 from gaga.cli.one_element import note_of_formulas
-from gaga.cli.render import Output, counted, stored, stored_line
+from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from gaga.cli.evaluate_extras import Charged

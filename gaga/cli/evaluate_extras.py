@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from gaga.cli.evaluate_reference import CHARGES, SHIPPED, Held, inputs_of
 from gaga.cli.evaluate_report import fraction, interval, percent, rate_object
-from gaga.cli.render import MISSING, Output, Table, counted, stored, stored_line
+from gaga.cli.render import MISSING, Output, Table, stored, stored_line
 from gaga.cli.results import Key, Outcome, slug
 from gaga.cli.resuming import Resumption, compute_resumably
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     import numpy as np

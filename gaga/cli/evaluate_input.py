@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 from gaga.cli.results import slug
 from gaga.core.errors import InvalidInput, NotFound
-from gaga.core.names import printable
+from gaga.core.text import printable
 
 STDIN = Path("-")
 _NAME = "stdin"

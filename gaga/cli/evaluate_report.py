@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, counted, skipped_parts
+from gaga.cli.render import MISSING, Table, skipped_parts
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from gaga.evaluation import Evaluation

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gaga.cli import gaussianity_options as of
 from gaga.cli import options
 from gaga.cli.builder import takes
-from gaga.cli.commands import Command, examples, new_app, usage_error
+from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.curves import payload, tables
 from gaga.cli.devices import check_statistics_device, statistics_device
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import Key, Outcome, open_store, slug
 from gaga.cli.resuming import Resumption, compute_resumably

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 from gaga.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:

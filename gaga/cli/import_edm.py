@@ -16,7 +16,8 @@ from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.data import read_dataset
 from gaga.cli.one_element import note_of_training
-from gaga.cli.render import Output, Table, human_bytes
+from gaga.cli.render import Output, Table
+from gaga.core.text import human_bytes
 
 if TYPE_CHECKING:
     from gaga.data.features import FeatureSpace

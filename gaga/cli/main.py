@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 from gaga.cli import streams
-from gaga.cli.commands import LazyGroup, UsageError, examples
-from gaga.cli.devices import rank_in_environment
+from gaga.cli.commands import LazyGroup, examples
+from gaga.cli.errors import UsageError, with_options
 from gaga.cli.options import use_products
 from gaga.cli.progress import start_clock
 from gaga.cli.signals import Terminated, terminating_signals
+from gaga.cli.torchrun import rank_in_environment
 from gaga.core.errors import GagaError
-from gaga.core.names import printable
+from gaga.core.text import printable
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -91,7 +92,7 @@ def _tell(error: BaseException, line: str) -> None:
     """The line on stderr; of several processes the first alone says what they all met."""
     rank = rank_in_environment()
     if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "told", False)):
-        streams.note(f"gaga{f' (rank {rank})' if rank else ''}: {line}", lines=True)
+        streams.note(f"gaga{f' (rank {rank})' if rank else ''}: {with_options(line)}", lines=True)
 
 
 def _invoke(arguments: list[str]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Output, counted
+from gaga.cli.render import Output
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from gaga.noise import Moments

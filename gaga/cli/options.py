@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from gaga.cli.commands import usage_error
-from gaga.core.names import legible
+from gaga.cli.errors import usage_error
+from gaga.core.text import legible
 
 _WHERE = RESULTS = "Results"
 _RUN = "This run"

@@ -9,8 +9,8 @@ from threading import Event, Lock, Thread
 from typing import IO, cast
 
 from gaga.cli import streams
-from gaga.core.names import printable
 from gaga.core.progress import Progress, silent
+from gaga.core.text import printable
 
 _FIRST, _EVERY = 50.0, 60.0  # seconds
 
@@ -101,7 +101,7 @@ class _Work:
 
     def line(self) -> str:
         """Done, rate, time left, and the note."""
-        from gaga.cli.render import human_time
+        from gaga.core.text import human_time
 
         now = time.monotonic()
         if self.first is None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaga.cli import streams
+from gaga.cli.errors import with_options
 from gaga.cli.progress import progress_bar
-from gaga.core.names import printable
-from gaga.core.progress import Progress
+from gaga.core.progress import Progress, Reporter
+from gaga.core.text import printable
 
 if TYPE_CHECKING:
     from gaga.storage.store import Entry
@@ -34,7 +35,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class Output(Reporter):
     """Where a command's words go.
 
     Attributes:
@@ -48,7 +49,7 @@ class Output:
     def note(self, line: str) -> None:
         """A line for the reader on stderr."""
         if not self.silent:
-            streams.note(line)
+            streams.note(with_options(line))
 
     def progress(self, label: str, *, first: bool = False) -> AbstractContextManager[Progress]:
         """How far the block is, on stderr: a bar, or without a terminal or with --json a line a minute.
@@ -65,7 +66,9 @@ class Output:
             sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
             return
         for part in parts:
-            sys.stdout.write(format_table(part) if isinstance(part, Table) else f"{printable(part, lines=True)}\n")
+            sys.stdout.write(
+                format_table(part) if isinstance(part, Table) else f"{printable(with_options(part), lines=True)}\n"
+            )
 
 
 def plain(value: Any) -> Any:
@@ -122,11 +125,6 @@ def _bold(line: str) -> str:
     return line if streams.is_plain(sys.stdout) or os.environ.get("NO_COLOR") else f"\033[1m{line}\033[0m"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: 1 molecule, 2,000 molecules."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 SHOWN_SKIPPED = 5
 
 
@@ -140,28 +138,10 @@ def skipped_parts(records: Iterable[Mapping[str, Any]], total: int) -> Iterator[
         yield f"{total - len(rows):,} more: --json lists all."
 
 
-def human_bytes(count: int) -> str:
-    """A number of bytes in the unit that suits it."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def header(entry: "Entry") -> dict[str, object]:
     """A stored result's header, the same keys in every command."""
     names = ("kind", "name", "shipped", "created", "gaga_version", "format_version", "seed", "nbytes", "digest")
     return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
-
-
-def human_time(seconds: float) -> str:
-    """A duration in the unit that suits it."""
-    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
 
 
 def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:

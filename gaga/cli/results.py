@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gaga.core.errors import Conflict, NotFound, Unavailable
-from gaga.core.names import legible
+from gaga.core.text import legible
 
 if TYPE_CHECKING:
     from gaga.storage.store import Entry, Store

@@ -74,7 +74,7 @@ def compute_resumably(
 
 def journal_path(store: Path, key: Key) -> Path:
     """Where the finished pieces of an unfinished result are: beside the store."""
-    from gaga.core.names import folded
+    from gaga.core.text import folded
 
     name = quote(folded(key.name), safe=" ")
     if len(name) > _LONGEST:

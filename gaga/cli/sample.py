@@ -11,14 +11,16 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
-from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.devices import ranks_from_environment, torch_device
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.devices import torch_device
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, stored, stored_line
 from gaga.cli.results import open_store
 from gaga.cli.sample_checks import Job, check_output
 from gaga.cli.sample_report import payload, summary
 from gaga.cli.sample_run import Source, run
 from gaga.cli.standard_output import STANDARD, Format, destination, show_aside
+from gaga.cli.torchrun import ranks_from_environment
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 
 STANDARD = "-"
 Format = Annotated[

@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Table, format_table
 from gaga.cli.resuming import told
-from gaga.core.names import printable
+from gaga.core.text import printable
 
 STANDARD = Path("-")
 _KEPT_NOWHERE = "what was to go to standard output is not kept; --out FILE can be resumed"

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaga.cli import evaluate_table, options
-from gaga.cli.commands import Command, examples, new_app, usage_error
-from gaga.cli.render import Output, Table, counted, header, human_bytes, plain, text
+from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.errors import usage_error
+from gaga.cli.render import Output, Table, header, plain, text
 from gaga.cli.results import locate, open_store
 from gaga.core.errors import Conflict, InvalidInput, NotFound
-from gaga.core.names import printable
+from gaga.core.text import counted, human_bytes, printable
 from gaga.storage.files import refuse_to_overwrite
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from gaga.core.names import printable
+from gaga.core.text import printable
 
 _LOST = (OSError, ValueError)  # ValueError: the stream is closed
 

@@ -145,7 +145,8 @@ def train(
     given = {key: value for key, value in locals().items() if key in _recipe_names()}
     options.use_threads(threads)
     keep_freed_memory()
-    from gaga.cli.devices import ranks_from_environment, torch_device
+    from gaga.cli.devices import torch_device
+    from gaga.cli.torchrun import ranks_from_environment
     from gaga.models.api import model_file, shipped_like
     from gaga.models.training.trainer import Trainer
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaga.cli.commands import usage_error
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output
 from gaga.core.errors import InvalidInput
 

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Table, human_bytes, human_time, text
+from gaga.cli.render import Table, text
+from gaga.core.text import human_bytes, human_time
 
 if TYPE_CHECKING:
     from gaga.models.training.log import Metrics

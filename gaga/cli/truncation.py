@@ -15,11 +15,12 @@ from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.devices import torch_device
-from gaga.cli.render import Output, Table, counted, stored, stored_line
+from gaga.cli.render import Output, Table, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 from gaga.cli.sample import find_checkpoint, open_model
 from gaga.cli.selection import select
 from gaga.cli.tstar import check_plot
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from gaga.core.molecules import PackedMolecules

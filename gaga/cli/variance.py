@@ -12,9 +12,10 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, counted, stored, stored_line
+from gaga.cli.render import Output, Table, stored, stored_line
 from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
 from gaga.cli.selection import select
+from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,6 +1,10 @@
-"""How a library call tells whoever asked how far it is: a callback, never a bar."""
+"""How a library call says how far it is and what it notices: callbacks, never a bar and never a print."""
 
+import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
+
+_log = logging.getLogger("gaga")
 
 
 @runtime_checkable
@@ -12,3 +16,15 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, note: str = "") -> None:
     """The default: report nothing."""
+
+
+class Reporter:
+    """Receives the notes and the progress of a run. This one logs notes and shows no progress; override both."""
+
+    def note(self, line: str) -> None:
+        """One sentence for the reader."""
+        _log.info(line)
+
+    def progress(self, label: str, *, first: bool = False) -> AbstractContextManager[Progress]:
+        """The progress of the block that is entered; with `first` it is shown at the first report too."""
+        return nullcontext(silent)

@@ -23,7 +23,7 @@ _WHY = {
     _NAME: "they have the same title and atoms",
     _BONDS: "they stand in a row, with the same atoms and the same bonds by distance",
 }
-_OVERRULE = "With --one-molecule-per-record each record is a molecule of its own."
+_OVERRULE = "With `one_molecule_per_record=True` each record is a molecule of its own."
 
 Keys = list[Hashable]
 

@@ -231,5 +231,5 @@ def cut_short(path: Path, conformers: str) -> InvalidInput:
     return InvalidInput(
         f"{path} is cut short",
         received=conformers,
-        remedy="fetch the rest of it, then add --resume: what is read is kept",
+        remedy="fetch the rest of it, then add `resume=True`: what was read is kept",
     )

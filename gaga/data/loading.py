@@ -140,7 +140,7 @@ def with_vocabulary(dataset: Dataset, name: str) -> Dataset:
     if others:
         raise OutsideVocabulary(
             f"the vocabulary {name} lacks elements of {dataset.name}", received=", ".join(others),
-            remedy="use --vocabulary data, or leave those molecules out",
+            remedy="use `vocabulary=data`, or leave those molecules out",
         )  # fmt: skip
     return dataclasses.replace(dataset, vocabulary=vocabulary)
 
@@ -158,7 +158,7 @@ def default_cache_dir() -> Path:
         if folder.is_absolute():
             return folder
     raise Unavailable(
-        "there is no home folder, and so no cache of prepared data sets", remedy="name one with --cache or GAGA_CACHE"
+        "there is no home folder, and so no cache of prepared data sets", remedy="name one with `cache` or GAGA_CACHE"
     )
 
 
@@ -283,12 +283,12 @@ def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Datase
 
 def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, own: Wanted, progress: Progress) -> Path:
     if not _is_named(name):
-        raise InvalidInput("where to write the prepared file is not given", remedy="name it with --out data.h5")
+        raise InvalidInput("where to write the prepared file is not given", remedy="name it with `out=data.h5`")
     _ask_nothing(name, own)
     _load_named(str(name), cache_dir, source, progress)
     path = prepared_path(str(name), cache_dir)
     if not path.exists():
-        raise Unavailable(f"cannot write {path}", remedy="name another place with --out data.h5")
+        raise Unavailable(f"cannot write {path}", remedy="name another place with `out=data.h5`")
     return path
 
 

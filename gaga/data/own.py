@@ -20,8 +20,8 @@ from gaga.chem.xyz import QM9_UNITS
 from gaga.core.decimals import decimal
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import pack
-from gaga.core.names import legible
 from gaga.core.progress import Progress, silent
+from gaga.core.text import legible
 from gaga.data.conformers import conformers
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
@@ -163,11 +163,11 @@ def _check_kind(path: Path, wanted: Wanted) -> None:
     """
     if wanted.making.embed and not has_smiles_only(path):
         raise InvalidInput(
-            f"{path} has geometries, and --embed makes them of SMILES",
-            remedy="leave --embed out, or read a table of SMILES; --optimise xtb relaxes what is there",
+            f"{path} has geometries, and `embed=True` makes them from SMILES",
+            remedy="leave `embed` out, or read a table of SMILES; `optimise=xtb` relaxes what is there",
         )
     if wanted.smiles_column is not None and not has_columns(path.name):
-        raise InvalidInput(f"{path} has no columns", received=f"--smiles-column {wanted.smiles_column}")
+        raise InvalidInput(f"{path} has no columns", received=f"`smiles_column={wanted.smiles_column}`")
 
 
 def report(account: Account, kept: int, wanted: Wanted, taken: Sequence[str] = ()) -> Preparation:

@@ -42,7 +42,7 @@ ARCHIVE_URL = "https://ndownloader.figshare.com/files/3195389"
 ARCHIVE_MD5 = "ad1ebd51ee7f5b3a6e32e974e5d54012"
 _CSV_PATTERN = "qm9_part*.csv"
 _WAYS = (
-    'run pip install "gaga-mol[qm9]", or name a local copy with --from '
+    'run pip install "gaga-mol[qm9]", or name a local copy with `source` '
     f"({ARCHIVE_NAME}, the folder that it unpacks to, or qm9pack's CSV files), or connect to the network"
 )
 _REPORT_EVERY = 2000

@@ -11,7 +11,9 @@ from gaga.core.workers import Workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_REMEDY = 'run it again with --resume; in a script, call this under `if __name__ == "__main__":`, or with one worker'
+_REMEDY = (
+    'run it again with `resume=True`; in a script, call this under `if __name__ == "__main__":`, or with one worker'
+)
 
 
 def spread(

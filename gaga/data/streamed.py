@@ -32,7 +32,7 @@ from gaga.storage.journal import Journal, Piece, settle
 from gaga.storage.locks import locked
 from gaga.storage.new_hdf5 import new_hdf5
 
-START_OVER = "start over with --overwrite"
+START_OVER = "start over with `overwrite=True`"
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _LONGEST_SMILES = 512  # letters; an array of text is as wide as its longest
 _ATOMS = 1 << 16  # of a compressed piece of atomic numbers

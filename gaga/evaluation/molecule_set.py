@@ -16,7 +16,7 @@ from gaga.chem.facts import total_charge
 from gaga.chem.io import READ_SUFFIXES, Record, Skipped, read_molecules
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
-from gaga.core.names import printable
+from gaga.core.text import printable
 from gaga.data import Dataset, load_dataset
 from gaga.data.geometries import CHARGE
 from gaga.data.own import PUBLISHED_NAMES

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 TOOK_TOO_LONG = "time"
 _REMEDY = (
-    "run it again (gaga evaluate goes on with --resume); in a script, call this under "
+    "run it again (`resume=True` continues it); in a script, call this under "
     '`if __name__ == "__main__":`, or pass workers=1'
 )
 

@@ -58,7 +58,7 @@ def shipped_like(recipe: Recipe) -> Path:
     raise InvalidInput(
         f"the models that ship have {known}",
         received=f"{recipe.hidden} features and {recipe.n_layers} layers",
-        remedy="use --preset small or large, or --init-from FILE",
+        remedy="use `preset=small` or `preset=large`, or `init_from=FILE`",
     )
 
 

@@ -150,5 +150,5 @@ def _someone_missing(ranks: Ranks) -> Iterator[None]:
         raise RankLost(
             f"rank {ranks.rank} of {ranks.size} lost the others",
             received=said.rstrip("."),
-            remedy="where none of them says why, the same command with --resume goes on from what was saved last",
+            remedy="if none of them says why, repeat it with `resume=True`: it continues from what was saved last",
         ) from error

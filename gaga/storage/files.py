@@ -180,7 +180,7 @@ def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
         Conflict: `path` exists and `overwrite` is false.
     """
     if path.exists() and not overwrite:
-        raise Conflict(f"{path} is already there", remedy="choose another name or add --overwrite")
+        raise Conflict(f"{path} is already there", remedy="choose another name or add `overwrite=True`")
 
 
 @contextmanager

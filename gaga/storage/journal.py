@@ -248,7 +248,7 @@ def settle(path: Path, *, resume: bool, start_over: bool, what: str, remedy: str
     if start_over and not resume:
         path.unlink(missing_ok=True)
     elif not resume and first_line(path):
-        raise Conflict(f"{what} was interrupted", remedy=f"go on with --resume, or {remedy}")
+        raise Conflict(f"{what} was interrupted", remedy=f"continue with `resume=True`, or {remedy}")
 
 
 def _check_run(path: Path, there: bytes, wanted: bytes, remedy: str) -> None:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from gaga.core.errors import Conflict, InvalidInput, NotFound, Unavailable
-from gaga.core.names import checked_kind, checked_name, folded
+from gaga.core.text import checked_kind, checked_name, folded
 from gaga.storage import serialise as records
 from gaga.storage.files import atomic_write
 from gaga.storage.hdf5 import read_lazily, read_tree, reason, write_tree
@@ -208,7 +208,7 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         if os.path.realpath(self.path) == os.path.realpath(SHIPPED_STORE):
-            raise Unavailable("the store that comes with gaga is read-only", remedy="choose another --store")
+            raise Unavailable("the store that comes with gaga is read-only", remedy="choose another `store`")
         with locked(self.path):
             yield
 
@@ -236,12 +236,12 @@ def _conflict(present: Entry, changed: list[str]) -> Conflict:
     more = [f"{len(changed) - len(shown)} more"] if len(changed) > len(shown) else []
     return Conflict(
         f"{present.kind} {present.name!r} is already stored with {', '.join(shown + more)}",
-        remedy="choose another name with --name, or overwrite it with --replace",
+        remedy="choose another `name`, or overwrite it with `replace=True`",
     )
 
 
 def _damaged(path: Path, why: str) -> InvalidInput:
-    return InvalidInput(f"{path} is damaged: {why}", remedy="restore a copy, or choose another --store")
+    return InvalidInput(f"{path} is damaged: {why}", remedy="restore a copy, or choose another `store`")
 
 
 @contextmanager
@@ -269,15 +269,15 @@ def _opened(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", locking=False)
     except PermissionError as error:
-        raise Unavailable(f"{path} may not be read", remedy="choose another --store") from error
+        raise Unavailable(f"{path} may not be read", remedy="choose another `store`") from error
     except OSError as error:
-        raise InvalidInput(f"{path} is not a gaga store: {reason(error)}", remedy="choose another --store") from error
+        raise InvalidInput(f"{path} is not a gaga store: {reason(error)}", remedy="choose another `store`") from error
 
 
 def _check_format(path: Path, file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if file.attrs.get("format") != FORMAT or not isinstance(version, int | np.integer):
-        raise InvalidInput(f"{path} is an HDF5 file but not a gaga store", remedy="choose another --store")
+        raise InvalidInput(f"{path} is an HDF5 file but not a gaga store", remedy="choose another `store`")
     if version > FORMAT_VERSION:
         raise InvalidInput(f"{path} was written by a newer gaga", received=f"format {version}", remedy="update gaga")
 

@@ -46,7 +46,7 @@ def test_a_column_can_be_named_and_smiles_is_preferred(read):
     content = "canonical_smiles,drug,smiles\nC,CC,CCC\n"
     assert smiles(read("m.csv", content)) == ["CCC"]
     assert smiles(read("m.csv", content, column="Drug")) == ["CC"]
-    with pytest.raises(InvalidInput, match=r"no column parent .*canonical_smiles, drug, smiles.*--smiles-column"):
+    with pytest.raises(InvalidInput, match=r"no column parent .*canonical_smiles, drug, smiles.*`smiles_column`"):
         read("m.csv", content, column="parent")
 
 

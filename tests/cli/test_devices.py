@@ -3,15 +3,9 @@
 import pytest
 import torch
 
-from gaga.cli.commands import UsageError
-from gaga.cli.devices import (
-    check_device,
-    check_statistics_device,
-    judging_processes,
-    ranks_from_environment,
-    statistics_device,
-    torch_device,
-)
+from gaga.cli.devices import check_device, check_statistics_device, judging_processes, statistics_device, torch_device
+from gaga.cli.errors import UsageError
+from gaga.cli.torchrun import ranks_from_environment
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.models.ranks import Ranks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gaga.cli.results import slug
-from gaga.core.names import legible
+from gaga.core.text import legible
 from gaga.storage.files import expanded, with_utf8_name
 
 LATIN = "mol\udce9cule"  # as Python has the bytes of "molécule" in Latin-1

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gaga.cli import options
-from gaga.cli.commands import UsageError
+from gaga.cli.errors import UsageError
 from gaga.cli.sample import parse_sizes
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaga.cli.render import Output, Table, counted, format_table, human_bytes, plain, text
+from gaga.cli.render import Output, Table, format_table, plain, text
+from gaga.core.text import counted, human_bytes
 
 
 @dataclass(frozen=True)

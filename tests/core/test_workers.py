@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import pytest
 
 from gaga.core.errors import InvalidInput, Unavailable
-from gaga.core.names import checked_kind
+from gaga.core.text import checked_kind
 from gaga.core.workers import _AHEAD, Limit, Workers, end_quietly
 
 

@@ -229,7 +229,7 @@ def test_a_file_cut_short_is_refused_and_goes_on_when_it_is_whole(form, share, d
     assert kept.is_file() == (form != "npy")  # which is refused before anything is read
     path.write_bytes(whole)
     if kept.is_file():
-        with pytest.raises(Conflict, match="Go on with --resume"):
+        with pytest.raises(Conflict, match="Continue with `resume=True`"):
             prepare_geom(path, out)
         with pytest.raises(Conflict, match="another conformers"):
             prepare_geom(path, out, conformers=7, resume=True)

@@ -76,7 +76,7 @@ def test_prepare_refuses_to_overwrite_and_other_suffixes(own, tmp_path):
     assert prepare(own, out=out, overwrite=True) == out
     with pytest.raises(InvalidInput, match=r"\.h5"):
         prepare("qm9", out=tmp_path / "qm9.npz")
-    with pytest.raises(InvalidInput, match="--out"):
+    with pytest.raises(InvalidInput, match="`out=data"):
         prepare(own)
     assert prepare("qm9") == prepared_path("qm9")
 

@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
     with Journal(tmp_path / "journal", {}, remedy="") as journal:
-        with pytest.raises(Unavailable, match=r"ended early.*--resume"):
+        with pytest.raises(Unavailable, match=r"ended early.*`resume=True`"):
             judge(many, "strict", workers=2, progress=kill, pieces=journal)
         assert 2 <= len(journal) < 10
         assert multiprocessing.active_children() == []

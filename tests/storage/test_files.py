@@ -187,5 +187,5 @@ def test_overwriting_is_asked_for(tmp_path: Path) -> None:
     refuse_to_overwrite(path, overwrite=False)
     path.write_text("")
     refuse_to_overwrite(path, overwrite=True)
-    with pytest.raises(Conflict, match="--overwrite"):
+    with pytest.raises(Conflict, match="`overwrite=True`"):
         refuse_to_overwrite(path, overwrite=False)

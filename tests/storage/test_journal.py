@@ -16,7 +16,7 @@ PIECES = {
 
 
 def open_journal(path, run=RUN):
-    return Journal(path, run, remedy="start over with --replace")
+    return Journal(path, run, remedy="start over with `replace=True`")
 
 
 def assert_same(found, expected):
@@ -99,7 +99,7 @@ def test_another_runs_journal_is_refused_and_kept(path):
     data, _ = written(path)
     with pytest.raises(Conflict, match="started with another alpha, steps") as error:
         open_journal(path, {**RUN, "alpha": 0.1, "steps": (1,)})
-    assert "--replace" in error.value.line
+    assert "`replace=True`" in error.value.line
     assert path.read_bytes() == data
     path.write_bytes(b"hello\n")
     with pytest.raises(InvalidInput, match="not an unfinished run"):

@@ -234,8 +234,8 @@ def test_other_computation_conflicts(tmp_path: Path, changed: dict[str, Any], to
     with pytest.raises(Conflict) as error:
         store.put("tstar", "x", Number(2.0), **(key | changed))
     assert told in error.value.line
-    assert "--name" in error.value.line
-    assert "--replace" in error.value.line
+    assert "`name`" in error.value.line
+    assert "`replace=True`" in error.value.line
     store.put("tstar", "X", Number(2.0), **(key | changed), replace=True)
     assert store.get("tstar", "x", Number) == Number(2.0)
     assert [entry.name for entry in store.entries()] == ["X"]

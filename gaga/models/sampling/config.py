@@ -86,7 +86,7 @@ class SampleConfig(Config):
             raise InvalidInput("raised_between is a smallest and a largest level", received=self.raised_between)
         if self.dataset_var is not None and self.start not in ("scalar", "published"):
             raise InvalidInput(
-                "one variance for all columns goes with the start `scalar` or `published`",
+                "one variance for all columns goes with the start scalar or published",
                 received=self.start,
             )
         if self.sizes is not None and not self.sizes:

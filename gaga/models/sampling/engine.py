@@ -212,7 +212,7 @@ class Engine:
             raise Unavailable(
                 "the device has no memory for a molecule",
                 received=f"{start.sizes[0]} atoms",
-                remedy="use --device cpu, or smaller --sizes",
+                remedy="use `device=cpu`, or smaller `sizes`",
             )
         self._most = int(work(start.sizes).sum()) // 2
         log.warning("Out of memory with %d molecules at a time; going on with half as many.", len(start.keys))

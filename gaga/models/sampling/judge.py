@@ -60,7 +60,7 @@ class Judges:
 
     def __init__(self, judge: Judge, processes: int = 1) -> None:
         self._judge, self._processes = judge, processes
-        self._workers = Workers(partial(_judge_part, judge), processes, remedy="go on with --resume")
+        self._workers = Workers(partial(_judge_part, judge), processes, remedy="continue with `resume=True`")
 
     def __call__(self, seed: int, molecules: Sequence[Sampled]) -> list[JudgedMolecule]:
         """Molecules of this seed, ready to be spooled, in their order.

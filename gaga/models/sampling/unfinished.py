@@ -26,7 +26,7 @@ from gaga.storage.journal import first_line, open_run
 _HEAD = struct.Struct("<IQIBBBIII")
 _VALID: tuple[bool | None, ...] = (False, True, None)
 _FILE_SHIFT = 44  # bits for the offset within a file
-_REMEDY = "start over with --overwrite"
+_REMEDY = "start over with `overwrite=True`"
 
 
 @dataclass(frozen=True)

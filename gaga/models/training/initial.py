@@ -119,7 +119,7 @@ def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: Featur
     if start.precondition.prediction != recipe.prediction:
         raise InvalidInput(
             f"{init_from} predicts {start.precondition.prediction}, and this recipe {recipe.prediction}",
-            remedy=f"train with --prediction {start.precondition.prediction}, or without --init-from",
+            remedy=f"train with `prediction={start.precondition.prediction}`, or without `init_from`",
         )
 
 

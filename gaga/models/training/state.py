@@ -126,7 +126,7 @@ class TrainingState:
         if differing:
             raise Conflict(
                 f"the run in {path.parent} was started with another {', '.join(differing)}",
-                remedy="resume with the settings it was started with, or give this run another --name",
+                remedy="resume with the settings it was started with, or give this run another `name`",
             )
 
 

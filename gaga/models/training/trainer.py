@@ -282,7 +282,7 @@ class Trainer:
             raise GagaError(
                 f"the loss or its gradient was not finite in {_MAX_BAD_STEPS} steps on end",
                 received=f"step {step}",
-                remedy=f"start from {self.model_path} with --init-from, a lower --lr and another --name",
+                remedy=f"start from {self.model_path} with `init_from`, a lower `learning_rate` and another `name`",
             )
 
     def model(self) -> Model:

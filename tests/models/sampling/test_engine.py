@@ -76,7 +76,7 @@ def test_other_failures_are_not_taken_for_it(gaussian_model):
 def test_a_molecule_that_does_not_fit_is_one_line(gaussian_model):
     with pytest.raises(Unavailable, match="no memory for a molecule") as error:
         list(sample_stream(like(gaussian_model, Small(gaussian_model, 2)), range(3), CONFIG))
-    assert "--device cpu" in error.value.line
+    assert "`device=cpu`" in error.value.line
 
 
 def plan_of(model, n, config):

@@ -41,7 +41,7 @@ def check_choice(kernel: str, precision: str) -> None:
     if precision not in PRECISIONS:
         raise InvalidInput("unknown precision", received=precision, remedy=f"use one of {', '.join(PRECISIONS)}")
     if kernel == "naive" and precision != "float32":
-        raise Unavailable("the naive kernel runs in float32 only", remedy="use --kernel torch, or --precision float32")
+        raise Unavailable("the naive kernel runs in float32 only", remedy="use `kernel=torch`, or `precision=float32`")
 
 
 def resolve_precision(
@@ -81,7 +81,7 @@ def resolve_kernel(network: "EGNN", name: str, device: "torch.device") -> "tuple
     check_choice(name, network.precision)
     if name != "auto":
         if why := _why_not(name, network, device):
-            raise Unavailable(f"the {name} kernel cannot run here: {why}", remedy="use --kernel auto")
+            raise Unavailable(f"the {name} kernel cannot run here: {why}", remedy="use `kernel=auto`")
         return name, _function(name)  # type: ignore[return-value]
     if device.type != "cuda":
         return "torch", _function("torch")

@@ -1,7 +1,7 @@
 import pytest
 
 from gaga.core.errors import InvalidInput
-from gaga.core.names import checked_name, printable
+from gaga.core.text import checked_name, printable
 
 
 @pytest.mark.parametrize(
