@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gaga.data import Dataset
     from gaga.data.own import Wanted
     from gaga.data.preparation import Preparation
-    from gaga.storage.journal import Journal, Pieces
+    from gaga.storage.partial import PartialFile, PartialResults
 
 _OWN = "Your own molecules"
 _START_OVER = "start over with --overwrite"
@@ -216,7 +216,7 @@ def _elements(text: str) -> tuple[int, ...]:
 @contextmanager
 def kept_geometries(
     path: str, out: Path | None, wanted: "Wanted", output: Output, *, resume: bool, overwrite: bool
-) -> "Iterator[Pieces]":
+) -> "Iterator[PartialResults]":
     """Where geometries are kept while the block runs; whoever ends it is told what is left.
 
     Raises:
@@ -225,8 +225,8 @@ def kept_geometries(
     """
     from gaga.data.loading import is_own
     from gaga.storage.files import refuse_to_overwrite, require_writable
-    from gaga.storage.journal import KEEPS_NONE
     from gaga.storage.locks import locked
+    from gaga.storage.partial import NO_PARTIALS
 
     if out is None or not wanted.making.makes or not is_own(path):
         if resume:
@@ -234,7 +234,7 @@ def kept_geometries(
                 "--resume goes on with --embed, --optimise, or geom --from PATH; other work is quickly done again"
             )
         with starts_over():
-            yield KEEPS_NONE
+            yield NO_PARTIALS
         return
     refuse_to_overwrite(out, overwrite=overwrite)
     require_writable(out)
@@ -248,11 +248,11 @@ def kept_geometries(
         place.unlink(missing_ok=True)
 
 
-def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool) -> "Journal":
-    from gaga.storage.journal import Journal, settle
+def _journal(place: Path, run: dict[str, Any], *, resume: bool, overwrite: bool) -> "PartialFile":
+    from gaga.storage.partial import PartialFile, settle
 
     settle(place, resume=resume, start_over=overwrite, what="an earlier run", remedy=_START_OVER)
-    return Journal(place, run, remedy=_START_OVER)
+    return PartialFile(place, run, remedy=_START_OVER)
 
 
 @contextmanager

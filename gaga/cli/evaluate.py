@@ -41,7 +41,7 @@ from gaga.core.text import counted
 if TYPE_CHECKING:
     from gaga.cli.evaluate_extras import Charged
     from gaga.evaluation import Evaluation
-    from gaga.storage.journal import Journal
+    from gaga.storage.partial import PartialFile
     from gaga.storage.store import Entry, Store
 
 app = new_app()
@@ -228,7 +228,7 @@ def _judged(job: Job, against: Against, held: Held, store: "Store", output: Outp
     )
     with output.progress(f"evaluating by {against.protocol}") as progress:
 
-        def work(pieces: "Journal") -> Evaluation:
+        def work(pieces: "PartialFile") -> Evaluation:
             return run(
                 given.path,
                 protocol=against.protocol,

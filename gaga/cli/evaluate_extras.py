@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gaga.core.statistics import Interval
     from gaga.evaluation.poses import PoseChecks
     from gaga.evaluation.relaxation import Relaxation
-    from gaga.storage.journal import Journal
+    from gaga.storage.partial import PartialFile
     from gaga.storage.store import Store
 
     Charged = tuple[PackedMolecules, Int16[np.ndarray, " M"]]
@@ -156,7 +156,7 @@ def _look(kind: str, subject: Subject, sampling: Sampling, store: "Store", outpu
     )
     with output.progress(f"{kind}, {subject.label}") as progress:
 
-        def work(pieces: "Journal") -> Any:
+        def work(pieces: "PartialFile") -> Any:
             molecules, charges = subject.molecules()
             return compute(
                 molecules,

@@ -13,7 +13,7 @@ from gaga.cli.resuming import Resumption, compute_resumably
 if TYPE_CHECKING:
     from gaga.data import Dataset
     from gaga.evaluation import DataReference
-    from gaga.storage.journal import Journal
+    from gaga.storage.partial import PartialFile
     from gaga.storage.store import Store
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
@@ -98,7 +98,7 @@ def _hold_own(against: Against, store: "Store", output: Output) -> Held:
     )
     with output.progress(f"judging {data.name}") as progress:
 
-        def work(pieces: "Journal") -> DataReference:
+        def work(pieces: "PartialFile") -> DataReference:
             return reference_of(
                 data,
                 against.protocol,

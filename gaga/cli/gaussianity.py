@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
     from gaga.stats.gaussianity import GaussianityResult
-    from gaga.storage.journal import Journal
+    from gaga.storage.partial import PartialFile
 
 app = new_app()
 
@@ -162,7 +162,7 @@ def run(request: Request, store: Path, output: Output) -> "tuple[Outcome[Gaussia
 
     threads = request.threads or os.cpu_count() or 1
 
-    def work(pieces: "Journal") -> GaussianityResult:
+    def work(pieces: "PartialFile") -> GaussianityResult:
         device, _ = statistics_device(request.device)
         # The whole split's moments, so that a fraction is held against the same Gaussians as all of it.
         with output.progress("moments") as progress:

@@ -14,7 +14,7 @@ from gaga.cli.signals import Terminated
 from gaga.core.errors import Conflict, GagaError, Unavailable
 
 if TYPE_CHECKING:
-    from gaga.storage.journal import Journal
+    from gaga.storage.partial import PartialFile
     from gaga.storage.store import Store
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Resumption:
 
 
 def compute_resumably(
-    store: "Store", key: Key, as_type: type[T], compute: "Callable[[Journal], T]", how: Resumption
+    store: "Store", key: Key, as_type: type[T], compute: "Callable[[PartialFile], T]", how: Resumption
 ) -> Outcome[T]:
     """`compute_once` of a computation that keeps its finished pieces, and goes on with those of an interrupted run.
 
@@ -83,7 +83,7 @@ def journal_path(store: Path, key: Key) -> Path:
 
 
 @contextmanager
-def _held(path: Path, key: Key, how: Resumption) -> "Iterator[Journal]":
+def _held(path: Path, key: Key, how: Resumption) -> "Iterator[PartialFile]":
     """The journal, which is this process's alone while the block runs; it stays when the block ends."""
     from gaga.storage.locks import locked
 
@@ -93,13 +93,13 @@ def _held(path: Path, key: Key, how: Resumption) -> "Iterator[Journal]":
         yield journal
 
 
-def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
+def _journal(path: Path, key: Key, how: Resumption) -> "PartialFile":
     """The journal of this run, begun anew where that was asked for.
 
     Raises:
         Conflict: there is one that is not gone on with, or of other settings.
     """
-    from gaga.storage.journal import Journal, first_line
+    from gaga.storage.partial import PartialFile, first_line
 
     run = _identity(key, how)
     if how.resume is False and not how.replace and first_line(path):
@@ -109,7 +109,7 @@ def _journal(path: Path, key: Key, how: Resumption) -> "Journal":
         )
     if how.replace and not how.resume and not (how.resume is None and _is_of(path, run)):
         path.unlink(missing_ok=True)
-    return Journal(path, run, remedy=_START_OVER)
+    return PartialFile(path, run, remedy=_START_OVER)
 
 
 def _discard(path: Path, key: Key, how: Resumption) -> None:
@@ -124,7 +124,7 @@ def _discard(path: Path, key: Key, how: Resumption) -> None:
 
 
 def _is_of(path: Path, run: Mapping[str, Any]) -> bool:
-    from gaga.storage.journal import first_line
+    from gaga.storage.partial import first_line
 
     line = first_line(path)
     return bool(line) and json.loads(line) == json.loads(json.dumps(run))
@@ -138,7 +138,7 @@ def _identity(key: Key, how: Resumption) -> dict[str, Any]:
 
 
 @contextmanager
-def _resumable(journal: "Journal", how: Resumption) -> Iterator[None]:
+def _resumable(journal: "PartialFile", how: Resumption) -> Iterator[None]:
     """Whoever ends the run is told that what is kept is not lost."""
     with told(lambda: how.kept if len(journal) else "", otherwise=NOTHING_KEPT):
         yield

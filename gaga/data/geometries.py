@@ -20,7 +20,7 @@ from gaga.chem.writers import SMILES_TAG
 from gaga.core.errors import InvalidInput
 from gaga.data.filters import Account, Candidate
 from gaga.data.spread import in_chunks, spread
-from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 XTB = "xtb"
 CHARGE = "charge"
@@ -90,7 +90,7 @@ def made(
     account: Account,
     *,
     workers: int | None = None,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> Generator[Record]:
     """The candidates as records with the geometries that were asked for, in their order.
 
@@ -121,7 +121,7 @@ def made(
 
 
 def _in_order(
-    chunks: Iterator[list[Candidate]], making: Making, workers: int | None, pieces: Pieces
+    chunks: Iterator[list[Candidate]], making: Making, workers: int | None, pieces: PartialResults
 ) -> Iterator[tuple[list[Candidate], list[Made]]]:
     """Chunks and what was made of them: from the pieces, which are of the first chunks, then new."""
     number = 0

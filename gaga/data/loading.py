@@ -18,8 +18,8 @@ from gaga.data.prepared import read_prepared, require_suffix, write_prepared
 from gaga.data.qm9 import read_qm9
 from gaga.data.splits import content_split, edm_split
 from gaga.storage.files import expanded, refuse_to_overwrite, require_writable
-from gaga.storage.journal import KEEPS_NONE, Pieces
 from gaga.storage.locks import locked
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 NAMES = PUBLISHED_NAMES
 
@@ -33,7 +33,7 @@ def load_dataset(
     cache_dir: Path | None = None,
     split_seed: int | None = None,
     own: Wanted = AS_THEY_ARE,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     progress: Progress = silent,
 ) -> Dataset:
     """A named data set, a prepared file, or the user's own molecules.
@@ -72,7 +72,7 @@ def prepare(
     cache_dir: Path | None = None,
     split_seed: int | None = None,
     own: Wanted = AS_THEY_ARE,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     progress: Progress = silent,
 ) -> Path:
     """Write a data set as a prepared file, which opens in under a second, and give its path.
@@ -205,7 +205,7 @@ def _unknown(name: str) -> NotFound:
     return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}")
 
 
-def _load_path(path: Path, own: Wanted, pieces: Pieces, progress: Progress) -> Dataset:
+def _load_path(path: Path, own: Wanted, pieces: PartialResults, progress: Progress) -> Dataset:
     if is_own(path):
         return read_own(path, progress, wanted=own, pieces=pieces)
     _ask_nothing(path, own)

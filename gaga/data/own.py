@@ -28,7 +28,7 @@ from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
 from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
 from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 SUFFIXES = READ_SUFFIXES + SMILES_SUFFIXES
 PUBLISHED_NAMES = ("qm9", "geom")
@@ -81,7 +81,7 @@ AS_THEY_ARE = Wanted()
 
 
 def read_own(
-    path: Path, progress: Progress = silent, *, wanted: Wanted = AS_THEY_ARE, pieces: Pieces = KEEPS_NONE
+    path: Path, progress: Progress = silent, *, wanted: Wanted = AS_THEY_ARE, pieces: PartialResults = NO_PARTIALS
 ) -> Dataset:
     """The molecules of a file or folder, in order; the elements that occur are the vocabulary.
 
@@ -129,7 +129,7 @@ def own_records(
     progress: Progress = silent,
     *,
     wanted: Wanted = AS_THEY_ARE,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> Iterator[Record]:
     """The molecules that become the data set, one at a time; `account` is complete when they have passed.
 

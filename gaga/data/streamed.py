@@ -28,9 +28,9 @@ from gaga.data.prepared import write_attributes, write_members, write_smiles
 from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
 from gaga.storage.chunked import Encoder, decode, new_array
 from gaga.storage.files import atomic_write, target
-from gaga.storage.journal import Journal, Piece, settle
 from gaga.storage.locks import locked
 from gaga.storage.new_hdf5 import new_hdf5
+from gaga.storage.partial import PartialFile, Piece, settle
 
 START_OVER = "start over with `overwrite=True`"
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
@@ -111,7 +111,7 @@ class PreparedWriter:
             what = f"an earlier run that was to write {self.path}"
             settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
             run = {**run, "split_seed": split_seed}
-            self._journal = self._held.enter_context(Journal(self._unfinished, run, remedy=START_OVER))
+            self._journal = self._held.enter_context(PartialFile(self._unfinished, run, remedy=START_OVER))
             self._state, tail = self._last()
         except BaseException:
             self._held.close()

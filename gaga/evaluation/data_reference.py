@@ -11,7 +11,7 @@ from gaga.evaluation.distances import quantiles_of
 from gaga.evaluation.judging import check_protocol, judge
 from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.reference import DataReference, Reference, ReferenceRow, hash_smiles
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 TRAIN, TEST = 100_000, 10_000
 """At most so many molecules of the training split, and of the split that the row is of, are looked at."""
@@ -29,7 +29,7 @@ def reference_of(
     workers: int | None = None,
     time_limit: float | None = None,
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> DataReference:
     """The reference of a data set under a protocol, through the code that judges what is held against it.
 
@@ -64,7 +64,7 @@ def reference_of(
         workers=workers,
         time_limit=time_limit,
         progress=lambda done, _, note="": progress(done, total, note),
-        pieces=pieces.within("train"),
+        pieces=pieces.subset("train"),
     )
     reference = Reference(
         lengths=quantiles_of(judged.lengths, MIN_SHARE_OF_BONDS),
@@ -79,7 +79,7 @@ def reference_of(
         workers=workers,
         time_limit=time_limit,
         progress=lambda done, _, note="": progress(len(known) + done, total, note),
-        pieces=pieces.within("row"),
+        pieces=pieces.subset("row"),
     )
     compared = compare(judged, reference, np.random.default_rng(0))
     row = ReferenceRow(

@@ -18,7 +18,7 @@ from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
 from gaga.evaluation.reference import DataReference, ReferenceRow, shipped
 from gaga.evaluation.verdicts import Judged, Verdicts
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,7 +66,7 @@ def evaluate(
     seed: int = 0,
     reference: str | DataReference | None = "qm9",
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> Evaluation:
     """Stability, validity, uniqueness, novelty and geometry of molecules.
 

@@ -15,7 +15,7 @@ from gaga.core.workers import Begin
 from gaga.evaluation.measured import FiledMeasured
 from gaga.evaluation.parts import TOOK_TOO_LONG, Task, Work, n_processes
 from gaga.evaluation.verdicts import Judged, Verdicts, as_piece, join, join_measured, of_piece
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 PROTOCOLS = ("edm", "strict")
 """edm, to compare with papers; strict, to know."""
@@ -47,7 +47,7 @@ def judge(
     workers: int | None = None,
     time_limit: float | None = None,
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> Judged:
     """The verdict on every molecule, the same whatever the number of workers.
 

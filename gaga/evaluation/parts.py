@@ -12,7 +12,7 @@ from jaxtyping import Int16
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.workers import Begin, Limit, Workers
-from gaga.storage.journal import Piece, Pieces
+from gaga.storage.partial import PartialResults, Piece
 
 Result = TypeVar("Result")
 
@@ -71,7 +71,7 @@ class Work(Generic[Result]):
             raise InvalidInput("the time for a molecule is more than nothing", received=self.time_limit)
 
     def results(
-        self, molecules: PackedMolecules, charges: Int16[np.ndarray, " M"] | None, pieces: Pieces
+        self, molecules: PackedMolecules, charges: Int16[np.ndarray, " M"] | None, pieces: PartialResults
     ) -> Iterator[Result]:
         """The parts in their order: from the pieces where they are there, else new, and then put there.
 

@@ -13,7 +13,7 @@ from gaga.core.workers import Begin
 from gaga.evaluation.drawn import SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import Task, Work, n_processes
 from gaga.evaluation.rates import Rate, bootstrap_rate
-from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 TIME_LIMIT = 300.0
 """Seconds for one molecule; its conformers are the most of them."""
@@ -58,7 +58,7 @@ def check_poses(
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> PoseChecks:
     """PoseBusters' checks without a receptor, on molecules whose bonds are perceived by the strict protocol.
 

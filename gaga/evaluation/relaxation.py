@@ -16,7 +16,7 @@ from gaga.core.workers import Begin
 from gaga.evaluation.drawn import NOT_VALID, SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import TOOK_TOO_LONG, Task, Work, n_processes
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
-from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 TIME_LIMIT = 600.0
 """Seconds for one molecule; a drug-like one takes 1 to 10."""
@@ -75,7 +75,7 @@ def relax_molecules(
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> Relaxation:
     """Relaxation energies of a sample of molecules by the program xtb; one thread for each process.
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from gaga.chem.geometry import Measured
 from gaga.evaluation.measured import FiledMeasured
-from gaga.storage.journal import Piece
+from gaga.storage.partial import Piece
 
 _NUMBERS = ("n_atoms", "n_stable_atoms", "stable", "valid", "connected")
 _TEXTS = ("smiles", "reasons")

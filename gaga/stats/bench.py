@@ -14,7 +14,7 @@ from gaga.stats.groups import Resampling, resampled_means
 from gaga.stats.meter import Meter
 from gaga.stats.reference import ReferenceTest, TestPlan
 from gaga.stats.states import GaussianStates, States
-from gaga.storage.journal import Pieces
+from gaga.storage.partial import PartialResults
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ class Bench:
     level: float
     advance: Meter
     engine: Engine
-    pieces: Pieces
+    pieces: PartialResults
 
     def measure(self, data: Sample, nulls: list[Sample]) -> Measured:
         """Everything of samples that are tested in one go."""
@@ -88,7 +88,7 @@ class Bench:
         plan = replace(self.plan, parts=parts)
         if sample.kind is not None:  # a null's states have the variance that is expected of them already
             plan = replace(plan, expected=np.ones_like(plan.expected))
-        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, self.pieces.within(stage))
+        return self.engine.run_test(sample.states, plan, sample.resampling, self.advance, self.pieces.subset(stage))
 
     def test(self, passes: Flags, null_passes: Bool[np.ndarray, "N S K 3"]) -> ReferenceTest:
         """The published test, of the flags of the data and of the first null."""
@@ -118,7 +118,7 @@ class Bench:
             resampling=sample.resampling,
             level=self.level,
         )
-        pieces = self.pieces.within(f"distances/{sample.name}{stage}")
+        pieces = self.pieces.subset(f"distances/{sample.name}{stage}")
         return self.engine.distance_curves(sample.states, plan, self.advance, pieces)
 
 

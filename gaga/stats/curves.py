@@ -25,7 +25,7 @@ from gaga.noise import ReferenceGaussian, Schedule
 from gaga.stats.groups import Resampling, recentre
 from gaga.stats.ks import N_CELLS, cells_of, distance_between_counts, distance_of_counts
 from gaga.stats.states import States, marginals, packed_chunks
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 _CHUNK_ATOMS = 50_000
 # Resamples are moved to the estimate, which takes away what wider cells cost a distance.
@@ -88,7 +88,7 @@ def distance_curves(
     states: States,
     plan: DistancePlan,
     advance: Callable[[int], None],
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     *,
     threads: int,
 ) -> DistanceCurves:
@@ -115,7 +115,7 @@ class StepDistance:
 class StepDistances:
     """What is found at each step: what is in `pieces` to begin with."""
 
-    def __init__(self, timesteps: Int64[np.ndarray, " S"], pieces: Pieces) -> None:
+    def __init__(self, timesteps: Int64[np.ndarray, " S"], pieces: PartialResults) -> None:
         self._timesteps, self._pieces = timesteps, pieces
         self._found = {int(t): StepDistance(**piece) for t in timesteps if (piece := pieces.get(str(t))) is not None}
 

@@ -11,7 +11,7 @@ from gaga.stats.curves import DistanceCurves, DistancePlan, distance_curves
 from gaga.stats.groups import Resampling
 from gaga.stats.reference import TestPlan, run_test
 from gaga.stats.states import States
-from gaga.storage.journal import Pieces
+from gaga.storage.partial import PartialResults
 
 Advance = Callable[[int], None]
 Flags = Bool[np.ndarray, "M S K 3"]
@@ -22,8 +22,8 @@ Sums = Float64[np.ndarray, "G S K 2"]
 class Engine:
     """`reference.run_test` and `curves.distance_curves`, or their twins of `gaga.stats.device`."""
 
-    run_test: Callable[[States, TestPlan, Resampling, Advance, Pieces], tuple[Flags, Sums]]
-    distance_curves: Callable[[States, DistancePlan, Advance, Pieces], DistanceCurves]
+    run_test: Callable[[States, TestPlan, Resampling, Advance, PartialResults], tuple[Flags, Sums]]
+    distance_curves: Callable[[States, DistancePlan, Advance, PartialResults], DistanceCurves]
 
 
 def engine_on(device: str | None, threads: int) -> Engine:

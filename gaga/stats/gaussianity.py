@@ -26,7 +26,7 @@ from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
 from gaga.stats.variance import mean_deviations
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +91,7 @@ def gaussianity(
     threads: int | None = None,
     device: str | None = None,
     progress: Progress = silent,
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
 ) -> GaussianityResult:
     """Test noised molecules at each step, and true Gaussians of the same sizes beside them.
 

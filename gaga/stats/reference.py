@@ -26,7 +26,7 @@ from gaga.stats.groups import Resampling
 from gaga.stats.information import mean_pairwise_information
 from gaga.stats.ks import critical_distance, ks_distances
 from gaga.stats.states import States, by_size, same_size_chunks
-from gaga.storage.journal import KEEPS_NONE, Piece, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 TESTS = ("ks", "mi_features", "mi_atoms")
 # Atom-steps in one chunk: enough molecules of one size to share each array operation, a few MiB.
@@ -98,7 +98,7 @@ def run_test(
     plan: TestPlan,
     resampling: Resampling,
     advance: Callable[[int], None],
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     *,
     threads: int,
 ) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:
@@ -126,7 +126,7 @@ class Collected:
         done: number of molecules so far.
     """
 
-    def __init__(self, states: States, plan: TestPlan, resampling: Resampling, pieces: Pieces) -> None:
+    def __init__(self, states: States, plan: TestPlan, resampling: Resampling, pieces: PartialResults) -> None:
         self._plan, self._group, self._pieces = plan, resampling.group, pieces
         self._n_atoms, self._order = states.n_atoms, by_size(states.n_atoms)
         shape = (len(plan.timesteps), len(plan.blocks))

@@ -15,7 +15,7 @@ from gaga.core.errors import InvalidInput, Unavailable
 from gaga.data import geometries
 from gaga.data.filters import Account, Candidate
 from gaga.data.geometries import Making, made
-from gaga.storage.journal import Pieces
+from gaga.storage.partial import PartialResults
 
 CONTRADICTION = "[C@@]12(F)C[C@@]1(F)C2"
 SMILES = ["C" * (i % 5 + 1) + "O" for i in range(40)] + [CONTRADICTION, "OB(O)C"]
@@ -32,8 +32,8 @@ def placed(smiles: str) -> Candidate:
     return Candidate(record, parsed.atomic_numbers, parsed.charge, b"")
 
 
-class Kept(Pieces):
-    """Pieces in memory; `put` says when to fail."""
+class Kept(PartialResults):
+    """PartialResults in memory; `put` says when to fail."""
 
     def __init__(self, full: int = 10**9) -> None:
         self.kept, self.full = {}, full

@@ -9,7 +9,7 @@ from gaga.data import Dataset, load_dataset
 from gaga.evaluation import DataReference, evaluate, load_row, reference_of
 from gaga.evaluation.data_reference import picked, row_split
 from gaga.evaluation.reference import load_reference
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 from gaga.storage.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -45,7 +45,7 @@ def test_training_molecules_are_known_and_others_novel(drugs, reference):
 
 
 def test_a_large_data_set_is_drawn_from_and_says_so(drugs, tmp_path):
-    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+    with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         found = reference_of(drugs, "edm", train=50, test=7, pieces=journal)
         assert len(journal) == 2
     assert (found.row.n_train, found.row.n_molecules) == (50, 7)

@@ -11,7 +11,7 @@ from gaga.core.molecules import PackedMolecules, pack
 from gaga.data import load_dataset
 from gaga.evaluation import judging
 from gaga.evaluation.judging import PROTOCOLS, judge
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(
         if done == 500:
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+    with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         with pytest.raises(Unavailable, match=r"ended early.*`resume=True`"):
             judge(many, "strict", workers=2, progress=kill, pieces=journal)
         assert 2 <= len(journal) < 10
@@ -108,11 +108,11 @@ def test_judging_that_stops_after_any_piece_ends_bit_for_bit_as_another(sample, 
             if done == last:
                 raise Stopped
 
-        with Journal(tmp_path / f"{pieces}", {}, remedy="") as journal:
+        with PartialFile(tmp_path / f"{pieces}", {}, remedy="") as journal:
             with pytest.raises(Stopped):
                 judge(molecules, protocol, pieces=journal, progress=stop)
             assert len(journal) == pieces
-        with Journal(tmp_path / f"{pieces}", {}, remedy="") as journal:
+        with PartialFile(tmp_path / f"{pieces}", {}, remedy="") as journal:
             assert_same(judge(molecules, protocol, pieces=journal), expected)
 
 
@@ -137,7 +137,7 @@ def sulfur_chain(n):
 def test_a_molecule_that_takes_too_long_fails_by_itself(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(judging, "_CHUNK", 3)
     molecules = pack([sample[0], sulfur_chain(4000), sample[1], sample[2], sample[3]])
-    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+    with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         judged = judge(molecules, "strict", workers=1, time_limit=5.0, pieces=journal)
         assert len(journal) == 2
         assert multiprocessing.active_children() == []

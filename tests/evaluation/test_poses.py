@@ -10,7 +10,7 @@ from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation.parts import Task
 from gaga.evaluation.poses import PoseChecks, _check_part, _summary, check_poses
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 from gaga.storage.store import Store
 
 WATER = (np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]))
@@ -31,7 +31,7 @@ def test_where_it_is_not_installed_is_a_line(monkeypatch):
 
 def test_rates_count_what_is_not_valid_and_what_cannot_be_checked(posebusters, tmp_path):
     molecules = pack([WATER, METHANE, APART, NOTHING, HYDROGEN])
-    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+    with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         found = check_poses(molecules, workers=1, pieces=journal)
         assert len(journal) == 2
         again = check_poses(molecules, workers=1, pieces=journal)

@@ -6,7 +6,7 @@ from gaga.core.errors import InvalidInput, Unavailable
 from gaga.core.molecules import pack
 from gaga.evaluation.drawn import draw
 from gaga.evaluation.relaxation import Relaxation, relax_molecules
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 from gaga.storage.store import Store
 
 WATER = (np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]))
@@ -26,7 +26,7 @@ def test_where_it_is_not_installed_is_a_line(monkeypatch):
 
 def test_energies_and_what_was_not_relaxed(xtb, tmp_path):
     molecules = pack([WATER, METHANE, APART, WATER])
-    with Journal(tmp_path / "journal", {}, remedy="") as journal:
+    with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         found = relax_molecules(molecules, workers=1, pieces=journal)
         assert len(journal) == 2
         again = relax_molecules(molecules, workers=1, pieces=journal)

@@ -10,7 +10,7 @@ from gaga.stats import reference
 from gaga.stats.config import GaussianityConfig
 from gaga.stats.gaussianity import gaussianity
 from gaga.stats.moments import estimate_moments
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 from gaga.storage.serialise import flatten, to_tree
 
 CONFIG = GaussianityConfig(timesteps=(100, 500, 900), n_null=40, n_resamples=10, references=("size", "matched"))
@@ -20,7 +20,7 @@ class Stopped(Exception):
     """Somebody stopped the run."""
 
 
-class Stopping(Journal):
+class Stopping(PartialFile):
     """A journal that stops the run once it has so many pieces."""
 
     def __init__(self, path, most):

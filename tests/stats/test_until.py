@@ -17,7 +17,7 @@ from gaga.stats.gaussianity import GaussianityResult, gaussianity
 from gaga.stats.moments import estimate_moments
 from gaga.stats.tstar import tstar
 from gaga.stats.until import next_size, order_of
-from gaga.storage.journal import Journal
+from gaga.storage.partial import PartialFile
 from gaga.storage.serialise import flatten, from_tree, to_tree
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6, 7, 8, 9))
@@ -178,7 +178,7 @@ class Stopped(Exception):
     """Somebody stopped the run."""
 
 
-class Stopping(Journal):
+class Stopping(PartialFile):
     """A journal that stops the run once it has so many pieces."""
 
     def __init__(self, path, most=-1):

@@ -20,7 +20,7 @@ from jaxtyping import Bool
 from gaga.core.errors import InvalidInput
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.storage.files import unwritable
-from gaga.storage.journal import first_line, open_run
+from gaga.storage.partial import first_line, open_run
 
 # seed, index, number of atoms, finite, stable, valid, stable atoms, bytes of the SMILES, bytes of the text
 _HEAD = struct.Struct("<IQIBBBIII")

@@ -15,14 +15,14 @@ from gaga.stats.device.ks import cells_of, distance_between_counts, distance_of_
 from gaga.stats.device.states import draw
 from gaga.stats.ks import N_CELLS
 from gaga.stats.states import States, marginals, same_size_chunks
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
 def distance_curves(
     states: States,
     plan: DistancePlan,
     advance: Callable[[int], None],
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     *,
     device: torch.device,
 ) -> DistanceCurves:

@@ -16,7 +16,7 @@ from gaga.stats.device.states import draw
 from gaga.stats.groups import Resampling
 from gaga.stats.reference import Collected, Scored, TestPlan
 from gaga.stats.states import States, same_size_chunks
-from gaga.storage.journal import KEEPS_NONE, Pieces
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
 def run_test(
@@ -24,7 +24,7 @@ def run_test(
     plan: TestPlan,
     resampling: Resampling,
     advance: Callable[[int], None],
-    pieces: Pieces = KEEPS_NONE,
+    pieces: PartialResults = NO_PARTIALS,
     *,
     device: torch.device,
 ) -> tuple[Bool[np.ndarray, "M S K 3"], Float64[np.ndarray, "G S K 2"]]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gaga.core.errors import Conflict, InvalidInput, Unavailable
-from gaga.storage.journal import KEEPS_NONE, Journal
+from gaga.storage.partial import NO_PARTIALS, PartialFile
 
 RUN = {"alpha": 0.05, "steps": (1, 2), "data": "abc"}
 PIECES = {
@@ -16,7 +16,7 @@ PIECES = {
 
 
 def open_journal(path, run=RUN):
-    return Journal(path, run, remedy="start over with `replace=True`")
+    return PartialFile(path, run, remedy="start over with `replace=True`")
 
 
 def assert_same(found, expected):
@@ -110,15 +110,15 @@ def test_another_runs_journal_is_refused_and_kept(path):
 def test_stages_have_names_of_their_own(path):
     with open_journal(path) as journal:
         for stage in ("x", "y"):
-            journal.within(stage).put("0", {"stage": np.array(ord(stage))})
-        assert [int(journal.within(s).get("0")["stage"]) for s in "xy"] == [ord("x"), ord("y")]
-        assert "0" in journal.within("x")
+            journal.subset(stage).put("0", {"stage": np.array(ord(stage))})
+        assert [int(journal.subset(s).get("0")["stage"]) for s in "xy"] == [ord("x"), ord("y")]
+        assert "0" in journal.subset("x")
         assert "0" not in journal
-        assert journal.within("z").get("0") is None
+        assert journal.subset("z").get("0") is None
 
 
 def test_what_keeps_none_has_none():
-    stage = KEEPS_NONE.within("x")
+    stage = NO_PARTIALS.subset("x")
     stage.put("0", PIECES["a"])
     assert stage.get("0") is None
     assert "0" not in stage

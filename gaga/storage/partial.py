@@ -27,7 +27,7 @@ _CHUNK = 1 << 20  # bytes that are checked at a time
 _LONGEST_LINE = 1 << 20  # bytes of the first line
 
 
-class Pieces:
+class PartialResults:
     """Finished pieces by name. This one keeps none: the default of work that nobody means to go on with."""
 
     def get(self, name: str) -> Piece | None:
@@ -40,16 +40,16 @@ class Pieces:
     def __contains__(self, name: str) -> bool:
         return False
 
-    def within(self, stage: str) -> "Pieces":
+    def subset(self, stage: str) -> "PartialResults":
         """The pieces of one stage of the work, whose names are its own."""
         return _Stage(self, stage)
 
 
-KEEPS_NONE = Pieces()
+NO_PARTIALS = PartialResults()
 
 
-class _Stage(Pieces):
-    def __init__(self, whole: Pieces, stage: str) -> None:
+class _Stage(PartialResults):
+    def __init__(self, whole: PartialResults, stage: str) -> None:
         self._whole, self._stage = whole, stage
 
     def get(self, name: str) -> Piece | None:
@@ -62,7 +62,7 @@ class _Stage(Pieces):
         return f"{self._stage}/{name}" in self._whole
 
 
-class Journal(Pieces):
+class PartialFile(PartialResults):
     """The pieces of a run, those of earlier processes included; a context manager.
 
     The file is made with the first piece, so that a run which finished nothing leaves nothing.
@@ -148,7 +148,7 @@ class Journal(Pieces):
         if self._file is not None:
             self._file.close()
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "PartialFile":
         return self
 
     def __exit__(
