@@ -144,7 +144,10 @@ def molecule_files(path: Path) -> list[Path]:
         raise NotFound("no such file or folder", received=path)
     if not path.name.lower().endswith(READ_SUFFIXES):
         raise InvalidInput("unknown kind of molecule file", received=path.name, remedy=_use(path))
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        what = "a file of molecules is needed, not a pipe or device"
+        raise InvalidInput(what, received=path, remedy="copy it to a file")
+    if path.stat().st_size == 0:
         raise InvalidInput("the file is empty", received=path)
     return [path]
 

@@ -87,7 +87,9 @@ def test_what_cannot_be_is_a_line(gaga, xyz, words, code, line):
 def test_a_pipe_is_not_waited_for(gaga, tmp_path):
     os.mkfifo(tmp_path / "m.sdf")
     for words in (["evaluate", "m.sdf"], ["data", "info", "m.sdf"], ["sample", "--checkpoint", "m.sdf"]):
-        assert gaga(*words).code == 1
+        ran = gaga(*words)
+        assert ran.code == 1
+        assert ran.err.count("\n") == 1
 
 
 @pytest.fixture

@@ -1,13 +1,9 @@
 """Long commands are interrupted for real, with signals, and taken up again: bit for bit, told in one line."""
 
 import errno
-import os
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +14,8 @@ from gaga.cli.resuming import Resumption, compute_resumably, journal_path
 from gaga.core.errors import Conflict, Unavailable
 from gaga.storage.files import unwritable
 from tests.cli.conftest import METHANE, WATER
+from tests.cli.processes import interrupted
+from tests.cli.processes import run as gaga
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -27,25 +25,6 @@ KEPT = "what was computed is kept, and the same command with --resume goes on"
 UNFINISHED = ".*.unfinished"
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 BATCH = {signal.SIGHUP: 129, signal.SIGUSR1: 138}  # a terminal that closes, a batch system before its limit
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-def gaga(folder, *words):
-    """A whole `gaga` of its own."""
-    command = [sys.executable, "-m", "gaga", *map(str, words)]
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-
-
-def interrupted(folder, number, ready, *words):
-    """`gaga`, sent this signal as soon as it is `ready`: its exit code and stderr."""
-    command = [sys.executable, "-m", "gaga", *map(str, words)]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, and theirs, ignore
-    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not ready() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(number)
-        return process.wait(), process.stderr.read()
 
 
 def grown(folder, size):
@@ -107,7 +86,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(command, number, molecules,
     words, resume = commands(molecules)[command], ()
     for more in (3_000, 1):  # the first line alone is shorter
         before = sum(path.stat().st_size for path in tmp_path.glob(UNFINISHED))
-        code, told = interrupted(tmp_path, number, grown(tmp_path, before + more), *words, *resume)
+        ran = interrupted(tmp_path, number, grown(tmp_path, before + more), *words, *resume)
+        code, told = ran.returncode, ran.stderr
         assert code == (CODES | BATCH)[number], told
         assert told.count("\n") == (number != signal.SIGKILL) + bool(resume), told
         assert number == signal.SIGKILL or KEPT in told
@@ -125,8 +105,8 @@ def test_an_interrupted_run_is_neither_lost_nor_mixed(molecules, whole, tmp_path
     path = journal_path(
         tmp_path / "gaga.h5", Key(kind="gaussianity", name="identity_to_gaussian_many", config={}, inputs={})
     )
-    code, told = interrupted(tmp_path, signal.SIGTERM, grown(tmp_path, 20_000), *words)
-    assert (code, KEPT in told) == (143, True), told
+    ran = interrupted(tmp_path, signal.SIGTERM, grown(tmp_path, 20_000), *words)
+    assert (ran.returncode, KEPT in ran.stderr) == (143, True), ran.stderr
     content = path.read_bytes()
     for extra, says in (
         ((), "an earlier run of gaussianity/identity_to_gaussian_many was interrupted"),
@@ -140,8 +120,8 @@ def test_an_interrupted_run_is_neither_lost_nor_mixed(molecules, whole, tmp_path
         assert path.read_bytes() == content
     started = b'"alpha": 0.1'
     anew = lambda: path.exists() and started in path.read_bytes() and grown(tmp_path, 2_000)()  # noqa: E731
-    code, told = interrupted(tmp_path, signal.SIGTERM, anew, *words, "--replace", "--alpha", "0.1")
-    assert (code, KEPT in told) == (143, True), told
+    ran = interrupted(tmp_path, signal.SIGTERM, anew, *words, "--replace", "--alpha", "0.1")
+    assert (ran.returncode, KEPT in ran.stderr) == (143, True), ran.stderr
     assert gaga(tmp_path, *words, "--replace").returncode == 0
     assert_bitwise(results(tmp_path, "gaussianity"), whole["gaussianity"])
     assert not path.exists()
@@ -158,8 +138,7 @@ def test_a_run_that_nothing_interrupted_may_be_resumed_too(molecules, whole, tmp
 def test_a_run_that_was_killed_after_its_result_was_stored_is_found(molecules, tmp_path):
     """A journal that nobody needs any more goes."""
     words = commands(molecules)["evaluate"]
-    code, _ = interrupted(tmp_path, signal.SIGKILL, lambda: any(tmp_path.glob(UNFINISHED)), *words)
-    assert code == -9
+    assert interrupted(tmp_path, signal.SIGKILL, lambda: any(tmp_path.glob(UNFINISHED)), *words).returncode == -9
     (path,) = tmp_path.glob(UNFINISHED)
     content = path.read_bytes()
     assert gaga(tmp_path, *words, "--resume").returncode == 0
@@ -275,25 +254,6 @@ def prepared(molecules, tmp_path_factory):
     return (folder / "whole.h5").read_bytes()
 
 
-# Runs `gaga` and sends itself a signal in front of a function: number, module, function, then the words.
-_AT_A_POINT = """
-import os, sys
-from importlib import import_module
-from gaga.cli.main import main
-
-number, module, name, *words = sys.argv[1:]
-module = import_module(module)
-function = getattr(module, name)
-
-def struck(*args, **kwargs):
-    os.kill(os.getpid(), int(number))
-    return function(*args, **kwargs)
-
-setattr(module, name, struck)
-sys.exit(main(words))
-"""
-
-
 POINTS = (
     ("gaga.data.own", "pack"),
     ("gaga.data.own", "content_split"),
@@ -311,8 +271,7 @@ POINTS = (
 def test_preparing_starts_over_and_leaves_nothing_half_written(number, module, name, molecules, prepared, tmp_path):
     """Struck while it reads, while it writes, and between that and the publication."""
     words = ["data", "prepare", str(molecules), "--out", "many.h5"]
-    script = [sys.executable, "-c", _AT_A_POINT, str(int(number)), module, name, *words]
-    ran = subprocess.run(script, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    ran = gaga(tmp_path, *words, struck=(module, name, int(number)))
     assert ran.returncode == (CODES | BATCH)[number], ran.stderr
     if number != signal.SIGKILL:
         assert ran.stderr.count("\n") == 1

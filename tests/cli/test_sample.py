@@ -3,11 +3,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import pytest
+
+from tests.cli import processes
 
 FAST = ("--checkpoint", "qm9_small", "--method", "ddpm", "--stride", "50", "--threads", "1")
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -71,33 +72,31 @@ def test_what_standard_output_does_not_go_with(gaga, words, why):
     assert why in ran.err
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
-    command = [sys.executable, "-m", "gaga", "sample", "--n", "24", "--method", "ddpm", "--stride", "10",
+    command = ["sample", "--n", "24", "--method", "ddpm", "--stride", "10",
                "--checkpoint", "qm9_small", "--batch-size", "4", "--store", "s.h5"]  # fmt: skip
 
     def run(*words):
-        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
+        return processes.run(tmp_path, *command, *words)
 
     assert run("--out", "a.sdf").returncode == 0
     spool = tmp_path / ".b.sdf.unfinished"
-    process = subprocess.Popen([*command, "--out", "b.sdf"], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while (not spool.exists() or spool.stat().st_size < 1500) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+
+    def begun():
+        return spool.exists() and spool.stat().st_size >= 1500
+
+    assert processes.interrupted(tmp_path, signal.SIGKILL, begun, *command, "--out", "b.sdf").returncode == -9
     refused = run("--out", "b.sdf")
     assert refused.returncode == 1
-    assert b"--resume" in refused.stderr
+    assert "--resume" in refused.stderr
     resumed = run("--out", "b.sdf", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert b"Going on after" in resumed.stderr
+    assert "Going on after" in resumed.stderr
     assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
     for words in ((), ("--resume",)):
         again = run("--out", "b.sdf", *words)
         assert again.returncode == 0
-        assert b"Found sample/b" in again.stdout
+        assert "Found sample/b" in again.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"a.sdf", "b.sdf", "s.h5"}
 
 

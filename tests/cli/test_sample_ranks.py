@@ -12,6 +12,7 @@ import h5py
 import pytest
 
 from gaga.storage.store import Store
+from tests.cli import processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of Unix")
 # torchrun of Python 3.11 takes --n for one of its own options, wherever it stands.
@@ -22,10 +23,12 @@ SAMPLE = [
     "20",
     "--batch-size",
     "4",
+    "--checkpoint",
+    "qm9_small",
     "--method",
     "ddpm",
     "--stride",
-    "50",
+    "100",
     "--repeats",
     "2",
     "--store",
@@ -39,10 +42,14 @@ def command(ranks, *words):
     return [sys.executable, *launch, "-m", *SAMPLE, *words]
 
 
-def run(folder, ranks, *words):
-    return subprocess.run(
-        command(ranks, *words), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+def run(folder, size, *words):
+    """One `gaga sample`, or as many processes as torchrun would start; what the first says."""
+    if not size:
+        return processes.run(folder, *SAMPLE[1:], *words)
+    first, *others = processes.ranks(folder, size, *SAMPLE[1:], *words)
+    assert {other.returncode for other in others} == {first.returncode}, [other.stderr for other in others]
+    assert all(not other.stdout for other in others)
+    return first
 
 
 @pytest.fixture(scope="module")

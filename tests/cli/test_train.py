@@ -12,6 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.cli import processes
+
 SMALL = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--batch-size", "8", "--stability-samples", "2",
          "--validate-every", "5", "--threads", "1")  # fmt: skip
 
@@ -128,28 +130,21 @@ def test_batches_filled_by_edges(gaga, xyz):
 )
 def test_a_killed_run_resumes_to_the_same_weights(xyz, tmp_path, number, code):
     """Stopped or killed in the middle, the resumed run ends bit for bit like one that ran through."""
-    command = [sys.executable, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL,
+    command = ["train", "--dataset", xyz, "--max-t", "60", *SMALL,
                "--steps", "150", "--validate-every", "1000", "--save-every-s", "0"]  # fmt: skip
 
     def run(*words):
-        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
+        return processes.run(tmp_path, *command, *words)
 
     assert run("--name", "whole").returncode == 0
-    process = subprocess.Popen(
-        [*command, "--name", "parts"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
     state = tmp_path / "runs" / "parts" / "state.safetensors"
-    deadline = time.monotonic() + 60
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    err = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == code, err
-    assert ("--resume" in err) == (number != signal.SIGKILL)
-    assert "--resume" in run("--name", "parts").stderr.decode()
+    ran = processes.interrupted(tmp_path, number, state.exists, *command, "--name", "parts")
+    assert ran.returncode == code, ran.stderr
+    assert ("--resume" in ran.stderr) == (number != signal.SIGKILL)
+    assert "--resume" in run("--name", "parts").stderr
     resumed = run("--name", "parts", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert b"Resuming" in resumed.stderr
+    assert "Resuming" in resumed.stderr
     a, b = (load_file(tmp_path / "runs" / run / "state.safetensors") for run in ("whole", "parts"))
     assert all((a[name] == b[name]).all() for name in a)
     log = [
@@ -260,9 +255,10 @@ def logged(run):
 def test_two_processes_train_as_one_does(train, gaga, xyz, tmp_path):
     """Sums in another order are all that differs: 1e-7 of each gradient, of twelve steps of 1e-3 at most."""
     assert train("--name", "one").code == 0
-    code, out, err = ended(started_together(tmp_path, 2, xyz, "--steps", "12", "--name", "two", "--json"))
-    assert code == 0, err
-    payload = json.loads(out)
+    words = ("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "12", "--name", "two", "--json")
+    first, second = processes.ranks(tmp_path, 2, *words)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    payload = json.loads(first.stdout)
     assert payload["finished"]
     assert payload["metrics"]["step"] == [5, 10, 12]
     one, two = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
