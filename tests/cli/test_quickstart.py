@@ -1,10 +1,14 @@
 """The first command a newcomer types."""
 
+import json
+
 from rdkit import Chem
+
+from tests.cli import processes
 
 
 def test_it_leaves_molecules_curves_and_results(gaga, tmp_path):
-    ran = gaga("quickstart", "--n", "2", "--threads", "2", "--json").json
+    ran = json.loads(processes.run(tmp_path, "quickstart", "--n", "2", "--threads", "2", "--json").stdout)
     assert ran["molecules"] == 2
     assert round(ran["variance"]["standard deviation of all columns (published as the variance)"], 4) == 0.8486
     assert 0 < ran["tstar"]["value"] <= ran["tstar"]["T"] == 1000
