@@ -6,7 +6,7 @@ section 2). GAGA (Qu et al. 2026) replaces q(z_T*) by a Gaussian of matched vari
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -18,6 +18,40 @@ ScheduleName = Literal["polynomial_2", "cosine"]
 ReferenceKind = Literal["published", "scalar", "block", "size", "matched", "prior"]
 REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
 PUBLISHED_VARIANCE = {"qm9": 0.848, "geom": 0.952}
+
+
+@runtime_checkable
+class Path(Protocol):
+    """A Gaussian path z_t = alpha_t x + sigma_t eps, from the molecules at t = 0 to noise; times are in steps.
+
+    Solvers (`gaga.models.sampling.solvers`) know a path by these three functions alone. `Schedule` is the
+    variance-preserving path.
+    """
+
+    def gamma_at(self, t: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """gamma = -ln snr = 2 ln(sigma / alpha)."""
+        ...
+
+    def time_at(self, gamma: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """The inverse of `gamma_at`."""
+        ...
+
+    def alpha_sigma_at(
+        self, t: Float64[np.ndarray, " n"]
+    ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """alpha and sigma."""
+        ...
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """What stands for q(z_t) where sampling starts. `ReferenceGaussian` is the one of GAGA."""
+
+    def transform(
+        self, noise: Float64[np.ndarray, "A C"], n_atoms: Int64[np.ndarray, " M"], alpha2: float
+    ) -> Float64[np.ndarray, "A C"]:
+        """z_t of packed molecules of these sizes from standard normal noise; sigma_t^2 is 1 - alpha_t^2."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +94,13 @@ class Schedule:
     def alpha2_at(self, t: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """alpha^2 at times in steps."""
         return _sigmoid(-self.gamma_at(t))
+
+    def alpha_sigma_at(
+        self, t: Float64[np.ndarray, " n"]
+    ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """alpha and sigma at times in steps; precise where either is nearly 0."""
+        gamma = self.gamma_at(t)
+        return np.exp(-0.5 * np.logaddexp(0, gamma)), np.exp(-0.5 * np.logaddexp(0, -gamma))
 
     def time_at(self, gamma: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """The time, in steps, where gamma has these values: the inverse of `gamma_at`, cut to 0..T."""

@@ -16,8 +16,9 @@ from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
+from gaga.models.sampling.loop import Edit
 from gaga.models.sampling.solvers import Solver
-from gaga.noise import ReferenceGaussian
+from gaga.noise import Reference
 
 STREAM_END = STREAM_START - 1
 
@@ -40,12 +41,13 @@ class NoisyBatch:
         cls,
         keys: Int64[np.ndarray, " B"],
         sizes: Int64[np.ndarray, " B"],
-        reference: ReferenceGaussian,
+        reference: Reference,
+        columns: int,
         alpha2: float,
         seed: int,
     ) -> "NoisyBatch":
         """The start of these molecules where the squared alpha is `alpha2`."""
-        noise = normals(seed, keys, sizes, reference.moments.columns, STREAM_START)
+        noise = normals(seed, keys, sizes, columns, STREAM_START)
         return cls(keys, sizes, reference.transform(noise, sizes, alpha2))
 
     def halves(self) -> tuple["NoisyBatch", "NoisyBatch"]:
@@ -113,6 +115,7 @@ class BatchSampler:
         draws: whether noise is drawn on the device, else on the host before each step; the numbers are the same.
         records: whether the step may be recorded on a CUDA device.
         pool: memory that recordings share (see Replay).
+        edit: what is done to the molecules after each step, outside a recording.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class BatchSampler:
         draws: bool,
         records: bool = False,
         pool: Any = None,
+        edit: Edit | None = None,
     ) -> None:
         self._model, self._tables, self._layout, self._seed, self._draws = model, tables, layout, seed, draws
         rows = len(layout.molecule)
@@ -135,7 +139,7 @@ class BatchSampler:
         self._counter = layout.molecule.new_zeros(1)
         self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
         self._start: NoisyBatch | None = None
-        self._done = 0
+        self._done, self._edit = 0, edit
 
     def begin(self, start: NoisyBatch, layout: Layout | None = None) -> None:
         """Take over a batch, with its layout where it is not the first; does not wait for the device."""
@@ -165,6 +169,8 @@ class BatchSampler:
             noise = normals(self._seed, self._start.keys, self._start.sizes, self._z.shape[1], stream)
             _put(self._noise[: len(noise)], torch.from_numpy(noise).to(self._z.dtype))
         self._replay()
+        if self._edit is not None:
+            self._z.copy_(self._edit(self._z, self._done, self._layout))
         self._done += 1
 
     @torch.no_grad()

@@ -20,8 +20,10 @@ from gaga.models.model import Model
 from gaga.models.network.layout import Capacity, Layout
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.loop import Edit
 from gaga.models.sampling.plan import Batch, room_for, start_reference, work
 from gaga.models.sampling.solvers import solver_of
+from gaga.noise import Reference
 
 _RECORDED = ("torch", "compile", "triton")  # kernels whose step a CUDA graph can hold
 _REUSED = ("triton",)  # those that read all about a batch from its layout's tensors, so that a graph serves for many
@@ -84,18 +86,29 @@ class Engine:
         seed: of the run.
         counter: where steps are counted.
         framed: keep frames of batches that have a molecule with a key below this; None keeps those of all.
+        reference: what the first step is drawn from; the Gaussian that `config` names by default.
+        edit: what is done to the molecules after each step.
 
     Raises:
         InvalidInput: the first step is out of range, or the model holds no moments.
     """
 
     def __init__(
-        self, model: Model, config: SampleConfig, *, seed: int, counter: StepCounter, framed: int | None = None
+        self,
+        model: Model,
+        config: SampleConfig,
+        *,
+        seed: int,
+        counter: StepCounter,
+        framed: int | None = None,
+        reference: Reference | None = None,
+        edit: Edit | None = None,
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
         self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
-        self._reference = start_reference(model.known_moments(), config)
+        self._reference = reference or start_reference(model.known_moments(), config)
+        self._edit = edit
         self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
@@ -109,7 +122,8 @@ class Engine:
 
     def start(self, batch: Batch) -> NoisyBatch:
         """The batch at its first step; a matter of the host alone."""
-        return NoisyBatch.draw(batch.keys, batch.sizes, self._reference, self._alpha2, self._seed)
+        columns = self._model.space.columns
+        return NoisyBatch.draw(batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed)
 
     def outcomes(self, starts: Iterable[NoisyBatch]) -> Iterator[FinishedBatch]:
         """The batches as they arrive, in their order; one is handed over when the next is on its way.
@@ -189,7 +203,8 @@ class Engine:
 
     def _new_walk(self, layout: Layout) -> BatchSampler:
         return BatchSampler(
-            self._model, self._tables, layout, self._seed, draws=self._draws, records=self._records, pool=self._pool
+            self._model, self._tables, layout, self._seed,
+            draws=self._draws, records=self._records, pool=self._pool, edit=self._edit,
         )  # fmt: skip
 
     def _new_pool(self) -> Any:

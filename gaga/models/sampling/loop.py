@@ -15,6 +15,7 @@ DDPM, DDIM, Heun, DPM-Solver++ and the annealed sampler are this loop with diffe
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,15 @@ from gaga.models.network.layout import Layout
 from gaga.models.sampling.solvers import Solver
 
 
+@runtime_checkable
+class Edit(Protocol):
+    """Changes the molecules after each step of a solver, such as putting known atoms back (inpainting)."""
+
+    def __call__(self, z: Float[Tensor, "A C"], k: int, layout: Layout) -> Float[Tensor, "A C"]:
+        """z_(k+1) as the next step is to find it; `z` is that of the solver, centred."""
+        ...
+
+
 @torch.no_grad()
 def denoise(
     model: Model,
@@ -32,6 +42,7 @@ def denoise(
     z: Float[Tensor, "A C"],
     layout: Layout,
     normals: Callable[[int], Float[Tensor, "A C"]],
+    edit: Edit | None = None,
 ) -> Float[Tensor, "A C"]:
     """Molecules from their noisy start, by the steps of a solver.
 
@@ -41,6 +52,7 @@ def denoise(
         z: a draw from the reference Gaussian at the solver's first time; positions / factor and types, [A, C].
         layout: which rows are the atoms of which molecule.
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
+        edit: what is done to the molecules after each step; nothing by default.
 
     Returns:
         Positions and types of the molecules, [A, C]. Types are read off by their largest column.
@@ -56,4 +68,6 @@ def denoise(
             update[:, 3:] = z[:, 3:]  # p(x | z_0) moves the positions; the types are those of z_0 (EDM, section 3.2)
         memory = float(solver.m_z[k]) * z + float(solver.m_eps[k]) * eps
         z = layout.centre(update, model.centred_columns)
+        if edit is not None:
+            z = edit(z, k, layout)
     return z

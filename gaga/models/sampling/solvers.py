@@ -27,7 +27,7 @@ from gaga.core.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
 from gaga.models.model import Model
 from gaga.models.sampling.config import BY_STEP, EVALUATIONS, MAX_BEND, SPACINGS, SampleConfig
-from gaga.noise import Schedule
+from gaga.noise import Path, Schedule
 
 Levels = Float64[np.ndarray, " n"]
 
@@ -114,7 +114,7 @@ def ancestral(schedule: Schedule, time: Levels) -> Solver:
     """DDPM through these times, growing smaller, and from the last, which stands for z_0, to the molecule."""
     gamma = schedule.gamma_at(time)
     step = PosteriorStep.of_levels(gamma[:-1], gamma[1:])
-    alpha, sigma = (values[-1] for values in _alpha_sigma(gamma))
+    alpha, sigma = (values[-1] for values in schedule.alpha_sigma_at(time))
     return _solver(
         time,
         c_z=np.append(step.c_z, 1 / alpha),
@@ -124,15 +124,15 @@ def ancestral(schedule: Schedule, time: Levels) -> Solver:
     )
 
 
-def euler(schedule: Schedule, time: Levels) -> Solver:
+def euler(path: Path, time: Levels) -> Solver:
     """DDIM through these times, and from the last to the molecule."""
-    s, alpha = _levels(schedule, time)
+    s, alpha = _levels(path, time)
     return _solver(time, c_z=alpha[1:] / alpha[:-1], c_eps=alpha[1:] * (s[:-1] - s[1:]), positions_only_last=True)
 
 
-def heun(schedule: Schedule, time: Levels) -> Solver:
+def heun(path: Path, time: Levels) -> Solver:
     """The trapezoidal rule through these times; the step to the molecule is Euler's."""
-    s, alpha = _levels(schedule, time)
+    s, alpha = _levels(path, time)
     steps, times = [], []
     for k in range(len(time) - 1):
         half = 0.5 * (s[k + 1] - s[k])
@@ -145,9 +145,9 @@ def heun(schedule: Schedule, time: Levels) -> Solver:
     return _solver(np.append(times, time[-1]), c_z=c_z, c_eps=c_eps, c_memory=c_memory, m_z=m_z, m_eps=m_eps)
 
 
-def two_step(schedule: Schedule, time: Levels) -> Solver:
+def two_step(path: Path, time: Levels) -> Solver:
     """DPM-Solver++ 2M through these times; its first step and that to the molecule are of order one."""
-    s, alpha = _levels(schedule, time)
+    s, alpha = _levels(path, time)
     h = np.log(s[:-2] / s[1:-1])  # lengths in ln s; the step to s = 0 has none
     extra = np.zeros(len(time))
     extra[1:-1] = 0.5 * h[1:] / h[:-1]
@@ -164,17 +164,17 @@ def two_step(schedule: Schedule, time: Levels) -> Solver:
     )
 
 
-def annealed(schedule: Schedule, time: Levels, raised: float, between: tuple[float, float]) -> Solver:
+def annealed(path: Path, time: Levels, raised: float, between: tuple[float, float]) -> Solver:
     """Euler steps, each from its level raised by a factor with fresh noise, where the level lies between two.
 
     No level is raised beyond the first, the largest that the start stands for.
     """
-    s, _ = _levels(schedule, time)
+    s, _ = _levels(path, time)
     inside = (between[0] <= s[:-1]) & (s[:-1] <= between[1])
     up = np.append(np.minimum(np.where(inside, raised, 1.0) * s[:-1], s[0]), 0.0)
-    lifted = np.append(schedule.time_at(2 * np.log(up[:-1])), 0.0)
+    lifted = np.append(path.time_at(2 * np.log(up[:-1])), 0.0)
     lifted[:-1] = np.where(inside, lifted[:-1], time)
-    alpha = np.append(_alpha_sigma(schedule.gamma_at(lifted[:-1]))[0], 1.0)
+    alpha = np.append(path.alpha_sigma_at(lifted[:-1])[0], 1.0)
     return _solver(
         lifted[:-1],
         c_z=alpha[1:] / alpha[:-1],
@@ -184,9 +184,9 @@ def annealed(schedule: Schedule, time: Levels, raised: float, between: tuple[flo
 
 
 def spaced(
-    schedule: Schedule, first: float, n: int, spacing: str, *, last: float = 0.0, bend: float = 2.0
+    path: Path, first: float, n: int, spacing: str, *, last: float = 0.0, bend: float = 2.0
 ) -> Float64[np.ndarray, " n"]:
-    """n times from `first` down to `last`, in steps of the schedule.
+    """n times from `first` down to `last`, in steps of the path.
 
     `steps`: even in t. `log-snr`: even in ln s. `arcsine`: ln s follows (1 - bend) u + bend (2/pi) arcsin(sqrt u) (as
     VEDA: few steps at both ends, many in the middle). `power`: even in s^(1/7) (Karras et al. 2022, equation 5).
@@ -201,7 +201,7 @@ def spaced(
     u = np.linspace(0.0, 1.0, n)
     if spacing == "steps":
         return first + (last - first) * u
-    s = np.exp(0.5 * schedule.gamma_at(np.array([first, last])))
+    s = np.exp(0.5 * path.gamma_at(np.array([first, last])))
     if spacing == "power":
         root = s ** (1 / _POWER)
         level = _POWER * np.log(root[0] + u * (root[1] - root[0]))
@@ -211,21 +211,15 @@ def spaced(
         level = np.log(s[0]) + u * (np.log(s[1]) - np.log(s[0]))
     else:
         raise InvalidInput("unknown spacing", received=spacing, remedy=f"use one of {', '.join(SPACINGS)}")
-    times = schedule.time_at(2 * level)
+    times = path.time_at(2 * level)
     times[0], times[-1] = first, (last if n > 1 else first)
     return times
 
 
-def _levels(
-    schedule: Schedule, time: Levels
-) -> tuple[Float64[np.ndarray, " n_plus_1"], Float64[np.ndarray, " n_plus_1"]]:
+def _levels(path: Path, time: Levels) -> tuple[Float64[np.ndarray, " n_plus_1"], Float64[np.ndarray, " n_plus_1"]]:
     """s and alpha at these times, and of the molecule, s = 0."""
-    alpha, sigma = _alpha_sigma(schedule.gamma_at(time))
+    alpha, sigma = path.alpha_sigma_at(time)
     return np.append(sigma / alpha, 0.0), np.append(alpha, 1.0)
-
-
-def _alpha_sigma(gamma: Levels) -> tuple[Levels, Levels]:
-    return np.exp(-0.5 * np.logaddexp(0, gamma)), np.exp(-0.5 * np.logaddexp(0, -gamma))
 
 
 def _solver(time: Levels, *, positions_only_last: bool = False, **given: NDArray[np.float64]) -> Solver:

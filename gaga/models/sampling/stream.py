@@ -23,9 +23,11 @@ from gaga.models.model import Model
 from gaga.models.ranks import Ranks
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import Engine, FinishedBatch, StepCounter, parameters_of
+from gaga.models.sampling.loop import Edit
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import Batch, Plan
 from gaga.models.sampling.solvers import solver_of
+from gaga.noise import Reference
 
 __all__ = ["SampleConfig", "Sampled", "sample_batches", "sample_stream", "seconds_per_molecule"]
 
@@ -33,7 +35,14 @@ _SAMPLE = 16  # batches to choose a typical one from
 
 
 def sample_stream(
-    model: Model, indices: Sequence[int], config: SampleConfig, *, seed: int = 0, progress: Progress = silent
+    model: Model,
+    indices: Sequence[int],
+    config: SampleConfig,
+    *,
+    seed: int = 0,
+    reference: Reference | None = None,
+    edit: Edit | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Sampled]:
     """Molecules for these keys, in their order, as soon as that order allows.
 
@@ -43,6 +52,8 @@ def sample_stream(
             floating-point summation order.
         config: how to sample.
         seed: the run's seed, 0 to 2^32 - 1.
+        reference: what the first step is drawn from; the Gaussian that `config` names by default.
+        edit: what is done to the molecules after each step; nothing by default.
         progress: called after each step of a batch with molecule-steps done and in all.
 
     Raises:
@@ -52,7 +63,8 @@ def sample_stream(
     finished: dict[int, Sampled] = {}
     awaited = iter(indices)
     key = next(awaited, None)
-    for batch in sample_batches(model, indices, config, seed=seed, progress=progress):
+    batches = sample_batches(model, indices, config, seed=seed, reference=reference, edit=edit, progress=progress)
+    for batch in batches:
         finished.update((molecule.index, molecule) for molecule in batch)
         while key is not None and key in finished:
             yield finished.pop(key)
@@ -68,6 +80,8 @@ def sample_batches(
     done: Bool[np.ndarray, " M"] | None = None,
     ranks: Ranks | None = None,
     framed: int | None = None,
+    reference: Reference | None = None,
+    edit: Edit | None = None,
     progress: Progress = silent,
 ) -> Iterator[list[Sampled]]:
     """Batches of molecules as they are finished, like sizes together; arguments and errors as of `sample_stream`.
@@ -94,7 +108,7 @@ def sample_batches(
                 yield batch
 
     counter = StepCounter(progress, sum(len(batch.keys) for batch in mine()) * len(steps))
-    run = Engine(model, config, seed=seed, counter=counter, framed=framed)
+    run = Engine(model, config, seed=seed, counter=counter, framed=framed, reference=reference, edit=edit)
     with _threads_for(model, device, mine()) as threads:
         for outcome in _outcomes(run, mine(), threads, counter.stop):
             yield _unpack(model, outcome)

@@ -39,7 +39,7 @@ def solver(model, steps, method):
 def start_of(model, sizes, first=0, steps=STEPS):
     keys = np.arange(first, first + len(sizes))
     reference = start_reference(model.known_moments(), SampleConfig())
-    return NoisyBatch.draw(keys, sizes, reference, float(model.schedule.alpha2[steps[0]]), seed=3)
+    return NoisyBatch.draw(keys, sizes, reference, model.space.columns, float(model.schedule.alpha2[steps[0]]), seed=3)
 
 
 def walked(model, sizes, *, draws, filled=False, method="ddpm", device="cpu", records=False, first=0, steps=STEPS):
