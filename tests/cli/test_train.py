@@ -51,7 +51,8 @@ def test_another_run_under_the_same_name_is_refused_or_replaced(train):
 def test_molecules_of_one_element_are_named(gaga, xyz):
     """By training, by sampling from it, and by an evaluation of a file."""
     pair = "2\n\n{0} 0 0 0\n{0} 0 0 {1}\n"
-    xyz.write_text(xyz.read_text() + pair.format("O", 1.2) * 30 + pair.format("H", 0.74) * 10)
+    # In turn: of one kind in a row they would be conformers of one molecule, which is in one split.
+    xyz.write_text(xyz.read_text() + (pair.format("O", 1.2) + pair.format("H", 0.74)) * 30)
     words = ("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "2")
     said = gaga(*words).err
     assert "training molecules (O2 2" in said

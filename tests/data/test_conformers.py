@@ -79,7 +79,7 @@ def test_an_ensemble_is_one_molecule():
     assert data.properties["energy"].tolist() == [-20.1234, -20.1244, -20.1254, -20.1264, -20.1274] * 3
     (line, overrule) = data.preparation.notes
     assert line.startswith("15 records are conformers of 3 molecules: they stand in a row")
-    assert "--one-molecule-per-record" in overrule
+    assert "`one_molecule_per_record=True`" in overrule
 
 
 def test_one_molecule_per_record_overrules():
