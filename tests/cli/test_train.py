@@ -51,11 +51,12 @@ def test_another_run_under_the_same_name_is_refused_or_replaced(train):
 def test_molecules_of_one_element_are_named(gaga, xyz):
     """By training, by sampling from it, and by an evaluation of a file."""
     pair = "2\n\n{0} 0 0 0\n{0} 0 0 {1}\n"
-    # In turn: of one kind in a row they would be conformers of one molecule, which is in one split.
-    xyz.write_text(xyz.read_text() + (pair.format("O", 1.2) + pair.format("H", 0.74)) * 30)
+    between = "3\n\nO 0 0 0\nH 0 0 0.96\nH 0.93 0 -0.24\n"  # in a row they would be conformers, which are in one split
+    frames = [pair.format("O", 1.2) + between] * 30 + [pair.format("H", 0.74) + between] * 10
+    xyz.write_text(xyz.read_text() + "".join(frames))
     words = ("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "2")
     said = gaga(*words).err
-    assert "training molecules (O2 2" in said
+    assert "40 training molecules (O2 30, H2 10)" in said
     assert "are of one element only: a model with centred types cannot tell which" in said
     drawn = gaga("sample", "--n", "4", "--sizes", "1", "--out", "m.xyz", "--steps", "2")
     assert "4 molecules are of one element only, and centred types do not tell which" in drawn.err
