@@ -9,7 +9,7 @@ import numpy as np
 
 from gaga.core.errors import InvalidInput
 from gaga.data.features import EDM_FACTORS
-from gaga.models.network.kernels import Precision
+from gaga.models.network.kernels.choose import Precision
 from gaga.models.network.precondition import Prediction
 
 LearningRateSchedule = Literal["constant", "cosine"]

@@ -17,7 +17,7 @@ from gaga.models.device_rng import exact_device
 from gaga.models.diffusion import Diffusion
 from gaga.models.network.capture import Replay
 from gaga.models.network.egnn import EGNN
-from gaga.models.network.kernels import STATIC
+from gaga.models.network.kernels.choose import STATIC
 from gaga.models.network.kernels.products import fast_products
 from gaga.models.network.layout import Capacity
 from gaga.models.ranks import ALONE, Ranks

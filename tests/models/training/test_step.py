@@ -8,9 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaga.data.features import FeatureSpace
 from gaga.models.diffusion import Diffusion
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.flat import run_flat
 from gaga.models.network.layout import Capacity
+from gaga.models.network.parameters import EGNNConfig
 from gaga.models.network.precondition import Precondition
 from gaga.models.training.features import Columns
 from gaga.models.training.objective import Objective
