@@ -20,8 +20,8 @@ from torch.profiler import ProfilerActivity, profile
 from gaga import load_dataset
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.training.prefetch import Feed
 from gaga.models.training.recipe import make_recipe
+from gaga.models.training.step import Prefetch
 from gaga.models.training.trainer import Trainer
 from gaga.noise import Moments
 from gaga.stats.moments import estimate_moments
@@ -34,7 +34,7 @@ def measure(dataset: Dataset, moments: Moments, options: argparse.Namespace, bat
     recipe = make_recipe(options.preset, batch_size=batch_size, precision=options.precision, sample_every=0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(dataset, recipe, moments, Path(folder), device="cuda", kernel=options.kernel)
-        stepper, feed = trainer.stepper, Feed(trainer.stepper, 0)
+        stepper, feed = trainer.stepper, Prefetch(trainer.stepper, 0)
         began = 0.0
         for number, (step, _, batch) in enumerate(feed):
             if number == _WARM:

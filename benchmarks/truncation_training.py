@@ -22,7 +22,7 @@ from gaga.core.rng import normals, uniforms
 from gaga.data.features import FeatureSpace
 from gaga.models.model import Model
 from gaga.models.network.layout import Layout
-from gaga.models.training.features import Columns
+from gaga.models.training.features import Features
 from gaga.models.training.recipe import make_recipe
 from gaga.models.training.trainer import STATE_FILE, Trainer
 from gaga.stats.moments import estimate_moments
@@ -32,20 +32,20 @@ _SEED = 20_261_130  # of the steps and the noise that losses are measured with
 _AT_ONCE = 100  # molecules
 
 
-def common_loss(model: Model, columns: Columns, max_t: int) -> np.ndarray:
+def common_loss(model: Model, features: Features, max_t: int) -> np.ndarray:
     """Loss of each molecule [M] at a step in 0..max_t and with noise that are the same for every model.
 
     The unit is that of `Diffusion.loss`: half the squared error of the predicted noise per column and atom.
     """
     losses = []
-    indices = np.arange(len(columns.n_atoms))
+    indices = np.arange(len(features.n_atoms))
     with torch.no_grad():
         for part in np.array_split(indices, max(1, len(indices) // _AT_ONCE)):
-            sizes = columns.n_atoms[part]
+            sizes = features.n_atoms[part]
             layout = Layout.of(sizes)
             t = torch.from_numpy((uniforms(_SEED, part, 0) * (max_t + 1)).astype(np.int64))
             eps = torch.from_numpy(normals(_SEED, part, sizes, model.space.columns, 1)).float()
-            x = columns.clean(columns.read(part))
+            x = features.columns(features.fetch(part))
             losses.append(model.loss(x, eps, t, layout).numpy())
     return np.concatenate(losses)
 
@@ -64,7 +64,7 @@ def train(arm: int, seed: int, asked: argparse.Namespace, out: Path) -> None:
     if (folder / STATE_FILE).exists():
         trainer.resume()
     valid = dataset.splits["valid"][: asked.validated]
-    columns = Columns.of(dataset.molecules, trainer.space, torch.device("cpu"), chosen=valid)
+    columns = Features.of(dataset.molecules, trainer.setup.space, torch.device("cpu"), chosen=valid)
 
     def measure(row: object) -> None:
         step = trainer.counters.step

@@ -17,7 +17,7 @@ from gaga.benchmark.steps import measure_steps
 from gaga.benchmark.timing import Rounds
 from gaga.benchmark.variants import ORACLE, Variant, libraries_on, make_variants
 from gaga.core.progress import Progress, silent
-from gaga.models.network.kernels import PRECISIONS
+from gaga.models.network.kernels.choose import PRECISIONS
 from gaga.models.network.kernels.products import chosen
 
 SAMPLED_MOLECULES = 10_000

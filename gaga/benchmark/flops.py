@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 if TYPE_CHECKING:
-    from gaga.models.network.egnn import EGNNConfig
+    from gaga.models.network.parameters import EGNNConfig
 
 TRAINING = 3  # passes: forward, gradient of the input, gradient of the weights
 

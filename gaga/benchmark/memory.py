@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga.models.network.egnn import EGNNConfig
+from gaga.models.network.parameters import EGNNConfig
 
 CUDA_MEANS = "most that was allocated on the device during a step, above what was before it"
 CPU_MEANS = "most that was resident during a step, above what was before it, freed memory handed back first"

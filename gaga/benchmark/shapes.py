@@ -13,7 +13,7 @@ from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.api import SMALL_CHECKPOINT
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.network.egnn import EGNNConfig
+from gaga.models.network.parameters import EGNNConfig
 
 Work = Literal["train", "forward", "sampling"]
 WORKS: tuple[Work, ...] = get_args(Work)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.products import Library, usable
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 
 ORACLE = "naive"
 _HEAD_GAIN = 0.03

@@ -114,8 +114,9 @@ def check_kernels() -> Iterator[Check]:
     try:
         import torch
 
-        from gaga.models.network.egnn import EGNN, EGNNConfig
-        from gaga.models.network.kernels import KERNELS
+        from gaga.models.network.egnn import EGNN
+        from gaga.models.network.kernels.choose import KERNELS
+        from gaga.models.network.parameters import EGNNConfig
     except (ImportError, OSError):
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -17,8 +17,9 @@ from torch import Tensor
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.model import Model
-from gaga.models.network.egnn import EGNN, EGNNConfig, fits
-from gaga.models.network.kernels import resolve_precision
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.kernels.choose import resolve_precision
+from gaga.models.network.parameters import EGNNConfig, fits
 from gaga.models.network.precondition import EPS, Precondition
 from gaga.noise import Moments, Schedule
 from gaga.storage.files import atomic_write, with_utf8_name

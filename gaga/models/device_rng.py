@@ -44,7 +44,7 @@ def normals(
 @cache
 def _in_one_pass() -> Callable[..., Tensor] | None:
     """The fused form, where Triton can launch kernels."""
-    from gaga.models.network.kernels import why_no_triton
+    from gaga.models.network.kernels.requirements import why_no_triton
 
     if why_no_triton() is not None:
         return None

@@ -21,7 +21,8 @@ from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, checked_schedule, file_digest, require_finite
 from gaga.models.diffusion import Diffusion
-from gaga.models.network.egnn import EGNN, EGNNConfig, fits
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.parameters import EGNNConfig, fits
 from gaga.models.torch_state import read_state_dict
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.storage.pickles import Built, Global, read_plain

@@ -21,7 +21,6 @@ the sum is still a lower bound.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -36,6 +35,7 @@ from gaga.core.statistics import bootstrap_mean
 from gaga.models.device_rng import exact_device, normals
 from gaga.models.model import Model
 from gaga.models.network.layout import Layout
+from gaga.models.quadrature import Grid
 from gaga.models.sampling.engine import parameters_of
 from gaga.models.training.objective import stream_key
 from gaga.models.wiener import Wiener, divergence, information, linear_mmse
@@ -43,9 +43,6 @@ from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, ReferenceKind
 
 STEPS = (250, 350, 450, 550, 650, 800, 1000)
 STREAM = 2  # of random numbers, beside the objective's for training and validation
-_KNEE = 0.1  # snr around which the variable of integration turns from snr to ln snr
-_PANEL = 0.25  # widest panel in ln(1 + snr / _KNEE)
-_POINTS, _SHARES = np.polynomial.legendre.leggauss(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,40 +80,6 @@ class TruncationConfig:
         if outside := [t for t in chosen if not 1 <= t <= model.max_t]:
             raise InvalidInput(f"the model was trained on steps 0 to {model.max_t}", received=f"step {outside[0]}")
         return np.unique(np.array(chosen, dtype=np.int64))
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """A Gauss-Legendre rule of two points on panels in ln(1 + snr / 0.1), from the last step of the model up.
-
-    That is snr itself where noise prevails and integrands are polynomials of it, ln snr where data do. The steps that
-    are asked for are edges of panels.
-
-    Attributes:
-        edges: snr between panels, ascending, [P + 1].
-        snr: the nodes, ascending, [2 P].
-        weights: what a value at a node counts in the integral over snr, [2 P].
-    """
-
-    edges: Float64[np.ndarray, " P_plus_1"]
-    snr: Float64[np.ndarray, " n"]
-    weights: Float64[np.ndarray, " n"]
-
-    @classmethod
-    def between(cls, snr: Float64[np.ndarray, " S"]) -> "Grid":
-        """The rule whose panels end at all of these."""
-        stops = np.log1p(np.unique(snr) / _KNEE)
-        counts = np.ceil(np.diff(stops) / _PANEL).astype(int)
-        parts = [np.linspace(*ends, n, endpoint=False) for ends, n in zip(pairwise(stops), counts, strict=True)]
-        edges = np.concatenate([*parts, stops[-1:]])
-        half = np.diff(edges)[:, None] / 2
-        places = (edges[:-1, None] + half * (1 + _POINTS)).ravel()
-        nodes = _KNEE * np.expm1(places)
-        return cls(_KNEE * np.expm1(edges), nodes, (half * _SHARES).ravel() * (nodes + _KNEE))
-
-    def upto(self, snr: Float64[np.ndarray, " S"]) -> Float64[np.ndarray, "S n"]:
-        """The weights of the integrals up to each of these, which are edges."""
-        return self.weights * (self.snr < snr[:, None])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

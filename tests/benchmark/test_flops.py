@@ -46,8 +46,9 @@ def test_training_is_three_passes():
 @pytest.mark.parametrize("attention", [True, False])
 def test_naive_does_exactly_the_work_of_the_published_formulation(inv_sublayers, attention):
     """Counted by torch, operator by operator: the ratio to naive is not against a straw man."""
-    from gaga.models.network.egnn import EGNN, EGNNConfig
+    from gaga.models.network.egnn import EGNN
     from gaga.models.network.layout import Layout
+    from gaga.models.network.parameters import EGNNConfig
 
     config = EGNNConfig(features=5, hidden=12, n_layers=2, inv_sublayers=inv_sublayers, attention=attention)
     network, layout = EGNN(config, "naive"), Layout.of(SIZES)

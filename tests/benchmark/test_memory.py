@@ -7,7 +7,7 @@ import torch
 
 from gaga.benchmark import memory
 from gaga.benchmark.memory import available_memory, padded_bytes, peak_memory
-from gaga.models.network.egnn import EGNNConfig
+from gaga.models.network.parameters import EGNNConfig
 from tests.benchmark.conftest import CPU
 
 MB = 1 << 20

@@ -68,7 +68,8 @@ def _model(folder: Path) -> None:
     from gaga.data import load_dataset
     from gaga.data.features import FeatureSpace
     from gaga.models.checkpoint import Checkpoint, save_checkpoint
-    from gaga.models.network.egnn import EGNN, EGNNConfig
+    from gaga.models.network.egnn import EGNN
+    from gaga.models.network.parameters import EGNNConfig
     from gaga.models.training.state import Counters, TrainingState
     from gaga.noise import make_schedule
     from gaga.stats.moments import estimate_moments

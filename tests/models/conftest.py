@@ -11,8 +11,9 @@ from torch import Tensor
 from gaga.core.molecules import PackedMolecules, pack
 from gaga.data.features import FeatureSpace
 from gaga.models.model import Model
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments
 

@@ -48,7 +48,7 @@ def trained(request, dataset, tmp_path_factory):
 
 
 def test_training_is_finite_and_its_checkpoint_has_every_type(trained):
-    assert all(np.isfinite(row.train_loss) and np.isfinite(row.valid_loss) for row in trained.rows())
+    assert all(np.isfinite(row.train_loss) and np.isfinite(row.valid_loss) for row in trained.history.measured)
     assert trained.counters.bad_steps == 0
     model = load_model(trained.model_path)
     assert (model.max_t, model.space.vocabulary, model.space.columns) == (650, GEOM, 19)

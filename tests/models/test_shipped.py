@@ -13,7 +13,7 @@ from gaga.core.errors import InvalidInput
 from gaga.models.api import SHIPPED_CHECKPOINT, SMALL_CHECKPOINT, model_file, shipped_like
 from gaga.models.checkpoint import load_checkpoint
 from gaga.models.network import kernels
-from gaga.models.network.egnn import EGNNConfig
+from gaga.models.network.parameters import EGNNConfig
 from gaga.models.training.recipe import make_recipe
 
 README = Path(__file__).parents[2] / "README.md"

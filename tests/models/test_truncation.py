@@ -18,7 +18,8 @@ from gaga.core.molecules import PackedMolecules, pack
 from gaga.data.features import FeatureSpace
 from gaga.models.model import Model
 from gaga.models.network.layout import Layout
-from gaga.models.truncation import Errors, Grid, TruncationConfig, price
+from gaga.models.quadrature import Grid
+from gaga.models.truncation import Errors, TruncationConfig, price
 from gaga.noise import Moments, Schedule, make_schedule
 from gaga.stats.moments import estimate_moments
 from tests.models.conftest import VARIANCES, toy_molecules

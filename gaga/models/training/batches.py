@@ -18,7 +18,7 @@ class Batch:
     """What a training step reads of a batch of M molecules; those that fill a capacity have weight 0.
 
     Attributes:
-        atoms: what leads to the columns of each atom, as `Columns.read` gave it: rows of a table, or the columns.
+        atoms: what leads to the columns of each atom, as `Features.fetch` gave it: rows of a table, or the columns.
         keys: number of each molecule in the data set, which its noise is keyed by.
         t: step of the diffusion of each.
         weights: what its objective counts in the loss.

@@ -9,7 +9,7 @@ import torch
 from gaga.models.network.capture import WARMUP, Replay
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.stream import seconds_per_molecule
-from gaga.models.training.features import HeldColumns
+from gaga.models.training.features import InMemoryFeatures
 from gaga.models.training.trainer import Trainer
 
 _LOOKED_AT = 32  # batches
@@ -55,8 +55,8 @@ def memory_bytes(trainer: Trainer) -> int:
     Activations are what the heaviest of the first batches keeps for its backward pass, in rows of F numbers for each
     edge of each edge network (_ROWS); `naive` has the edges of its padding too.
     """
-    recipe, columns = trainer.recipe, trainer.train_set
-    table = columns.values.numel() if isinstance(columns, HeldColumns) else 0
+    recipe, features = trainer.recipe, trainer.train_set
+    table = features.values.numel() if isinstance(features, InMemoryFeatures) else 0
     networks = recipe.n_layers * (recipe.inv_sublayers + 1)
     kept = _ROWS[trainer.network.kernel] * _edges(trainer) * recipe.hidden * networks
     return int(4 * (6 * trainer.network.n_parameters + table + kept))

@@ -1,6 +1,6 @@
-"""The clean columns that batches are made of: all of them on the device, or each batch's own, read when its turn comes.
+"""The clean columns that batches are made of: all of them on the device, or each batch's own, read before its step.
 
-Both give the same numbers. A training set that is larger than what may be held is streamed, from memory or from a file.
+Both give the same numbers. A training set that is larger than the memory for it is streamed, from memory or a file.
 """
 
 from abc import ABC, abstractmethod
@@ -15,17 +15,17 @@ from gaga.data.features import FeatureSpace
 
 HELD_BYTES = 1 << 29  # of columns in a host's memory
 _DEVICE_SHARE = 8  # a CUDA device gives this part of its memory to columns
-_READERS = 4  # threads that read batches of a file: most of their time is the disk's, or gzip's
+_READERS = 4  # threads that read batches of a file: most of their time is spent on the disk, or in gzip
 _PIECE = 1_000  # molecules that are encoded at a time
 
 
-class Columns(ABC):
+class Features(ABC):
     """The clean columns of M molecules in float32.
 
     Attributes:
         n_atoms: number of atoms of each molecule, [M].
-        device: where `of` is called with what `read` gave.
-        readers: how many threads read ahead; 1 where nothing is worth a thread.
+        device: where `columns` is called with what `fetch` gave.
+        readers: how many threads read ahead; 1 if a thread would gain nothing.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
@@ -40,7 +40,7 @@ class Columns(ABC):
         *,
         chosen: Int64[np.ndarray, " n"] | None = None,
         held_bytes: int | None = None,
-    ) -> "Columns":
+    ) -> "Features":
         """The columns of the chosen molecules, numbered in the order that they are chosen in.
 
         Args:
@@ -54,22 +54,25 @@ class Columns(ABC):
         chosen = np.arange(len(molecules)) if chosen is None else chosen
         atoms = int((molecules.offsets[chosen + 1] - molecules.offsets[chosen]).sum())
         if 4 * atoms * space.columns > (_room_on(device) if held_bytes is None else held_bytes):
-            return StreamedColumns(molecules, space, device, chosen)
-        return HeldColumns(molecules, space, device, chosen)
+            return StreamedFeatures(molecules, space, device, chosen)
+        return InMemoryFeatures(molecules, space, device, chosen)
 
     def __len__(self) -> int:
         return len(self.n_atoms)
 
     @abstractmethod
-    def read(self, members: Int64[np.ndarray, " B"]) -> Shaped[Tensor, "A *C"]:
-        """What leads to the columns of these molecules' atoms, on the host. Touches no device, from any thread."""
+    def fetch(self, members: Int64[np.ndarray, " B"]) -> Shaped[Tensor, "A *C"]:
+        """Row numbers of these molecules' atoms if all columns are in memory, else the columns, on the host.
+
+        Does not touch the device; may run in any thread.
+        """
 
     @abstractmethod
-    def clean(self, read: Shaped[Tensor, "A *C"]) -> Float[Tensor, "A C"]:
-        """The columns, from what was read and is on the device now. A recorded step may do this."""
+    def columns(self, fetched: Shaped[Tensor, "A *C"]) -> Float[Tensor, "A C"]:
+        """The columns, from what was fetched and is on the device now. A recorded step may do this."""
 
 
-class HeldColumns(Columns):
+class InMemoryFeatures(Features):
     """All columns in one table on the device; a batch reads rows of it."""
 
     readers = 1
@@ -87,8 +90,8 @@ class HeldColumns(Columns):
         table = torch.empty(int(self.offsets[-1]), space.columns)
         order = np.argsort(chosen, kind="stable")  # neighbours in a file are read together
         for first in range(0, len(order), _PIECE):
-            some = order[first : first + _PIECE]
-            table[self.read(some)] = _encoded(molecules, space, chosen[some])
+            part = order[first : first + _PIECE]
+            table[self.fetch(part)] = _encoded(molecules, space, chosen[part])
         self.values = table.to(device)
 
     def rows(self, members: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " A"]:
@@ -98,16 +101,16 @@ class HeldColumns(Columns):
         rows: Int64[np.ndarray, " A"] = np.arange(sizes.sum()) + np.repeat(first - starts, sizes)
         return rows
 
-    def read(self, members: Int64[np.ndarray, " B"]) -> Int64[Tensor, " A"]:
+    def fetch(self, members: Int64[np.ndarray, " B"]) -> Int64[Tensor, " A"]:
         """The rows of the table."""
         return torch.from_numpy(self.rows(members))
 
-    def clean(self, read: Int64[Tensor, " A"]) -> Float32[Tensor, "A C"]:
+    def columns(self, fetched: Int64[Tensor, " A"]) -> Float32[Tensor, "A C"]:
         """The table at these rows."""
-        return self.values[read]
+        return self.values[fetched]
 
 
-class StreamedColumns(Columns):
+class StreamedFeatures(Features):
     """No columns at all: a batch carries its own."""
 
     readers = _READERS
@@ -122,13 +125,13 @@ class StreamedColumns(Columns):
         self.n_atoms, self.device = molecules.offsets[chosen + 1] - molecules.offsets[chosen], device
         self._molecules, self._space, self._chosen = molecules, space, chosen
 
-    def read(self, members: Int64[np.ndarray, " B"]) -> Float32[Tensor, "A C"]:
+    def fetch(self, members: Int64[np.ndarray, " B"]) -> Float32[Tensor, "A C"]:
         """The columns themselves."""
         return _encoded(self._molecules, self._space, self._chosen[members])
 
-    def clean(self, read: Float32[Tensor, "A C"]) -> Float32[Tensor, "A C"]:
-        """What was read."""
-        return read
+    def columns(self, fetched: Float32[Tensor, "A C"]) -> Float32[Tensor, "A C"]:
+        """What was fetched."""
+        return fetched
 
 
 def _encoded(
@@ -138,7 +141,7 @@ def _encoded(
 
 
 def _room_on(device: torch.device) -> int:
-    """Bytes of columns that may be held."""
+    """Bytes of columns that may be kept in memory."""
     if device.type != "cuda":
         return HELD_BYTES
     return max(HELD_BYTES, torch.cuda.get_device_properties(device).total_memory // _DEVICE_SHARE)

@@ -18,7 +18,8 @@ from gaga.chem.elements import most_similar, symbol_of
 from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.checkpoint import Checkpoint, load_checkpoint
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.parameters import EGNNConfig
 from gaga.models.network.precondition import Precondition
 from gaga.models.training.recipe import Recipe
 from gaga.noise import Moments

@@ -191,8 +191,8 @@ def validated(dataset: Dataset) -> Int64[np.ndarray, " n"]:
 
 def sampled_stability(
     model: Model, n_molecules: int, seed: int, device: torch.device, ranks: Ranks = ALONE
-) -> tuple[float, float]:
-    """Fractions of stable atoms and of stable molecules among freshly sampled ones (EDM's rule).
+) -> dict[str, float]:
+    """Fractions of stable atoms and of stable molecules (EDM's rule) among freshly sampled ones, by their names here.
 
     They are drawn in fifty evaluations of the network (`annealed`). Each process draws every size-th molecule on its
     device, and all get the same fractions.
@@ -202,4 +202,4 @@ def sampled_stability(
     counts = [(*edm_stability(m.atomic_numbers, m.positions), len(m.atomic_numbers)) for m in drawn]
     total = np.array(counts, dtype=np.int64).reshape(-1, 3).sum(axis=0)
     atoms, molecules, of_atoms = ranks.sum(torch.from_numpy(total).to(device)).tolist()
-    return atoms / of_atoms, molecules / n_molecules
+    return {"atom_stable": atoms / of_atoms, "molecule_stable": molecules / n_molecules}

@@ -17,9 +17,8 @@ from gaga.models.diffusion import Diffusion
 from gaga.models.network.layout import Capacity
 from gaga.models.ranks import ALONE, Ranks
 from gaga.models.training.batches import Batch, Epochs
-from gaga.models.training.features import Columns
+from gaga.models.training.features import Features
 from gaga.models.training.recipe import Recipe
-from gaga.noise import make_schedule
 
 TRAINING, VALIDATION = 0, 1
 
@@ -31,31 +30,31 @@ class Objective:
     recipe: Recipe
     seed: int
 
-    def check(self, columns: Columns) -> None:
+    def check(self, features: Features) -> None:
         """Refuse what cannot be drawn for these molecules.
 
         Raises:
             InvalidInput: no noise level of [0, T*] has a share in training, or a molecule is larger than a batch.
         """
-        self.epochs(columns)
+        self.epochs(features)
         if self.recipe.noise_levels == "lognormal":
             _ = self._shares
 
-    def epochs(self, columns: Columns) -> Epochs:
+    def epochs(self, features: Features) -> Epochs:
         """How these molecules become batches.
 
         Raises:
             InvalidInput: a molecule is larger than the recipe's batches.
         """
-        return Epochs(columns.n_atoms, self.recipe.batch_size, self.seed, self.recipe.batch_edges)
+        return Epochs(features.n_atoms, self.recipe.batch_size, self.seed, self.recipe.batch_edges)
 
-    def batches(self, columns: Columns, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
+    def batches(self, features: Features, step: int) -> Iterator[tuple[int, Int64[np.ndarray, " B"]]]:
         """(step, members) from this step on."""
-        return self.epochs(columns).from_step(step)
+        return self.epochs(features).from_step(step)
 
     def batch(
         self,
-        columns: Columns,
+        features: Features,
         members: Int64[np.ndarray, " B"],
         step: int,
         *,
@@ -66,48 +65,48 @@ class Objective:
     ) -> Batch:
         """A process's share of a batch, on the host: every size-th molecule, so that shares weigh alike.
 
-        Summed over all shares, weight times objective is the mean over the batch. Where a batch has fewer molecules
-        than there are processes, those left over take its first one with weight 0. `atoms` is what `columns.read` gave
-        for the share, where that was read ahead.
+        Summed over all shares, weight times objective is the mean over the batch. If a batch has fewer molecules than
+        there are processes, the processes left over take its first one with weight 0. `atoms` is what `features.fetch`
+        gave for the share, if that was read ahead.
         """
         t = self._steps(len(members), step, stream)
-        sizes = columns.n_atoms[members]
+        sizes = features.n_atoms[members]
         weights = self._weights(sizes) * (ranks.rank < len(members))
         mine = ranks.share(len(members))
-        atoms = columns.read(members[mine]) if atoms is None else atoms
+        atoms = features.fetch(members[mine]) if atoms is None else atoms
         return Batch.of(atoms, sizes[mine], members[mine], t[mine], weights[mine], capacity)
 
     def losses(
         self,
         diffusion: Diffusion,
-        columns: Columns,
+        features: Features,
         batch: Batch,
         step: int | Int64[Tensor, ""],
         stream: int = TRAINING,
     ) -> Float[Tensor, " M"]:
         """The weighted objective of each molecule, with noise of its own; does not wait for the device."""
-        x = columns.clean(batch.atoms)
+        x = features.columns(batch.atoms)
         keys = batch.layout.per_atom(batch.keys)
         where = exact_device(x.device)
         eps = normals(stream_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
         return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout) * batch.weights
 
-    def validation_loss(self, diffusion: Diffusion, columns: Columns, *, ranks: Ranks = ALONE) -> float:
+    def validation_loss(self, diffusion: Diffusion, features: Features, *, ranks: Ranks = ALONE) -> float:
         """Mean objective over the validation molecules, always with the same noise; NaN if there are none.
 
         Steps are drawn evenly from [0, T*], however training draws them.
 
         Each process takes every size-th batch, and all get the same number.
         """
-        if len(columns) == 0:
+        if len(features) == 0:
             return float("nan")
-        edges = self.recipe.batch_edges and max(self.recipe.batch_edges, int(columns.n_atoms.max()) ** 2)
-        batches = list(enumerate(Epochs(columns.n_atoms, self.recipe.batch_size, 0, edges).batches(0)))
-        total = torch.zeros(len(columns), device=columns.device)
+        edges = self.recipe.batch_edges and max(self.recipe.batch_edges, int(features.n_atoms.max()) ** 2)
+        batches = list(enumerate(Epochs(features.n_atoms, self.recipe.batch_size, 0, edges).batches(0)))
+        total = torch.zeros(len(features), device=features.device)
         with torch.no_grad():
             for k, members in batches[ranks.rank :: ranks.size]:
-                batch = self.batch(columns, members, k, stream=VALIDATION).to(total.device)
-                total[batch.keys] = len(members) * self.losses(diffusion, columns, batch, k, VALIDATION)
+                batch = self.batch(features, members, k, stream=VALIDATION).to(total.device)
+                total[batch.keys] = len(members) * self.losses(diffusion, features, batch, k, VALIDATION)
         return float(ranks.sum(total).mean())
 
     def _steps(self, batch: int, step: int, stream: int) -> Int64[np.ndarray, " B"]:
@@ -132,8 +131,7 @@ class Objective:
         A step stands for all levels nearest to it; those beyond [0, T*] are left out.
         """
         recipe = self.recipe
-        schedule = make_schedule(recipe.schedule, recipe.diffusion_steps, recipe.precision_of_schedule)
-        level = schedule.gamma[: recipe.max_t + 1] / 2
+        level = recipe.noise_schedule().gamma[: recipe.max_t + 1] / 2
         edges = np.concatenate([level[:1], (level[1:] + level[:-1]) / 2, level[-1:]])
         place = (edges - recipe.noise_mean) / recipe.noise_spread
         upto = ndtr(place) if place[0] + place[-1] < 0 else -ndtr(-place)  # by the tail where differences are exact

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gaga.core.errors import InvalidInput
-from gaga.data.features import EDM_FACTORS
-from gaga.models.network.kernels import Precision
+from gaga.data.features import EDM_FACTORS, FeatureSpace
+from gaga.models.network.kernels.choose import Precision
 from gaga.models.network.precondition import Prediction
+from gaga.noise import Schedule, make_schedule
 
 LearningRateSchedule = Literal["constant", "cosine"]
 OptimizerName = Literal["adamw", "muon"]
@@ -123,13 +124,24 @@ class Recipe:
         if len(self.factors) != 3 or min(self.factors) <= 0:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
 
+    def space(self, vocabulary: tuple[int, ...]) -> FeatureSpace:
+        """The columns of molecules of these elements."""
+        return FeatureSpace(
+            vocabulary=vocabulary, factors=self.factors, include_charges=self.include_charges,
+            centred_features=self.centred_features,
+        )  # fmt: skip
+
+    def noise_schedule(self) -> Schedule:
+        """The noise schedule, with all its steps."""
+        return make_schedule(self.schedule, self.diffusion_steps, self.precision_of_schedule)
+
     def described(self) -> dict[str, Any]:
-        """Every value by name, but for what came later and is not used: runs from before it are the same."""
+        """All hyperparameters except newer ones at their neutral value, so that older runs still compare equal."""
         later = {("batch_edges", None), ("tuned_for_atoms", 0.0)}
         return {name: value for name, value in asdict(self).items() if (name, value) not in later}
 
     def learning_rate_at(self, step: int, fraction: float) -> float:
-        """The learning rate of a step (from 0), where this fraction of the run is done."""
+        """The learning rate of a step (from 0), when this fraction of the run is done."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         fade = 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0))) if self.lr_schedule == "cosine" else 1.0
         return self.learning_rate * warm * fade
@@ -141,7 +153,7 @@ class Recipe:
         return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
 
     def measures_after(self, step: int) -> bool:
-        """Whether something is measured after so many steps."""
+        """Whether something is measured after this many steps."""
         return self.until_measured(step - 1) == 1
 
     def until_measured(self, step: int) -> int:

@@ -71,15 +71,15 @@ class TrainingRecord:
 
 
 def record_of(trainer: "Trainer", *, finished: bool) -> TrainingRecord:
-    """What the store keeps of this run now."""
+    """What the store keeps of this run now; before its first save it has no checkpoint."""
     path: Path = trainer.model_path
     return TrainingRecord(
         finished=finished,
         checkpoint=str(path.absolute()),
-        checkpoint_sha256=file_digest(path) if path.exists() else "",
+        checkpoint_sha256=file_digest(path) if trainer.saved_step is not None and path.exists() else "",
         max_t=trainer.recipe.max_t,
         steps=trainer.counters.step,
         seconds=trainer.counters.seconds,
-        metrics=MetricsLog.of(trainer.rows()),
+        metrics=MetricsLog.of(trainer.history.measured),
         products=trainer.products or "",
     )

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from gaga.core.errors import InvalidInput
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 from tests.models.conftest import AWKWARD_SIZES, small_network
 
 

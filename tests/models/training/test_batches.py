@@ -6,7 +6,7 @@ from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.models.network.layout import Capacity
 from gaga.models.training.batches import Batch, Epochs
-from gaga.models.training.features import Columns
+from gaga.models.training.features import Features
 from tests.models.conftest import toy_molecules
 
 
@@ -81,14 +81,14 @@ def test_room_that_the_largest_molecule_does_not_fit_is_refused():
 @pytest.fixture(params=["held", "streamed"])
 def columns(request):
     held_bytes = None if request.param == "held" else 0
-    return Columns.of(toy_molecules(20), FeatureSpace((1, 6)), "cpu", held_bytes=held_bytes)
+    return Features.of(toy_molecules(20), FeatureSpace((1, 6)), "cpu", held_bytes=held_bytes)
 
 
 def batch_of(columns, members, capacity=None):
     n = len(members)
     weights = np.full(n, 0.25, dtype=np.float32)
     sizes = columns.n_atoms[members]
-    return Batch.of(columns.read(members), sizes, members, np.arange(n) + 5, weights, capacity)
+    return Batch.of(columns.fetch(members), sizes, members, np.arange(n) + 5, weights, capacity)
 
 
 def test_what_fills_a_capacity_has_no_weight(columns):

@@ -11,7 +11,7 @@ from gaga.models.diffusion import Diffusion
 from gaga.models.network.layout import Capacity
 from gaga.models.ranks import Ranks
 from gaga.models.training.batches import Epochs
-from gaga.models.training.features import Columns
+from gaga.models.training.features import Features
 from gaga.models.training.objective import TRAINING, VALIDATION, Objective
 from gaga.models.training.recipe import make_recipe
 from gaga.noise import make_schedule
@@ -23,7 +23,7 @@ SPACE = FeatureSpace((1, 6))
 
 @pytest.fixture
 def columns():
-    return Columns.of(toy_molecules(20), SPACE, "cpu")
+    return Features.of(toy_molecules(20), SPACE, "cpu")
 
 
 @pytest.fixture
@@ -130,4 +130,4 @@ def test_the_validation_loss_is_a_mean_that_is_always_the_same(columns, diffusio
         by_hand += (objective.losses(diffusion, columns, batch, k, VALIDATION) * len(members)).tolist()
     assert len(by_hand) == 20
     assert loss == pytest.approx(np.mean(by_hand), rel=1e-6)
-    assert np.isnan(objective.validation_loss(diffusion, Columns.of(toy_molecules(0), SPACE, "cpu")))
+    assert np.isnan(objective.validation_loss(diffusion, Features.of(toy_molecules(0), SPACE, "cpu")))

@@ -1,4 +1,7 @@
+import threading
+import time
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -8,15 +11,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaga.data.features import FeatureSpace
 from gaga.models.diffusion import Diffusion
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.flat import run_flat
 from gaga.models.network.layout import Capacity
+from gaga.models.network.parameters import EGNNConfig
 from gaga.models.network.precondition import Precondition
-from gaga.models.training.features import Columns
+from gaga.models.training.features import Features
 from gaga.models.training.objective import Objective
 from gaga.models.training.optimiser import Optimiser
 from gaga.models.training.recipe import make_recipe
-from gaga.models.training.step import REMEMBERED, Stepper
+from gaga.models.training.step import REMEMBERED, Prefetch, Stepper
 from gaga.noise import make_schedule
 from tests.models.conftest import toy_molecules
 
@@ -53,7 +57,7 @@ def flat():
 
 
 def stepper(network, device="cpu", recipe=RECIPE, precondition=X0, held_bytes=None):
-    columns = Columns.of(toy_molecules(40), SPACE, device, held_bytes=held_bytes)
+    columns = Features.of(toy_molecules(40), SPACE, device, held_bytes=held_bytes)
     network = network.to(device)
     diffusion = Diffusion(network, make_schedule(), SPACE, precondition=precondition)
     return Stepper(Objective(recipe, seed=3), diffusion, columns, Optimiser(network, recipe))
@@ -61,9 +65,9 @@ def stepper(network, device="cpu", recipe=RECIPE, precondition=X0, held_bytes=No
 
 def run(stepper, first, last):
     """Steps first to last - 1, and what was remembered of them."""
-    for step, members in stepper.objective.batches(stepper.columns, first):
+    for step, members in stepper.objective.batches(stepper.features, first):
         if step == last:
-            return stepper.look(first, last)
+            return stepper.outcomes(first, last)
         stepper(stepper.prepare(members, step), step, 1e-3, 0.99)
     raise AssertionError
 
@@ -98,8 +102,8 @@ def test_a_step_waits_for_nothing(network, precondition):
     for step, batch in enumerate(batches):
         it(batch, step, 1e-3, 0.99)  # tables of a batch are made once
         with NeverWaits():
-            it._whole()
-    assert it.look(0, 3)[:, 3].all()
+            it.take()
+    assert it.outcomes(0, 3)[:, 3].all()
 
 
 @pytest.mark.parametrize("held_bytes", [None, 0])
@@ -116,7 +120,7 @@ def test_batches_in_a_capacity_carry_their_own_columns_where_they_are_streamed(h
 
 
 def epoch(it):
-    return (members for _, members in it.objective.batches(it.columns, 0))
+    return (members for _, members in it.objective.batches(it.features, 0))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,8 @@ def test_the_last_steps_are_remembered():
     it = stepper(PerAtom())
     early = run(it, 0, 5)
     late = run(it, 5, REMEMBERED + 4)
-    np.testing.assert_array_equal(it.look(4, REMEMBERED + 4)[0], early[4])
-    np.testing.assert_array_equal(it.look(4, REMEMBERED + 4)[1:], late)
+    np.testing.assert_array_equal(it.outcomes(4, REMEMBERED + 4)[0], early[4])
+    np.testing.assert_array_equal(it.outcomes(4, REMEMBERED + 4)[1:], late)
     assert len(set(late[:, 0])) == len(late)
 
 
@@ -164,6 +168,76 @@ def test_the_first_capacity_holds_most_batches(edges):
     capacity = it._first_capacity()
     shares = [it.sizes(members) for step, members in zip(range(200), epoch(it), strict=False)]
     assert np.mean([capacity.holds(share) for share in shares]) > 0.9
+
+
+def streamed_stepper():
+    return stepper(PerAtom(), held_bytes=0)
+
+
+def test_batches_come_in_their_order_from_any_step_and_are_the_same_streamed():
+    held, streamed = stepper(PerAtom()), streamed_stepper()
+    one, other = Prefetch(held, 9), Prefetch(streamed, 9)
+    expected = held.objective.batches(held.features, 9)
+    for (step, members), a, b in zip(expected, one, islice(other, 20), strict=False):
+        assert a[0] == b[0] == step
+        np.testing.assert_array_equal(a[1], members)
+        np.testing.assert_array_equal(b[1], members)
+        assert torch.equal(held.features.columns(a[2].atoms), streamed.features.columns(b[2].atoms))
+        for name in ("keys", "t", "weights"):
+            assert torch.equal(getattr(a[2], name), getattr(b[2], name))
+    one.close(), other.close()
+
+
+def test_streamed_batches_are_read_ahead_and_not_without_end(monkeypatch):
+    it, read = streamed_stepper(), []
+    original = it.features.fetch
+    monkeypatch.setattr(it.features, "fetch", lambda members: read.append(len(members)) or original(members))
+    batches = Prefetch(it, 0)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(read) < 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert 10 <= len(read) <= 16, "no more than a few batches are read before somebody takes them"
+    batches.close()
+
+
+def test_what_steps_wait_is_measured(monkeypatch):
+    it = streamed_stepper()
+    original = it.features.fetch
+    monkeypatch.setattr(it.features, "fetch", lambda members: time.sleep(0.05) or original(members))
+    batches = Prefetch(it, 0)
+    next(batches)
+    assert 0.05 <= batches.waited < 5
+    waited = batches.waited
+    time.sleep(0.3)
+    next(batches)
+    assert batches.waited - waited < 0.05, "it lay ready"
+    batches.close()
+
+
+def test_threads_end_with_the_iterator():
+    before = threading.active_count()
+    batches = Prefetch(streamed_stepper(), 0)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_batch_that_cannot_be_read_is_an_error_of_the_step_that_takes_it(monkeypatch):
+    it = streamed_stepper()
+
+    def fails(members):
+        raise OSError("gone")
+
+    monkeypatch.setattr(it.features, "fetch", fails)
+    batches = Prefetch(it, 0)
+    with pytest.raises(OSError, match="gone"):
+        next(batches)
+    batches.close()
 
 
 @pytest.mark.gpu

@@ -13,12 +13,12 @@ from gaga.core.errors import Conflict, GagaError, InvalidInput, Unavailable
 from gaga.core.molecules import pack
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
-from gaga.models.checkpoint import load_checkpoint
+from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels import products
 from gaga.models.network.kernels.products import Measured
 from gaga.models.ranks import Ranks
-from gaga.models.training.features import StreamedColumns
+from gaga.models.training.features import StreamedFeatures
 from gaga.models.training.recipe import make_recipe
 from gaga.models.training.record import TrainingRecord, record_of
 from gaga.models.training.state import TrainingState
@@ -37,12 +37,21 @@ def dataset():
 
 
 RECIPE = make_recipe("tiny", hidden=8, n_layers=1, batch_size=8, steps=20, validate_every=6, stability_samples=2,
-                     max_t=60, warmup_steps=3, save_every_s=0.0)  # fmt: skip
+                     max_t=60, warmup_steps=3, save_every_s=60.0)  # fmt: skip
+SAVING = replace(RECIPE, save_every_s=0.0)  # a state after every step
 
 
 def trainer(dataset, folder, recipe=RECIPE, **options):
     moments = estimate_moments(dataset.molecules.take(dataset.splits["train"]), FeatureSpace((1, 6)))
     return Trainer(dataset, recipe, moments, folder, seed=4, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """A run from its beginning to its end."""
+    run = trainer(dataset, tmp_path_factory.mktemp("whole"))
+    assert run.run()
+    return run
 
 
 @pytest.fixture
@@ -113,20 +122,18 @@ class StopAt:
 
 
 @pytest.mark.parametrize("stop", [1, 7, 13])
-def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(dataset, tmp_path, stop):
-    whole = trainer(dataset, tmp_path / "whole")
-    assert whole.run()
+def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(dataset, whole, tmp_path, stop):
     first = trainer(dataset, tmp_path / "parts")
     assert not first.run(should_stop=StopAt(first, stop))
     second = trainer(dataset, tmp_path / "parts")
     second.resume()
     assert second.counters.step == stop
     assert second.run()
-    a, b = (load_file(tmp_path / run / "state.safetensors") for run in ("whole", "parts"))
+    a, b = (load_file(folder / "state.safetensors") for folder in (whole.folder, tmp_path / "parts"))
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
-    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+    assert logged(whole.folder) == logged(tmp_path / "parts")
 
 
 def logged(folder):
@@ -135,11 +142,9 @@ def logged(folder):
     return [{name: value for name, value in row.items() if name not in ("seconds", "data_wait")} for row in rows]
 
 
-def test_losses_are_logged_from_the_first_step_and_neither_lost_nor_double_after_a_kill(dataset, tmp_path):
+def test_losses_are_logged_from_the_first_step_and_neither_lost_nor_double_after_a_kill(dataset, whole, tmp_path):
     """Of a process that wrote a row after its last state."""
-    whole = trainer(dataset, tmp_path / "whole")
-    assert whole.run()
-    rows = logged(tmp_path / "whole")
+    rows = logged(whole.folder)
     assert [(row["step"], row.get("measured", True)) for row in rows] == [
         (1, False), (2, False), (5, False), (6, True), (10, False), (12, True), (18, True), (20, True),
     ]  # fmt: skip
@@ -155,34 +160,37 @@ def test_losses_are_logged_from_the_first_step_and_neither_lost_nor_double_after
     assert second.run()
     assert logged(tmp_path / "parts") == rows
     assert (
-        [row.step for row in second.rows()] == record_of(second, finished=True).metrics.step.tolist() == [6, 12, 18, 20]
+        [row.step for row in second.history.measured]
+        == record_of(second, finished=True).metrics.step.tolist()
+        == [6, 12, 18, 20]
     )
 
 
 @pytest.mark.parametrize("edges", [None, 100])
 @pytest.mark.parametrize("filed", [True, False])
-def test_a_streamed_run_is_the_one_in_memory_bit_for_bit(dataset, tmp_path, filed, edges):
-    """Also where it goes on from the middle of an epoch."""
+def test_a_streamed_run_is_the_one_in_memory_bit_for_bit(dataset, whole, tmp_path, filed, edges):
+    """Also if it resumes in the middle of an epoch."""
     recipe = replace(RECIPE, batch_edges=edges)
-    whole = trainer(dataset, tmp_path / "whole", recipe)
-    assert whole.run()
+    if edges:
+        whole = trainer(dataset, tmp_path / "whole", recipe)
+        assert whole.run()
     data = replace(dataset, molecules=file_away(dataset.molecules)) if filed else dataset
     first = trainer(data, tmp_path / "parts", recipe, held_bytes=0)
     assert not first.run(should_stop=StopAt(first, 7))
     second = trainer(data, tmp_path / "parts", recipe, held_bytes=0)
-    assert isinstance(second.train_set, StreamedColumns)
+    assert isinstance(second.train_set, StreamedFeatures)
     second.resume()
     assert second.run()
     for name, value in whole.optimiser.tensors().items():
         assert torch.equal(value, second.optimiser.tensors()[name]), name
-    rows = [[(row.step, row.train_loss, row.valid_loss) for row in run.rows()] for run in (whole, second)]
+    rows = [[(row.step, row.train_loss, row.valid_loss) for row in run.history.measured] for run in (whole, second)]
     assert rows[0] == rows[1]
 
 
 def test_what_steps_wait_for_data_is_written_down(dataset, tmp_path):
     run, notes = trainer(dataset, tmp_path, replace(RECIPE, steps=12), held_bytes=0), []
-    read = run.train_set.read
-    run.train_set.read = lambda members: time.sleep(0.2) or read(members)
+    read = run.train_set.fetch
+    run.train_set.fetch = lambda members: time.sleep(0.2) or read(members)
     run.run(progress=lambda done, total, note="": notes.append(note))
     log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     written = [row["data_wait"] for row in log if row.get("measured", True)]
@@ -196,10 +204,25 @@ def test_a_record_from_before_waiting_was_measured_can_be_read(dataset, tmp_path
     run = trainer(dataset, tmp_path)
     assert run.run()
     tree = to_tree(record_of(run, finished=True))
-    assert len(tree["metrics"].pop("data_wait")) == len(run.rows())
+    assert len(tree["metrics"].pop("data_wait")) == len(run.history.measured)
     found = from_tree(tree, TrainingRecord).metrics
     assert found.data_wait.shape == found.step.shape
     assert np.isnan(found.data_wait).all()
+
+
+def test_an_unfinished_run_can_be_recorded(dataset, tmp_path):
+    """Before its first step too, where the folder has the model of a run that this one replaces."""
+    trainer(dataset, tmp_path).run(should_stop=lambda: True)
+    run = trainer(dataset, tmp_path)
+    fresh = from_tree(to_tree(record_of(run, finished=False)), TrainingRecord)
+    assert (fresh.finished, fresh.checkpoint_sha256, fresh.steps) == (False, "", 0)
+    assert len(fresh.metrics.step) == len(fresh.metrics.valid_loss) == len(fresh.metrics.data_wait) == 0
+    run.run(should_stop=StopAt(run, 7))
+    again = trainer(dataset, tmp_path)
+    again.resume()
+    record = record_of(again, finished=False)
+    assert (record.steps, record.metrics.step.tolist()) == (7, [6])
+    assert record.checkpoint_sha256 == file_digest(tmp_path / "model.safetensors")
 
 
 def test_molecules_that_fit_no_batch_are_refused(dataset, tmp_path):
@@ -218,10 +241,8 @@ def test_an_epoch_filled_by_edges_is_as_long_as_it_says(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut short", "missing"])
-def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(dataset, tmp_path, caplog, damage):
-    whole = trainer(dataset, tmp_path / "whole")
-    assert whole.run()
-    first = trainer(dataset, tmp_path / "parts")
+def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(dataset, whole, tmp_path, caplog, damage):
+    first = trainer(dataset, tmp_path / "parts", SAVING)
     assert not first.run(should_stop=StopAt(first, 15))
     states = [tmp_path / "parts" / name for name in ("state.safetensors", "state.1.safetensors", "state.2.safetensors")]
     steps = [TrainingState.load(state, torch.device("cpu")).counters.step for state in states]
@@ -233,12 +254,12 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(dataset, tmp_p
         states[0].unlink()
     else:
         states[0].write_bytes(data if damage == "flipped bit" else data[:-1000])
-    second = trainer(dataset, tmp_path / "parts")
+    second = trainer(dataset, tmp_path / "parts", SAVING)
     second.resume()
     assert second.counters.step == steps[1]
     assert f"going on from state.1.safetensors, step {steps[1]}" in caplog.text
     assert second.run()
-    a, b = (load_file(tmp_path / run / "state.safetensors") for run in ("whole", "parts"))
+    a, b = (load_file(folder / "state.safetensors") for folder in (whole.folder, tmp_path / "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -261,22 +282,21 @@ def test_the_best_weights_are_kept(dataset, tmp_path):
 
 
 def test_a_run_that_starts_over_forgets_states_of_the_one_before(dataset, tmp_path):
-    trainer(dataset, tmp_path, replace(RECIPE, save_every_s=0.0)).run()
+    trainer(dataset, tmp_path, SAVING).run()
     assert (tmp_path / "state.2.safetensors").exists()
-    again = trainer(dataset, tmp_path, replace(RECIPE, learning_rate=1e-5, save_every_s=60.0, validate_every=10**6))
+    again = trainer(dataset, tmp_path, replace(RECIPE, learning_rate=1e-5, validate_every=10**6))
     assert (tmp_path / "state.safetensors").exists()
     again.run(should_stop=StopAt(again, 1))
     (state,) = tmp_path.glob("state*.safetensors")
     assert TrainingState.load(state, torch.device("cpu")).identity["recipe"]["learning_rate"] == 1e-5
 
 
-def test_how_often_somebody_looks_changes_nothing(dataset, tmp_path):
-    """A device is looked at every few steps, and when something is due."""
-    often, seldom = trainer(dataset, tmp_path / "often"), trainer(dataset, tmp_path / "seldom")
+def test_how_often_outcomes_are_looked_at_changes_nothing(dataset, whole, tmp_path):
+    """On a device every few steps, and when something is due."""
+    often, seldom = whole, trainer(dataset, tmp_path / "seldom")
     assert often.look_every == 1
     seldom.look_every = 4
     told = []
-    assert often.run()
     assert seldom.run(progress=lambda done, total, note="": told.append(done))
     assert told == [4, 6, 8, 12, 16, 18, 20]
     for name, value in often.optimiser.tensors().items():
@@ -307,7 +327,7 @@ def test_an_interrupted_run_on_a_device_ends_with_nearly_the_same_losses(dataset
     assert second.counters.step == first.counters.step >= 7
     assert torch.equal(second.optimiser.clipping.norms, first.optimiser.clipping.norms)
     assert second.run()
-    losses = [[row.valid_loss for row in run.rows()] for run in (whole, second)]
+    losses = [[row.valid_loss for row in run.history.measured] for run in (whole, second)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
 
@@ -331,7 +351,7 @@ def test_processes_with_other_data_are_refused(dataset, tmp_path):
 def test_any_process_may_ask_to_stop_and_the_clock_is_that_of_rank_0(dataset, tmp_path):
     run = trainer(dataset, tmp_path, ranks=SecondOfTwo(rank=1, size=2))
     run.counters.seconds = 77.0
-    assert run._agree(lambda: False)
+    assert run._asked_to_stop(lambda: False)
     assert run.counters.seconds == 5.0
 
 
@@ -360,7 +380,6 @@ def test_training_learns_a_shape(tmp_path):
         batch_size=32,
         max_t=300,
         validate_every=300,
-        save_every_s=60.0,
     )
     rows = []
     trainer(data, tmp_path, recipe).run(on_metrics=rows.append)
@@ -391,7 +410,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_ten_stop_the_run(dataset, tmp_
 
 
 def test_a_budget_ends_a_full_schedule_in_time(dataset, tmp_path):
-    recipe = replace(RECIPE, lr_schedule="cosine", validate_every=10**6, save_every_s=60.0)
+    recipe = replace(RECIPE, lr_schedule="cosine", validate_every=10**6)
     run = trainer(dataset, tmp_path / "run", recipe, budget_s=0.5)
     rates = []
     run.run(progress=lambda done, total, note="": rates.append(run._learning_rate()))
@@ -424,8 +443,8 @@ def test_weights_keep_the_scales_that_they_were_trained_under(dataset, tmp_path)
     trainer(dataset, tmp_path / "a").run()
     start = tmp_path / "a" / "model.safetensors"
     wide = replace(dataset, molecules=replace(dataset.molecules, positions=2 * dataset.molecules.positions))
-    assert trainer(wide, tmp_path / "b", init_from=start).precondition == load_checkpoint(start).precondition
-    assert trainer(wide, tmp_path / "c").precondition != load_checkpoint(start).precondition
+    assert trainer(wide, tmp_path / "b", init_from=start).setup.precondition == load_checkpoint(start).precondition
+    assert trainer(wide, tmp_path / "c").setup.precondition != load_checkpoint(start).precondition
 
 
 def test_a_single_element_is_no_reason_to_refuse(tmp_path):
@@ -449,7 +468,7 @@ def test_noise_levels_that_nothing_has_are_refused_before_anything_is_touched(da
 
 
 def test_a_state_that_cannot_be_published_leaves_those_before(dataset, tmp_path, monkeypatch):
-    run = trainer(dataset, tmp_path)
+    run = trainer(dataset, tmp_path, SAVING)
     run.run(should_stop=StopAt(run, 5))
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*state*")}
 
@@ -481,13 +500,14 @@ def test_states_without_a_checksum_and_without_later_hyperparameters_go_on(datas
 
 @pytest.mark.parametrize("prediction", ["v", "x0"])
 def test_other_predictions_train_and_are_kept(dataset, tmp_path, prediction):
-    recipe = replace(RECIPE, prediction=prediction, noise_levels="lognormal", steps=150, learning_rate=3e-3)
+    recipe = replace(RECIPE, prediction=prediction, noise_levels="lognormal", steps=100, learning_rate=5e-3,
+                     validate_every=1000)  # fmt: skip
     run = trainer(dataset, tmp_path, recipe)
     before = run.objective.validation_loss(run.model(), run.valid_set)
     rows = []
     run.run(on_metrics=rows.append)
     assert rows[-1].valid_loss < 0.95 * before
-    assert load_model(tmp_path).precondition == run.precondition
+    assert load_model(tmp_path).precondition == run.setup.precondition
     assert load_model(tmp_path).precondition.prediction == prediction
 
 

@@ -8,7 +8,7 @@ gives the same numbers. The twin of the fused kernels, and what CUDA falls back 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast, no_type_check
+from typing import Any, cast, no_type_check
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,24 +16,24 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad, silu
 
-from gaga.models.network.kernels.bucketed import rounded_linear
+from gaga.models.network.kernels.factorised import EdgeWeights, normalised, updated_nodes
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import Parameters
 from gaga.models.network.tiles import TILE, Tiles
-
-if TYPE_CHECKING:
-    from gaga.models.network.egnn import EGNN, Coordinates, EGNNConfig, Messages
 
 Region = Callable[..., Tensor]
 _COMPILATIONS = 128
 
 
-def run_flat(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+def run_flat(
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
     return _run(network, z, t, layout, messages_of_edges, heads_of_edges)
 
 
 def run_compiled(
-    network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward; the regions of `run_flat` compiled. The first passes take a minute or more."""
     return _run(network, z, t, layout, *_compiled_regions())
@@ -163,62 +163,37 @@ def _hidden(pair: Tensor, geometry: Tensor, wg: Tensor, w2: Tensor, b2: Tensor) 
 
 
 def _run(
-    network: "EGNN", z: Tensor, t: Tensor, layout: Layout, message_region: Region, head_region: Region
+    network: Parameters, z: Tensor, t: Tensor, layout: Layout, message_region: Region, head_region: Region
 ) -> Float[Tensor, "A C"]:
-    from gaga.models.network.egnn import input_features
-
-    config, index = network.config, EdgeIndex.of(layout.tiles)
-    dtype = torch.bfloat16 if network.precision == "bfloat16" else z.dtype
+    config, index, product = network.config, EdgeIndex.of(layout.tiles), network.product_type
     filler = (0, 0, 0, layout.tiles.rows - len(z))
     x = start = pad(z[:, :3], filler)
-    h = network.embedding(pad(input_features(network, z, layout.per_atom(t)), filler))
-    sizes = layout.tiles.size.to(z.dtype)
+    h = network.embedding(pad(network.input_features(z, layout.per_atom(t)), filler))
+    n_atoms = layout.tiles.size.to(z.dtype)[:, None]
     d0 = None
     for block in network.layers():
         difference: Tensor = PairSum.apply(x, -x, index)
         d = difference.square().sum(dim=1)
-        geometry = torch.stack([d, d if d0 is None else d0], dim=1)
         d0 = d if d0 is None else d0
+        geometry = torch.stack([d, d0], dim=1)
         for messages in block.message_layers():
-            h = _update(messages, config, h, geometry, index, sizes, dtype, message_region)
-        lengths = _lengths(block.coordinates, config, h, geometry, index, dtype, head_region)
+            edges = _edge_arguments(messages.edge_mlp, h, geometry, index, product)
+            total: Tensor = RowSum.apply(message_region(*edges, *messages.gate()), index)
+            h = updated_nodes(messages, h, normalised(total, config, n_atoms), product)
+        edges = _edge_arguments(block.coordinates.coord_mlp, h, geometry, index, product)
+        lengths = head_region(*edges, cast(nn.Linear, block.coordinates.coord_mlp[4]).weight)
+        if config.tanh:
+            lengths = torch.tanh(lengths) * config.coords_range
         weight = lengths / (torch.sqrt(d + 1e-8) + config.norm_constant)
-        x = x + _normalise(RowSum.apply(weight[:, None] * difference, index), config, sizes)
+        x = x + normalised(RowSum.apply(weight[:, None] * difference, index), config, n_atoms)
     out = network.embedding_out(h[: len(z)])[:, : z.shape[1] - 3]
     return layout.centre(torch.cat([(x - start)[: len(z)], out], dim=1), 3)
 
 
-def _edge_arguments(mlp: nn.Sequential, h: Tensor, index: EdgeIndex, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """P_i + Q_j [S, F], and W_g, W2, b2 of an edge network."""
-    first, second = cast(nn.Linear, mlp[0]), cast(nn.Linear, mlp[2])
-    width = h.shape[1]
-    w_i, w_j, w_g = torch.split(first.weight, [width, width, 2], dim=1)
-    h = h.to(dtype)
-    p, q = linear(h, w_i.to(dtype), first.bias.to(dtype)), linear(h, w_j.to(dtype))
-    return PairSum.apply(p, q, index), w_g, second.weight, second.bias
-
-
-def _update(
-    messages: "Messages", config: "EGNNConfig", h: Tensor, geometry: Tensor, index: EdgeIndex, sizes: Tensor,
-    dtype: torch.dtype, region: Region,
-) -> Float[Tensor, "R F"]:  # fmt: skip
-    pair, *weights = _edge_arguments(messages.edge_mlp, h, index, dtype)
-    total: Tensor = RowSum.apply(region(pair, geometry, index.there, *weights, *messages.gate()), index)
-    first, second = cast(nn.Linear, messages.node_mlp[0]), cast(nn.Linear, messages.node_mlp[2])
-    both = torch.cat([h, _normalise(total, config, sizes)], dim=1)
-    inside = silu(rounded_linear(both, first.weight, first.bias, dtype))
-    return h + rounded_linear(inside, second.weight, second.bias, dtype)
-
-
-def _lengths(
-    coordinates: "Coordinates", config: "EGNNConfig", h: Tensor, geometry: Tensor, index: EdgeIndex,
-    dtype: torch.dtype, region: Region,
-) -> Float[Tensor, " S"]:  # fmt: skip
-    pair, *weights = _edge_arguments(coordinates.coord_mlp, h, index, dtype)
-    heads = region(pair, geometry, index.there, *weights, cast(nn.Linear, coordinates.coord_mlp[4]).weight)
-    return torch.tanh(heads) * config.coords_range if config.tanh else heads
-
-
-def _normalise(total: Tensor, config: "EGNNConfig", sizes: Float[Tensor, " R"]) -> Tensor:
-    """`sum` divides by a constant, `mean` by the number of atoms."""
-    return total / (config.normalization_factor if config.aggregation == "sum" else sizes[:, None])
+def _edge_arguments(
+    mlp: nn.Sequential, h: Tensor, geometry: Tensor, index: EdgeIndex, product: torch.dtype
+) -> tuple[Tensor, ...]:
+    """P_i + Q_j [S, F], geometry, where there are edges, W_g, W2, b2 of an edge network."""
+    w, h = EdgeWeights.of(mlp), h.to(product)
+    p, q = linear(h, w.w_i.to(product), w.b1.to(product)), linear(h, w.w_j.to(product))
+    return PairSum.apply(p, q, index), geometry, index.there, w.w_g, w.w2, w.b2

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,12 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import Parameters
 
-if TYPE_CHECKING:
-    from gaga.models.network.egnn import EGNN
-
-    Dense = Callable[[EGNN, Tensor, Tensor], Tensor]
-
+Dense = Callable[[Parameters, Tensor, Tensor], Tensor]
 Group = tuple[Tensor, Tensor]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +29,7 @@ _EDGES_OF_AN_ATOM = 3.5  # what the networks of an atom cost, in edges
 
 
 def run_in_lanes(
-    dense: "Dense", network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    dense: Dense, network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """`dense(network, z [b, n, C], t [b])` for every group of the layout, put together again."""
     groups = layout.groups(max(_NUMBERS // network.config.hidden, 1))
@@ -60,7 +57,7 @@ def deal(groups: Sequence[Group], count: int) -> list[list[Group]]:
 
 
 @torch.no_grad()
-def _without_graph(dense: "Dense", network: "EGNN", z: Tensor, t: Tensor) -> Tensor:
+def _without_graph(dense: Dense, network: Parameters, z: Tensor, t: Tensor) -> Tensor:
     """Whether there are graphs is a thread's own setting, and threads of a pool start with them."""
     return dense(network, z, t)
 
@@ -75,7 +72,7 @@ class _Lanes(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, dense: "Dense", network: "EGNN", lanes: list[list[Group]], z: Tensor, t: Tensor, *parameters: Tensor
+        ctx: Any, dense: Dense, network: Parameters, lanes: list[list[Group]], z: Tensor, t: Tensor, *parameters: Tensor
     ) -> Tensor:
         wants = ctx.needs_input_grad[3], ctx.needs_input_grad[4]
 

@@ -1,26 +1,22 @@
 """The EGNN as the papers write it: padded to the largest molecule, every edge materialised. Oracle and baseline."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from gaga.models.network.layout import Layout
-
-if TYPE_CHECKING:
-    from gaga.models.network.egnn import EGNN, Coordinates, EGNNConfig, Messages
+from gaga.models.network.parameters import Coordinates, EGNNConfig, Messages, Parameters
 
 
-def run_naive(network: "EGNN", z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+def run_naive(
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
-    from gaga.models.network.egnn import input_features
-
     config = network.config
     rows, mask, where = _padding(layout, z)
     x = z.new_zeros((rows.numel(), 3)).index_copy_(0, where, z[:, :3])
     h = z.new_zeros((rows.numel(), z.shape[1] - 3 + int(config.condition_time)))
-    h = h.index_copy_(0, where, input_features(network, z, layout.per_atom(t)))
+    h = h.index_copy_(0, where, network.input_features(z, layout.per_atom(t)))
     row, col, edge_mask = _edges(mask)
     d0, start = _distances(x, row, col, config.norm_constant)[0], x
     h = network.embedding(h)
@@ -58,7 +54,7 @@ def _distances(x: Tensor, row: Tensor, col: Tensor, norm_constant: float) -> tup
     return d, difference / (torch.sqrt(d + 1e-8) + norm_constant)
 
 
-def _aggregate(values: Tensor, row: Tensor, nodes: int, config: "EGNNConfig", edge_mask: Tensor) -> Tensor:
+def _aggregate(values: Tensor, row: Tensor, nodes: int, config: EGNNConfig, edge_mask: Tensor) -> Tensor:
     total = values.new_zeros((nodes, values.shape[1])).index_add_(0, row, values)
     if config.aggregation == "sum":
         return total / config.normalization_factor
@@ -67,8 +63,8 @@ def _aggregate(values: Tensor, row: Tensor, nodes: int, config: "EGNNConfig", ed
 
 
 def _update_nodes(
-    messages: "Messages",
-    config: "EGNNConfig",
+    messages: Messages,
+    config: EGNNConfig,
     h: Tensor,
     edge: Tensor,
     row: Tensor,
@@ -84,8 +80,8 @@ def _update_nodes(
 
 
 def _update_positions(
-    coordinates: "Coordinates",
-    config: "EGNNConfig",
+    coordinates: Coordinates,
+    config: EGNNConfig,
     h: Tensor,
     x: Tensor,
     edge: Tensor,

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.naive import run_naive
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 
 AWKWARD = (1, 2, 9, 29, 31, 33)
 Run = Callable[[EGNN, Tensor, Tensor, Layout], Tensor]

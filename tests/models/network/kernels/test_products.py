@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from gaga.core.errors import InvalidInput, Unavailable
-from gaga.models.network.egnn import EGNN, EGNNConfig
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels import products
 from gaga.models.network.kernels.products import Measured, chosen, fast_products
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 
 CPU = torch.device("cpu")
 FAST = Measured(error=2e-7, speedup=2.1)

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaga.models.network.kernels import interpreted
 from gaga.models.network.kernels.fused import device, geometry
+from gaga.models.network.kernels.requirements import interpreted
 from gaga.models.network.tiles import SHIFTS, TILE, Tiles
 
 INTERPRET = interpreted()

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.models.network.egnn import EGNN, EGNNConfig
-from gaga.models.network.kernels import resolve_kernel
+from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.bucketed import run_bucketed
+from gaga.models.network.kernels.choose import resolve_kernel
 from gaga.models.network.kernels.flat import run_flat
 from gaga.models.network.layout import Capacity, Layout
+from gaga.models.network.parameters import EGNNConfig, Parameters
 from tests.models.network.kernels.conftest import AWKWARD, Case, assert_close, norms, oracle, worst
 
 if importlib.util.find_spec("triton") is None:
@@ -27,7 +28,7 @@ interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason=
 
 @pytest.fixture
 def run():
-    from gaga.models.network.kernels.fused import run_fused
+    from gaga.models.network.kernels.fused.network import run_fused
 
     return run_fused
 
@@ -72,7 +73,7 @@ def test_the_largest_drugs(run):
 def test_sixteen_bits(run, dtype, monkeypatch):
     """Factors rounded by 2^-8 (truncated bfloat16) or 2^-11: outputs move by a few times that, gradients by more."""
     case = Case((5, 9, 11), hidden=32)
-    monkeypatch.setattr("gaga.models.network.kernels.fused.network._product_type", lambda network: dtype)
+    monkeypatch.setattr(Parameters, "product_type", dtype)
     errors = worst(case.results(run, torch.float32), oracle(case), floor=0.02)
     bound = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-11
     assert bound / 30 < errors["output"] < 5 * bound
