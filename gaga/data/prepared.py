@@ -21,8 +21,7 @@ from gaga.data.preparation import Preparation, from_json
 from gaga.storage.chunked import ChunkedMolecules, Chunks, encoded, new_array, places_of
 from gaga.storage.filed import FiledMolecules
 from gaga.storage.files import atomic_write
-from gaga.storage.hdf5_sizes import refuse_lies
-from gaga.storage.new_hdf5 import new_hdf5
+from gaga.storage.hdf5 import check_sizes, new_hdf5
 
 FORMAT = "gaga-dataset"
 SUFFIXES = (".h5", ".hdf5")
@@ -166,7 +165,7 @@ def read_prepared(path: Path) -> Dataset:
     try:
         with h5py.File(path, "r", locking=False) as file:
             _check_format(file, path)
-            refuse_lies(file)
+            check_sizes(file)
             dataset = _read(file, path)
             expected = str(file.attrs["fingerprint"])
         everything = not _is_large(dataset.molecules)
@@ -277,7 +276,7 @@ def _check_members(dataset: Dataset) -> None:
 def _read_annotations(path: Path) -> Annotations:
     try:
         with h5py.File(path, "r", locking=False) as file:
-            refuse_lies(file)
+            check_sizes(file)
             n = len(file["ids"])
             columns = list(file["properties"].values()) if "properties" in file else []
             names = [str(column.attrs["name"]) for column in columns]

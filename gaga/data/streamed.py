@@ -28,8 +28,8 @@ from gaga.data.prepared import write_attributes, write_members, write_smiles
 from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
 from gaga.storage.chunked import Encoder, decode, new_array
 from gaga.storage.files import atomic_write, target
+from gaga.storage.hdf5 import new_hdf5
 from gaga.storage.locks import locked
-from gaga.storage.new_hdf5 import new_hdf5
 from gaga.storage.partial import PartialFile, Piece, settle
 
 START_OVER = "start over with `overwrite=True`"
