@@ -6,12 +6,12 @@ prepared file, and what is known of all molecules together is added: the split, 
 """
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -36,6 +36,7 @@ _LONGEST_SMILES = 512  # letters; an array of text is as wide as its longest
 _ATOMS = 1 << 16  # of a compressed piece of atomic numbers
 
 _POSITIONS, _REST = "positions ", "rest "  # the pieces of a block
+_CHUNKS = "chunks "  # compressed positions, as earlier versions kept them
 
 Splits = Mapping[str, Int64[np.ndarray, " _"]]
 
@@ -108,7 +109,7 @@ class PreparedWriter:
         try:
             what = f"an earlier run that was to write {self.path}"
             settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
-            run = {**run, "split_seed": split_seed, "file version": VERSION}
+            run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(PartialFile(self._unfinished, run, remedy=START_OVER))
             self._state = self._last()
         except BaseException:
@@ -222,9 +223,20 @@ class PreparedWriter:
 
     def _positions(self, progress: Progress, proceed: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
         for done in range(self._state.blocks):
-            yield self._piece(_POSITIONS, done)["positions"]
+            is_plain = f"{_POSITIONS}{done}" in self._journal
+            yield self._piece(_POSITIONS, done)["positions"] if is_plain else self._decompressed(done)
             proceed()
             progress(done + 1, self._state.blocks, "writing")
+
+    def _decompressed(self, k: int) -> NDArray[np.float32]:
+        """The positions of a block of an earlier version: whole chunks; what fills none follows the last block."""
+        chunks, content, first = self._piece(_CHUNKS, k), list[NDArray[np.float32]](), 0
+        for size in chunks["sizes"].tolist():
+            plain = zlib.decompress(chunks["content"][first : first + size].tobytes())
+            content.append(np.frombuffer(plain, np.uint8).reshape(4, -1).T.copy().view("<f4").reshape(-1, 3))
+            first += size
+        is_last = k + 1 == self._state.blocks or f"{_POSITIONS}{k + 1}" in self._journal
+        return np.concatenate([*content, self._piece(_REST, k)["tail"][: None if is_last else 0]])
 
     def _written_numbers(self, file: h5py.File, elements: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Write the atomic numbers, give them, and count the atoms of each element."""
@@ -263,9 +275,7 @@ class PreparedWriter:
     def __enter__(self) -> "PreparedWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._held.close()
 
 

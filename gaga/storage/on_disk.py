@@ -90,7 +90,7 @@ class PlainRows:
         low, high = block * BLOCK, min(-(-last // BLOCK) * BLOCK, self._n_rows)
         rows = self._rows(low, high)
         for k, at in enumerate(range(0, high - low, BLOCK), block):
-            if zlib.crc32(rows[at : at + BLOCK].astype("<f4", copy=False)) != self._checksums[k]:
+            if zlib.crc32(rows[at : at + BLOCK].astype("<f4", copy=False).data) != self._checksums[k]:
                 raise ValueError("its positions differ from their checksums")
         return rows[first - low : last - low]
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import h5py
 import numpy as np
@@ -151,14 +152,33 @@ def test_another_run_is_refused(molecules, tmp_path):
         PreparedWriter(tmp_path / "x.h5", {"a": 1}, split_seed=3)
 
 
-def test_an_unfinished_file_of_an_earlier_version_is_refused_and_kept(tmp_path):
-    """It has compressed chunks of positions."""
-    with PartialFile(unfinished(tmp_path / "x.h5"), {"a": 1, "split_seed": 0}, remedy="") as earlier:
-        earlier.put("chunks 0", {"content": np.zeros(5, np.uint8), "sizes": np.array([5])})
-    content = unfinished(tmp_path / "x.h5").read_bytes()
-    with pytest.raises(Conflict, match=r"another file version.*overwrite=True"):
-        PreparedWriter(tmp_path / "x.h5", {"a": 1})
-    assert unfinished(tmp_path / "x.h5").read_bytes() == content
+@pytest.mark.parametrize("kept", [1, 3, 4])
+def test_an_unfinished_file_of_an_earlier_version_is_continued(kept, molecules, tmp_path):
+    """It has compressed chunks of positions, of 1,024 rows each, and with each block what fills none."""
+    whole = list(blocks(molecules))
+    expected = write(tmp_path / "other.h5", whole)
+    path = tmp_path / "x.h5"
+    with PreparedWriter(path, {"a": 1}) as writer:
+        for block in whole[:kept]:
+            writer.append(block)
+        rest = [writer._journal.get(f"rest {k}") for k in range(kept)]
+    unfinished(path).unlink()
+    with PartialFile(unfinished(path), {"a": 1, "split_seed": 0}, remedy="") as earlier:
+        tail = np.zeros((0, 3), np.float32)
+        for k, block in enumerate(whole[:kept]):
+            tail = np.concatenate([tail, block.molecules.positions])
+            full = [tail[i : i + 1024] for i in range(0, len(tail) - len(tail) % 1024, 1024)]
+            chunks = [zlib.compress(rows.view(np.uint8).reshape(-1, 4).T.tobytes(), 4) for rows in full]
+            tail = tail[1024 * len(chunks) :]
+            content = np.frombuffer(b"".join(chunks), np.uint8)
+            earlier.put(f"chunks {k}", {"content": content, "sizes": np.array([*map(len, chunks)], np.int64)})
+            earlier.put(f"rest {k}", {**rest[k], "tail": tail})
+        earlier.put(f"chunks {kept}", {"content": np.zeros(5, np.uint8), "sizes": np.array([5])})  # killed after it
+    with PreparedWriter(path, {"a": 1}) as writer:
+        for block in whole[kept:]:
+            writer.append(block)
+        assert writer.publish(name="x", origin="y", vocabulary=None).fingerprint == expected.fingerprint
+    np.testing.assert_array_equal(load_dataset(path).positions, molecules.positions)
 
 
 def test_a_run_that_another_process_is_at_is_not_given_up(molecules, tmp_path, monkeypatch):
