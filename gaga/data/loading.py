@@ -11,7 +11,7 @@ from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.progress import Progress, silent
 from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
-from gaga.data.geom import VOCABULARIES
+from gaga.data.geom.prepare import VOCABULARIES
 from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, Wanted, read_own
 from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.data.prepared import read_prepared, require_suffix, write_prepared
