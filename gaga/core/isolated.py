@@ -10,7 +10,6 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 
 from gaga.core.errors import Unavailable
 from gaga.core.workers import end_now, end_quietly
@@ -82,9 +81,7 @@ class Isolated:
     def __enter__(self) -> "Isolated":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

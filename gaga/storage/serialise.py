@@ -16,7 +16,7 @@ from jaxtyping import AbstractArray, AnnotationError
 from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
-from gaga.storage.blocks import LONG_TEXTS, Blocks, Held, Texts, as_bytes, in_pieces
+from gaga.storage.blocks import LONG_TEXTS, Blocks, Held, as_bytes
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -74,7 +74,7 @@ def _to_sequence(values: Sequence[Any], where: str) -> Any:
     types = {type(item) for item in items} or {float}
     if len(types) == 1 and types <= _DTYPES.keys():
         if types == {str} and len(items) > LONG_TEXTS:
-            return Texts(items)
+            return Held(items)
         return np.array(items, dtype=_DTYPES[types.pop()])
     return {str(i): _to_node(item, f"{where}.{i}") for i, item in enumerate(items)}
 
@@ -254,7 +254,8 @@ def _canonical(leaf: Any) -> tuple[str, tuple[int, ...], Iterator[bytes]]:
         return "none", (), iter(())
     array = leaf if isinstance(leaf, Blocks) else np.asarray(leaf)
     kind = {"U": "str", "S": f"bytes{array.dtype.itemsize}"}.get(array.dtype.kind, array.dtype.name)
-    return kind, array.shape, map(as_bytes, array if isinstance(array, Blocks) else in_pieces(array))
+    pieces = array if isinstance(array, Blocks) else Held(array) if array.ndim else [array]
+    return kind, array.shape, map(as_bytes, pieces)
 
 
 def to_json(config: Mapping[str, Any]) -> str:
