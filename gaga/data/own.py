@@ -17,11 +17,10 @@ from gaga.chem.facts import smiles_of, total_charge
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
 from gaga.chem.tables import has_columns
 from gaga.chem.xyz import QM9_UNITS
-from gaga.core.decimals import decimal
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import pack
 from gaga.core.progress import Progress, silent
-from gaga.core.text import legible
+from gaga.core.text import decimal, legible
 from gaga.data.conformers import conformers
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gaga.chem.annotate import annotate
 from gaga.chem.writers import as_written
-from gaga.core.workers import Workers
+from gaga.core.processes import Workers
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 
 _CHUNK = 32  # molecules
