@@ -62,7 +62,7 @@ class Workers(Generic[Item, Result]):
     """Processes that apply a function to items; a context manager.
 
     Args:
-        function: what each of them does with an item; it can be pickled. With a limit, a `Begin` is its second argument.
+        function: what each of them does with an item; it can be pickled. With a limit, `Begin` is its second argument.
         processes: how many; they start with the first item.
         remedy: what to do when one has ended early.
         limit: how long a part of an item may take; None for as long as it takes.

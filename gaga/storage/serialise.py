@@ -1,4 +1,4 @@
-"""Frozen dataclasses as trees of plain values, and back by their type: what the result store keeps.
+"""Frozen dataclasses -> trees of plain values, and back by their type: what the result store keeps.
 
 A tree is a dictionary from member names to None, bool, int, float, str, numpy arrays, arrays in pieces, or trees.
 """
@@ -199,15 +199,13 @@ def _misfit(node: Any, hint: Any, where: str) -> Any:
 
 def flatten(tree: Tree, separator: str = ".") -> dict[str, Any]:
     """The leaves of a tree by path, such as "curves.block.distance"."""
-    return dict(_leaves(tree, "", separator))
-
-
-def _leaves(tree: Tree, prefix: str, separator: str) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for name, node in tree.items():
         if isinstance(node, dict):
-            yield from _leaves(node, f"{prefix}{name}{separator}", separator)
+            found |= {name + separator + path: leaf for path, leaf in flatten(node, separator).items()}
         else:
-            yield prefix + name, node
+            found[name] = node
+    return found
 
 
 def field_metadata(value: Any, path: str = "") -> dict[str, Mapping[str, Any]]:

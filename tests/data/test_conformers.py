@@ -9,7 +9,7 @@ import pytest
 from gaga.chem.io import Record, read_molecules
 from gaga.chem.writers import as_written
 from gaga.data.conformers import conformer_groups, conformers
-from gaga.data.own import Wanted, read_own
+from gaga.data.own import UserDataOptions, read_own
 
 CASES = Path("tests/cases")
 
@@ -79,11 +79,11 @@ def test_an_ensemble_is_one_molecule():
     assert data.properties["energy"].tolist() == [-20.1234, -20.1244, -20.1254, -20.1264, -20.1274] * 3
     (line, overrule) = data.preparation.notes
     assert line.startswith("15 records are conformers of 3 molecules: they stand in a row")
-    assert "--one-molecule-per-record" in overrule
+    assert "`one_molecule_per_record=True`" in overrule
 
 
 def test_one_molecule_per_record_overrules():
-    data = read_own(CASES / "ensemble.xyz", wanted=Wanted(one_molecule_per_record=True))
+    data = read_own(CASES / "ensemble.xyz", wanted=UserDataOptions(one_molecule_per_record=True))
     assert data.groups is None
     assert data.preparation.notes == ()
     assert data.preparation.asked == {"one_molecule_per_record": "yes"}
