@@ -23,7 +23,7 @@ import crash_world as world
 from crash_world import ANY_WRITER, STORE, Case
 
 from gaga.core.errors import GagaError
-from gaga.storage import locks, new_hdf5
+from gaga.storage import hdf5, locks
 
 _CHOSEN = 0.5  # share of kills at a chosen point
 _PATIENCE = 60.0  # seconds that the command after a kill may take: far less than a lock is waited for
@@ -67,7 +67,7 @@ POINTS = (
     Point("right after a publication", Path, "replace", after=True, most=2),
     Point("with a lock in hand", locks, "_sign", after=True, most=1),
     Point("at a lock's release", locks, "_release", after=False, most=1),
-    Point("amid the writing of HDF5", new_hdf5._PatientFile, "write", after=True, most=60),
+    Point("amid the writing of HDF5", hdf5._PatientFile, "write", after=True, most=60),
     Point("at a new temporary file", tempfile, "mkstemp", after=True, most=2),
 )
 

@@ -16,7 +16,7 @@ from gaga.chem.bonds import COVALENT_FACTORS, perceive
 from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
 from gaga.chem.records import Bonding, PropertyValue, Record
-from gaga.core.decimals import decimal
+from gaga.core.text import decimal
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -6,7 +6,7 @@ RDKit trusts those bytes: of some that are damaged it dies, so that a stranger's
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gaga.core.isolated import Isolated
+from gaga.core.processes import Isolated
 
 _SECONDS = 30.0  # for a molecule; GEOM's take a millisecond
 _MOST = 1 << 26  # bytes

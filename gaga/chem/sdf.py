@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from gaga.chem.elements import symbol_of
 from gaga.chem.records import Bonding, Lines, Notes, RawRecord, Record, text_of
-from gaga.core.decimals import decimal, whole
+from gaga.core.text import decimal, whole
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from gaga.chem.elements import symbol_of
 from gaga.chem.records import Lines, Notes, RawRecord, Record, text_of
-from gaga.core.decimals import decimal, whole
+from gaga.core.text import decimal, whole
 
 _PAIR = re.compile(r'([^\s=]+)=("[^"]*"|\S*)')
 _DIGITS = 9  # of a number of atoms

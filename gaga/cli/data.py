@@ -18,7 +18,7 @@ from gaga.core.text import counted, human_bytes
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
-    from gaga.data.own import Wanted as WantedOfOwn
+    from gaga.data.own import UserDataOptions
 
 app = new_app(group=True)
 
@@ -218,9 +218,9 @@ def info(
 ) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
     from gaga.data.loading import verify as hold_against_fingerprint
-    from gaga.data.own import Wanted
+    from gaga.data.own import UserDataOptions
 
-    output, own = Output(json=json), Wanted(one_molecule_per_record=one_molecule_per_record)
+    output, own = Output(json=json), UserDataOptions(one_molecule_per_record=one_molecule_per_record)
     with named_input(name, input_format) as read:
         dataset = read_dataset(read, output, cache=cache, source=source, own=own)
     if verify:
@@ -246,14 +246,14 @@ def read_dataset(
     *,
     cache: Path | None = None,
     source: Path | None = None,
-    own: "WantedOfOwn | None" = None,
+    own: "UserDataOptions | None" = None,
 ) -> "Dataset":
     """The data set of that name or path; what was skipped, and what was taken for what, goes to stderr."""
     from gaga.data import load_dataset
-    from gaga.data.own import AS_THEY_ARE
+    from gaga.data.own import DEFAULTS
 
     with output.progress(f"reading {name}") as progress:
-        dataset = load_dataset(name, source=source, cache_dir=cache, own=own or AS_THEY_ARE, progress=progress)
+        dataset = load_dataset(name, source=source, cache_dir=cache, own=own or DEFAULTS, progress=progress)
     for line in (*_skipped_lines(dataset), *_notes(dataset)):
         output.note(line)
     if HYDROGEN not in dataset.vocabulary:

@@ -62,7 +62,7 @@ def prepare(
     overwrite: bool,
 ) -> None:
     """Read it, write it, say what was done and which conformers were taken for one molecule."""
-    from gaga.data.geom import CONFORMERS, VOCABULARIES, prepare_geom
+    from gaga.data.geom.prepare import CONFORMERS, VOCABULARIES, prepare_geom
 
     path = out or _in_cache(cache)
     with goes_on(lambda: _is_unfinished(path)), output.progress(f"reading {source.name}") as progress:

@@ -20,7 +20,7 @@ from gaga.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
-    from gaga.data.own import Wanted
+    from gaga.data.own import UserDataOptions
     from gaga.data.preparation import Preparation
     from gaga.storage.partial import PartialFile, PartialResults
 
@@ -139,15 +139,15 @@ def wanted_of(
     time_limit: float,
     seed: int,
     threads: int | None,
-) -> "Wanted":
+) -> "UserDataOptions":
     """What these options ask for.
 
     Raises:
         UsageError: --optimise or --elements has a value that it cannot have, or no molecule has so many atoms.
     """
     from gaga.data.filters import Filters
-    from gaga.data.geometries import Making
-    from gaga.data.own import Wanted
+    from gaga.data.geometries import GeometryOptions
+    from gaga.data.own import UserDataOptions
 
     try:
         filters = Filters(
@@ -159,10 +159,10 @@ def wanted_of(
             no_duplicates=no_duplicates,
         )
         program = None if optimise is None else optimise.lower()
-        making = Making(embed=embed, optimise=program, seed=seed, time_limit_s=time_limit)
+        making = GeometryOptions(embed=embed, optimise=program, seed=seed, time_limit_s=time_limit)
     except InvalidInput as error:
         raise usage_error(f"these options cannot be: {error.line.rstrip('.')}") from error
-    return Wanted(
+    return UserDataOptions(
         filters=filters,
         making=making,
         smiles_column=smiles_column,
@@ -179,7 +179,7 @@ def check_prepare(
     lean: bool,
     streams: bool,
     is_streamed: bool,
-    own: "Wanted",
+    own: "UserDataOptions",
     nameless_source: bool,
 ) -> None:
     """Stop at options of `prepare` that do not go together.
@@ -191,8 +191,8 @@ def check_prepare(
         raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
     if is_streamed and lean:
         raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
-    if is_streamed and own.said():
-        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.said())
+    if is_streamed and own.non_defaults():
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.non_defaults())
         raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")
     if nameless_source:
         raise usage_error("--from is for qm9 and geom; your own molecules are read from the path itself")
@@ -215,7 +215,7 @@ def _elements(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def kept_geometries(
-    path: str, out: Path | None, wanted: "Wanted", output: Output, *, resume: bool, overwrite: bool
+    path: str, out: Path | None, wanted: "UserDataOptions", output: Output, *, resume: bool, overwrite: bool
 ) -> "Iterator[PartialResults]":
     """Where geometries are kept while the block runs; whoever ends it is told what is left.
 
@@ -269,13 +269,13 @@ def _dropped_if_useless(place: Path) -> Iterator[None]:
         raise
 
 
-def _run(path: str, wanted: "Wanted") -> dict[str, Any]:
+def _run(path: str, wanted: "UserDataOptions") -> dict[str, Any]:
     """What the geometries belong to."""
     from gaga import __version__
     from gaga.data.own import programs
     from gaga.storage.files import expanded
 
-    return {"input": _digest(expanded(Path(path))), **wanted.said(), **programs(wanted), "gaga": __version__}
+    return {"input": _digest(expanded(Path(path))), **wanted.non_defaults(), **programs(wanted), "gaga": __version__}
 
 
 def _digest(path: Path) -> str:

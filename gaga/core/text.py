@@ -1,4 +1,9 @@
-"""The names of results: which can be used, and which are the same."""
+"""Text: the names of results, names and paths on a terminal, counts for readers, and numbers in files.
+
+Python's `float` and `int` read more than a file means: an underscore between digits (`1_2`) and the digits of other
+scripts. Files have two notations that Python does not read: the exponents of Fortran (`1.5D-03`) and of Mathematica
+(`1.5*^-3`).
+"""
 
 import re
 import unicodedata
@@ -7,6 +12,7 @@ from gaga.core.errors import InvalidInput
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _KIND = re.compile(r"[a-z0-9_-]+")
+_OTHER_EXPONENT = re.compile(r"(?<=[0-9.])(?:[dD]|\*\^)(?=[+-]?[0-9])")
 
 
 def checked_kind(kind: str) -> str:
@@ -91,3 +97,28 @@ def human_time(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
+
+
+def decimal(text: str) -> float:
+    """A decimal number; `inf` and `nan` are numbers, `1_2`, `0x10`, `1,5`, other scripts' digits and "" are not.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"no number: {text[:40]!r}")
+    try:
+        return float(text)
+    except ValueError:
+        return float(_OTHER_EXPONENT.sub("e", text, count=1))
+
+
+def whole(text: str) -> int:
+    """A whole number of the digits 0 to 9, with or without a sign.
+
+    Raises:
+        ValueError: the text is no whole number.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"no whole number: {text[:40]!r}")
+    return int(text)

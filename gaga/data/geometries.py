@@ -34,7 +34,7 @@ _WORTH_PROCESSES = 3  # chunks; starting processes takes as long as embedding ab
 
 
 @dataclass(frozen=True, kw_only=True)
-class Making:
+class GeometryOptions:
     """How geometries are made.
 
     Attributes:
@@ -69,7 +69,7 @@ class Making:
         return self.embed or self.optimise is not None
 
 
-MAKE_NOTHING = Making()
+NO_GEOMETRIES = GeometryOptions()
 
 
 class Made(NamedTuple):
@@ -86,7 +86,7 @@ class Made(NamedTuple):
 
 def made(
     candidates: Iterable[Candidate],
-    making: Making,
+    making: GeometryOptions,
     account: Account,
     *,
     workers: int | None = None,
@@ -121,7 +121,7 @@ def made(
 
 
 def _in_order(
-    chunks: Iterator[list[Candidate]], making: Making, workers: int | None, pieces: PartialResults
+    chunks: Iterator[list[Candidate]], making: GeometryOptions, workers: int | None, pieces: PartialResults
 ) -> Iterator[tuple[list[Candidate], list[Made]]]:
     """Chunks and what was made of them: from the pieces, which are of the first chunks, then new."""
     number = 0
@@ -140,12 +140,12 @@ def _in_order(
         yield waiting.popleft(), results
 
 
-def make_all(making: Making, candidates: list[Candidate]) -> list[Made]:
+def make_all(making: GeometryOptions, candidates: list[Candidate]) -> list[Made]:
     """What is made of some candidates, in this process."""
     return [_make(making, candidate) for candidate in candidates]
 
 
-def _make(making: Making, candidate: Candidate) -> Made:
+def _make(making: GeometryOptions, candidate: Candidate) -> Made:
     from gaga.chem.embed import NotEmbedded, embed
     from gaga.chem.xtb import NotRelaxed, relax
 

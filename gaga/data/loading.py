@@ -11,8 +11,8 @@ from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.progress import Progress, silent
 from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
-from gaga.data.geom import VOCABULARIES
-from gaga.data.own import AS_THEY_ARE, PUBLISHED_NAMES, Wanted, read_own
+from gaga.data.geom.prepare import VOCABULARIES
+from gaga.data.own import DEFAULTS, PUBLISHED_NAMES, UserDataOptions, read_own
 from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.data.prepared import read_prepared, require_suffix, write_prepared
 from gaga.data.qm9 import read_qm9
@@ -32,7 +32,7 @@ def load_dataset(
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
-    own: Wanted = AS_THEY_ARE,
+    own: UserDataOptions = DEFAULTS,
     pieces: PartialResults = NO_PARTIALS,
     progress: Progress = silent,
 ) -> Dataset:
@@ -71,7 +71,7 @@ def prepare(
     source: Path | None = None,
     cache_dir: Path | None = None,
     split_seed: int | None = None,
-    own: Wanted = AS_THEY_ARE,
+    own: UserDataOptions = DEFAULTS,
     pieces: PartialResults = NO_PARTIALS,
     progress: Progress = silent,
 ) -> Path:
@@ -205,18 +205,18 @@ def _unknown(name: str) -> NotFound:
     return NotFound("unknown data set", received=name, remedy=f"use {', '.join(NAMES)} or a path: {formats}")
 
 
-def _load_path(path: Path, own: Wanted, pieces: PartialResults, progress: Progress) -> Dataset:
+def _load_path(path: Path, own: UserDataOptions, pieces: PartialResults, progress: Progress) -> Dataset:
     if is_own(path):
         return read_own(path, progress, wanted=own, pieces=pieces)
     _ask_nothing(path, own)
     return read_prepared(path)
 
 
-def _ask_nothing(name_or_path: str | Path, own: Wanted) -> None:
-    if own.said():
+def _ask_nothing(name_or_path: str | Path, own: UserDataOptions) -> None:
+    if own.non_defaults():
         raise InvalidInput(
             f"{name_or_path} is prepared as it is: nothing can be filtered, embedded or relaxed",
-            received=", ".join(f"--{name.replace('_', '-')}" for name in own.said()),
+            received=", ".join(f"--{name.replace('_', '-')}" for name in own.non_defaults()),
             remedy="ask that of your own .sdf, .xyz, .csv, .smi or folder",
         )
 
@@ -281,7 +281,9 @@ def _fill_cache(cached: Path, source: Path | None, progress: Progress) -> Datase
     return dataset
 
 
-def _prepare_in_cache(name: str | Path, cache_dir: Path, source: Path | None, own: Wanted, progress: Progress) -> Path:
+def _prepare_in_cache(
+    name: str | Path, cache_dir: Path, source: Path | None, own: UserDataOptions, progress: Progress
+) -> Path:
     if not _is_named(name):
         raise InvalidInput("where to write the prepared file is not given", remedy="name it with `out=data.h5`")
     _ask_nothing(name, own)

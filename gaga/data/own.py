@@ -17,15 +17,14 @@ from gaga.chem.facts import smiles_of, total_charge
 from gaga.chem.io import READ_SUFFIXES, SMILES_SUFFIXES, Record, has_smiles_only, read_molecules, read_smiles
 from gaga.chem.tables import has_columns
 from gaga.chem.xyz import QM9_UNITS
-from gaga.core.decimals import decimal
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import pack
 from gaga.core.progress import Progress, silent
-from gaga.core.text import legible
+from gaga.core.text import decimal, legible
 from gaga.data.conformers import conformers
 from gaga.data.dataset import Annotations, Dataset, already_read, vocabulary_of
 from gaga.data.filters import EVERYTHING, Account, Candidate, Filters, chosen
-from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, MAKE_NOTHING, XTB, Making, made
+from gaga.data.geometries import CHARGE, ENERGY, ENERGY_UNIT, NO_GEOMETRIES, XTB, GeometryOptions, made
 from gaga.data.preparation import Preparation
 from gaga.data.splits import content_split
 from gaga.storage.partial import NO_PARTIALS, PartialResults
@@ -37,7 +36,7 @@ MAX_PROPERTIES = 1000  # of different names; each is a column, so that more woul
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class UserDataOptions:
     """What is asked of a user's molecules.
 
     Attributes:
@@ -49,12 +48,12 @@ class Wanted:
     """
 
     filters: Filters = EVERYTHING
-    making: Making = MAKE_NOTHING
+    making: GeometryOptions = NO_GEOMETRIES
     smiles_column: str | None = None
     workers: int | None = None
     one_molecule_per_record: bool = False
 
-    def said(self) -> dict[str, str]:
+    def non_defaults(self) -> dict[str, str]:
         """What was asked for, by the names of the options."""
         found = {**_values(self.filters), **_values(self.making)}
         if self.filters.elements is not None:
@@ -71,17 +70,17 @@ class Wanted:
         return found
 
 
-def _values(options: Filters | Making) -> dict[str, str]:
+def _values(options: Filters | GeometryOptions) -> dict[str, str]:
     named = {field.name: getattr(options, field.name) for field in fields(options)}
     asked = {name: value for name, value in named.items() if value is not None and value is not False}
     return {name: "yes" if value is True else str(value) for name, value in asked.items()}
 
 
-AS_THEY_ARE = Wanted()
+DEFAULTS = UserDataOptions()
 
 
 def read_own(
-    path: Path, progress: Progress = silent, *, wanted: Wanted = AS_THEY_ARE, pieces: PartialResults = NO_PARTIALS
+    path: Path, progress: Progress = silent, *, wanted: UserDataOptions = DEFAULTS, pieces: PartialResults = NO_PARTIALS
 ) -> Dataset:
     """The molecules of a file or folder, in order; the elements that occur are the vocabulary.
 
@@ -128,7 +127,7 @@ def own_records(
     account: Account,
     progress: Progress = silent,
     *,
-    wanted: Wanted = AS_THEY_ARE,
+    wanted: UserDataOptions = DEFAULTS,
     pieces: PartialResults = NO_PARTIALS,
 ) -> Iterator[Record]:
     """The molecules that become the data set, one at a time; `account` is complete when they have passed.
@@ -141,7 +140,7 @@ def own_records(
     return (candidate.source for candidate in candidates if isinstance(candidate.source, Record))
 
 
-def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted) -> Iterator[Candidate]:
+def _candidates(path: Path, account: Account, progress: Progress, wanted: UserDataOptions) -> Iterator[Candidate]:
     _check_kind(path, wanted)
     if not has_smiles_only(path):
         records = read_molecules(path, progress, bonding=True, notes=account.notes)
@@ -155,7 +154,7 @@ def _candidates(path: Path, account: Account, progress: Progress, wanted: Wanted
     return chosen(rows, wanted.filters, account, wanted.workers)
 
 
-def _check_kind(path: Path, wanted: Wanted) -> None:
+def _check_kind(path: Path, wanted: UserDataOptions) -> None:
     """Stop where something is asked of a file that only another kind of file can be asked.
 
     Raises:
@@ -170,19 +169,19 @@ def _check_kind(path: Path, wanted: Wanted) -> None:
         raise InvalidInput(f"{path} has no columns", received=f"`smiles_column={wanted.smiles_column}`")
 
 
-def report(account: Account, kept: int, wanted: Wanted, taken: Sequence[str] = ()) -> Preparation:
+def report(account: Account, kept: int, wanted: UserDataOptions, taken: Sequence[str] = ()) -> Preparation:
     """What was asked and what became of the molecules, when all have passed; `taken` says which are conformers."""
     return Preparation(
         read=account.read,
         kept=kept,
-        asked=wanted.said(),
+        asked=wanted.non_defaults(),
         force_fields=dict(account.force_fields),
         programs=programs(wanted),
         notes=(*(f"{what}: {count:,}." for what, count in account.notes.items()), *taken),
     )
 
 
-def programs(wanted: Wanted) -> dict[str, str]:
+def programs(wanted: UserDataOptions) -> dict[str, str]:
     """Versions of the programs that the molecules depend on.
 
     Raises:

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from numpy.typing import NDArray
 
 from gaga.chem.elements import N_ELEMENTS
@@ -18,16 +18,14 @@ from gaga.core.errors import InvalidInput, NotFound
 from gaga.core.molecules import PackedMolecules
 from gaga.data.dataset import SPLIT_NAMES, Annotations, Dataset, vocabulary_of
 from gaga.data.preparation import Preparation, from_json
-from gaga.storage.chunked import ChunkedMolecules, Chunks, encoded, new_array, places_of
-from gaga.storage.filed import FiledMolecules
 from gaga.storage.files import atomic_write
-from gaga.storage.hdf5_sizes import refuse_lies
-from gaga.storage.new_hdf5 import new_hdf5
+from gaga.storage.hdf5 import check_sizes, new_hdf5
+from gaga.storage.on_disk import Checksums, MoleculesOnDisk, PlainRows, ReadRows
 
 FORMAT = "gaga-dataset"
 SUFFIXES = (".h5", ".hdf5")
-VERSION = 2  # which groups need; without them version 1 is written
-CHECKED_AT_OPENING = 1 << 28  # bytes of positions; of more, each chunk is checked when it is read
+VERSION = 3  # lean files are written as version 2, or 1 if there are no groups
+CHECKED_AT_OPENING = 1 << 28  # bytes of positions; more are checked when they are read
 _DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError)
 SHRUNK = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
@@ -55,7 +53,15 @@ def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:
         Unavailable: the file cannot be written.
     """
     with atomic_write(path) as partial_path, new_hdf5(partial_path) as (file, proceed):
-        _write_geometry(file, dataset, SHRUNK if lean else {})
+        options = SHRUNK if lean else {}
+        if lean:
+            write_array(file, "positions", dataset.positions, options)
+            file["positions"].attrs["unit"] = "Å"
+        else:
+            for _ in write_positions(file, dataset.molecules.position_pieces(), len(dataset.atomic_numbers)):
+                proceed()
+        write_array(file, "atomic_numbers", dataset.atomic_numbers, options)
+        write_members(file, dataset.offsets, dataset.ids, dataset.splits, dataset.groups, options)
         proceed()
         write_attributes(
             file,
@@ -64,23 +70,26 @@ def write_prepared(dataset: Dataset, path: Path, *, lean: bool = False) -> None:
             vocabulary=dataset.vocabulary,
             skipped=dataset.skipped,
             fingerprint=dataset.fingerprint,
-            version=1 if dataset.groups is None else 2,
+            version=VERSION if not lean else 1 if dataset.groups is None else 2,
             preparation=dataset.preparation,
         )
         if not lean:
             _write_annotations(file, dataset)
 
 
-def _write_geometry(file: h5py.File, dataset: Dataset, options: dict[str, Any]) -> None:
-    if isinstance(dataset.molecules, ChunkedMolecules):
-        write = new_array(file, "positions", len(dataset.atomic_numbers))
-        for chunk in encoded(dataset.molecules.position_pieces()):
-            write(chunk)
-    else:
-        write_array(file, "positions", dataset.positions, options)
-    file["positions"].attrs["unit"] = "Å"
-    write_array(file, "atomic_numbers", dataset.atomic_numbers, options)
-    write_members(file, dataset.offsets, dataset.ids, dataset.splits, dataset.groups, options)
+def write_positions(
+    file: h5py.File, pieces: Iterable[Float32[np.ndarray, "_ 3"]], n_atoms: int
+) -> Iterator[Float32[np.ndarray, "_ 3"]]:
+    """Write positions [n_atoms, 3] in Å that come in pieces, and their checksums; each piece is given when written."""
+    item = file.create_dataset("positions", shape=(n_atoms, 3), dtype="<f4")
+    item.attrs["unit"] = "Å"
+    checksums, first = Checksums(), 0
+    for piece in pieces:
+        item[first : first + len(piece)] = piece
+        first += len(piece)
+        checksums.add(piece)
+        yield piece
+    write_array(file, "checksums", checksums.all(), {})
 
 
 def write_members(
@@ -154,8 +163,8 @@ def write_smiles(file: h5py.File, smiles: Shaped[np.ndarray, " G"]) -> None:
 def read_prepared(path: Path) -> Dataset:
     """The data set of a prepared file; SMILES and properties are read when they are asked for.
 
-    Of more than CHECKED_AT_OPENING bytes of positions in chunks, each chunk is held against its checksum when it is
-    read, and the fingerprint is believed; gaga.data.loading.verify reads everything.
+    Of more than CHECKED_AT_OPENING bytes of positions, each block is held against its checksum when it is read, and the
+    fingerprint is believed; gaga.data.loading.verify reads everything.
 
     Raises:
         NotFound: there is no such file.
@@ -166,10 +175,9 @@ def read_prepared(path: Path) -> Dataset:
     try:
         with h5py.File(path, "r", locking=False) as file:
             _check_format(file, path)
-            refuse_lies(file)
-            dataset = _read(file, path)
+            check_sizes(file)
+            dataset, everything = _read(file, path), not _is_checked_when_read(file)
             expected = str(file.attrs["fingerprint"])
-        everything = not _is_large(dataset.molecules)
         _check_content(dataset, positions=everything)
     except _DAMAGE as error:
         raise _unreadable(path, _first_line(error)) from error
@@ -180,9 +188,10 @@ def read_prepared(path: Path) -> Dataset:
     return dataset
 
 
-def _is_large(molecules: PackedMolecules) -> bool:
-    """Whether reading all positions takes more than a moment, and their chunks have checksums."""
-    return isinstance(molecules, ChunkedMolecules) and 12 * len(molecules.atomic_numbers) > CHECKED_AT_OPENING
+def _is_checked_when_read(file: h5py.File) -> bool:
+    """Whether reading all positions takes more than a moment, and they have checksums (zlib's own are in gzip)."""
+    positions = file["positions"]
+    return positions.nbytes > CHECKED_AT_OPENING and ("checksums" in file or positions.compression == "gzip")
 
 
 def _check_format(file: h5py.File, path: Path) -> None:
@@ -221,22 +230,43 @@ def _array(file: h5py.File, name: str, dtype: type[np.generic], ndim: int = 1) -
 
 
 def _molecules(file: h5py.File, path: Path) -> PackedMolecules:
-    """Positions stay in the file where they lie there in one piece or in chunks as gaga writes them.
+    """Positions stay in the file if they lie there in one piece or are many.
 
-    Windows would not let anybody replace a file that is open, so that there a small one is read into memory.
+    Windows would let no other program replace a file that is open, so that there a small one is read into memory.
     """
     positions = _array(file, "positions", np.float32, 2)
     numbers, offsets = _array(file, "atomic_numbers", np.uint8)[()], _array(file, "offsets", np.int64)[()]
-    in_memory = os.name == "nt" and positions.nbytes < CHECKED_AT_OPENING
+    start, is_large = positions.id.get_offset(), _is_checked_when_read(file)
+    in_memory = not is_large and (start is None or os.name == "nt")
     if in_memory or positions.shape != (len(numbers), 3) or positions.dtype != "<f4":
         return PackedMolecules(positions[()], numbers, offsets)
-    places, start = places_of(positions), positions.id.get_offset()
-    if places is not None:
-        chunks = Chunks(os.open(path, os.O_RDONLY), places, len(numbers), largest=MAX_COORDINATE, name=str(path))
-        return ChunkedMolecules(chunks, numbers, offsets)
+    checksums = _array(file, "checksums", np.uint32)[()] if is_large and start is not None else None
     if start is None:
-        return PackedMolecules(positions[()], numbers, offsets)
-    return FiledMolecules(os.open(path, os.O_RDONLY), start, numbers, offsets)
+        read = _compressed_rows(path)
+    else:
+        read = PlainRows(os.open(path, os.O_RDONLY), start, len(numbers), checksums)
+    return MoleculesOnDisk(_checked(read, path) if is_large else read, numbers, offsets)
+
+
+def _compressed_rows(path: Path) -> ReadRows:
+    """Rows of positions that HDF5 decompresses, as large files of versions 1 and 2 have them."""
+    file = h5py.File(path, "r", locking=False)  # open as long as the function is there
+    return lambda first, last: file["positions"][first:last]
+
+
+def _checked(read: ReadRows, path: Path) -> ReadRows:
+    """Rows that are refused if they are damaged or no positions."""
+
+    def rows(first: int, last: int) -> Float32[np.ndarray, "a 3"]:
+        try:
+            found = read(first, last)
+        except _DAMAGE as error:
+            raise _unreadable(path, _first_line(error)) from error
+        if not (np.abs(found) <= MAX_COORDINATE).all():
+            raise _unreadable(path, "a coordinate is not finite, or too far away")
+        return found
+
+    return rows
 
 
 def _check_content(dataset: Dataset, *, positions: bool) -> None:
@@ -277,7 +307,7 @@ def _check_members(dataset: Dataset) -> None:
 def _read_annotations(path: Path) -> Annotations:
     try:
         with h5py.File(path, "r", locking=False) as file:
-            refuse_lies(file)
+            check_sizes(file)
             n = len(file["ids"])
             columns = list(file["properties"].values()) if "properties" in file else []
             names = [str(column.attrs["name"]) for column in columns]

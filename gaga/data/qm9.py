@@ -25,10 +25,10 @@ from gaga.chem.archives import Unpacked
 from gaga.chem.sources import is_hidden
 from gaga.chem.writers import SMILES_TAG
 from gaga.chem.xyz import QM9_UNITS, parse_frame, split_frames
-from gaga.core.decimals import decimal, whole
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.core.progress import Progress, silent
+from gaga.core.text import decimal, whole
 from gaga.data.dataset import Annotations, Dataset, already_read
 from gaga.data.splits import edm_split
 

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from gaga.core.errors import InvalidInput
-from gaga.core.workers import Workers
+from gaga.core.processes import Workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

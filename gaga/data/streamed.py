@@ -1,18 +1,17 @@
 """Writing a prepared file as a stream: what is done is kept beside it, memory is bounded, and the file appears whole.
 
-Blocks of molecules are finished one by one (compressed, their hashes computed) and appended to a journal,
-`.<name>.unfinished`, together with how far the source was read. A killed run goes on behind the last of them. At the
-end the chunks are copied into the file, and what is known of all molecules together is added: the split, the
-fingerprint.
+Blocks of molecules are appended one by one to an unfinished file, `.<name>.unfinished`, together with their hashes and
+how far the source was read. A killed run resumes after the last of them. At the end the blocks are copied into the
+prepared file, and what is known of all molecules together is added: the split, the fingerprint.
 """
 
 import json
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -24,12 +23,11 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.core.progress import Progress, silent
 from gaga.data.dataset import element_counts, fingerprint_of
-from gaga.data.prepared import write_attributes, write_members, write_smiles
+from gaga.data.prepared import VERSION, write_attributes, write_members, write_positions, write_smiles
 from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
-from gaga.storage.chunked import Encoder, decode, new_array
 from gaga.storage.files import atomic_write, target
+from gaga.storage.hdf5 import new_hdf5
 from gaga.storage.locks import locked
-from gaga.storage.new_hdf5 import new_hdf5
 from gaga.storage.partial import PartialFile, Piece, settle
 
 START_OVER = "start over with `overwrite=True`"
@@ -37,7 +35,8 @@ _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _LONGEST_SMILES = 512  # letters; an array of text is as wide as its longest
 _ATOMS = 1 << 16  # of a compressed piece of atomic numbers
 
-_CHUNKS, _REST = "chunks ", "rest "  # the pieces of a block
+_POSITIONS, _REST = "positions ", "rest "  # the pieces of a block
+_CHUNKS = "chunks "  # compressed positions, as earlier versions kept them
 
 Splits = Mapping[str, Int64[np.ndarray, " _"]]
 
@@ -112,18 +111,14 @@ class PreparedWriter:
             settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
             run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(PartialFile(self._unfinished, run, remedy=START_OVER))
-            self._state, tail = self._last()
+            self._state = self._last()
         except BaseException:
             self._held.close()
             raise
-        self._encoder = Encoder(tail)
 
-    def _last(self) -> tuple["_State", NDArray[np.float32] | None]:
+    def _last(self) -> "_State":
         last = sum(name.startswith(_REST) for name in self._journal.names())
-        if not last:
-            return _State(), None
-        rest = self._piece(_REST, last - 1)
-        return _State.of(rest), rest["tail"]
+        return _State.of(self._piece(_REST, last - 1)) if last else _State()
 
     @property
     def place(self) -> Mapping[str, Any]:
@@ -151,17 +146,12 @@ class PreparedWriter:
         if len(block.ids) != len(block.molecules) or block.sizes.sum() != len(block.ids) or not np.all(block.sizes > 0):
             raise InvalidInput("conformers of a block are not those of its molecules")
         keys = content_keys(block.molecules, self._seed)
-        chunks = self._encoder.add(block.molecules.positions)
         state, number = self._state.after(block), self._state.blocks
-        # The chunks apart, as all of the rest is read more than once; it comes last, and makes the block whole.
-        self._journal.put(
-            f"{_CHUNKS}{number}",
-            {"content": _bytes(b"".join(chunks)), "sizes": np.array([len(chunk) for chunk in chunks], dtype=np.int64)},
-        )
+        # The positions apart, as all of the rest is read more than once; it comes last, and makes the block whole.
+        self._journal.put(f"{_POSITIONS}{number}", {"positions": block.molecules.positions})
         self._journal.put(
             f"{_REST}{number}",
             {
-                "tail": self._encoder.tail,
                 "numbers": block.molecules.atomic_numbers,
                 "n_atoms": block.molecules.n_atoms.astype(np.int32),
                 "ids": block.ids,
@@ -196,17 +186,18 @@ class PreparedWriter:
         if not self._state.conformers:
             raise InvalidInput("the source holds no usable molecule", received=_counts(self._state.skipped))
         with atomic_write(self.path) as partial, new_hdf5(partial) as (file, proceed):
-            written = self._write(file, splits, progress)
+            written = self._write(file, splits, progress, proceed)
             write_attributes(
                 file, name=name, origin=origin, vocabulary=vocabulary or _occurring(written.elements),
                 skipped=self._state.skipped,
-                fingerprint=written.fingerprint, version=1 if self._has_no_groups else 2,
+                fingerprint=written.fingerprint, version=VERSION,
             )  # fmt: skip
-            proceed()
         self._unfinished.unlink(missing_ok=True)
         return written
 
-    def _write(self, file: h5py.File, splits: Splits | None, progress: Progress) -> Prepared:
+    def _write(
+        self, file: h5py.File, splits: Splits | None, progress: Progress, proceed: Callable[[], None]
+    ) -> Prepared:
         sizes = self._column("sizes", np.int64, self._state.molecules)
         groups = None if self._has_no_groups else np.repeat(np.arange(len(sizes)), sizes)
         members = members_of(self._split() if splits is None else splits, sizes)
@@ -217,8 +208,9 @@ class PreparedWriter:
             write_smiles(file, np.array([text.encode() for text in smiles]))
         elements = np.zeros(256, dtype=np.int64)
         fingerprint = fingerprint_of(
-            self._written_positions(file, progress), self._written_numbers(file, elements), offsets, members, groups
-        )
+            write_positions(file, self._positions(progress, proceed), self._state.atoms),
+            self._written_numbers(file, elements), offsets, members, groups,
+        )  # fmt: skip
         return Prepared(
             path=self.path, conformers=self._state.conformers, molecules=len(sizes), atoms=int(offsets[-1]),
             splits={name: len(some) for name, some in members.items()}, skipped=self._state.skipped,
@@ -229,16 +221,22 @@ class PreparedWriter:
         keys = np.concatenate(list(self._parts("keys")))
         return rank_split(keys)
 
-    def _written_positions(self, file: h5py.File, progress: Progress) -> Iterator[NDArray[np.float32]]:
-        """Copy the chunks, and give what is read back of them: what is damaged is not published."""
-        left = self._state.atoms
-        write = new_array(file, "positions", left)
-        file["positions"].attrs["unit"] = "Å"
-        for chunk in self._chunks(progress):
-            write(chunk)
-            rows = decode(chunk)[:left]
-            yield rows
-            left -= len(rows)
+    def _positions(self, progress: Progress, proceed: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
+        for done in range(self._state.blocks):
+            is_plain = f"{_POSITIONS}{done}" in self._journal
+            yield self._piece(_POSITIONS, done)["positions"] if is_plain else self._decompressed(done)
+            proceed()
+            progress(done + 1, self._state.blocks, "writing")
+
+    def _decompressed(self, k: int) -> NDArray[np.float32]:
+        """The positions of a block of an earlier version: whole chunks; what fills none follows the last block."""
+        chunks, content, first = self._piece(_CHUNKS, k), list[NDArray[np.float32]](), 0
+        for size in chunks["sizes"].tolist():
+            plain = zlib.decompress(chunks["content"][first : first + size].tobytes())
+            content.append(np.frombuffer(plain, np.uint8).reshape(4, -1).T.copy().view("<f4").reshape(-1, 3))
+            first += size
+        is_last = k + 1 == self._state.blocks or f"{_POSITIONS}{k + 1}" in self._journal
+        return np.concatenate([*content, self._piece(_REST, k)["tail"][: None if is_last else 0]])
 
     def _written_numbers(self, file: h5py.File, elements: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Write the atomic numbers, give them, and count the atoms of each element."""
@@ -251,16 +249,6 @@ class PreparedWriter:
             first += len(part)
             elements += element_counts(part)
             yield part
-
-    def _chunks(self, progress: Progress) -> Iterator[bytes]:
-        for done in range(self._state.blocks):
-            piece = self._piece(_CHUNKS, done)
-            content, first = piece["content"].tobytes(), 0
-            for size in piece["sizes"]:
-                yield content[first : first + size]
-                first += int(size)
-            progress(done + 1, self._state.blocks, "writing")
-        yield from self._encoder.last()
 
     def _parts(self, name: str) -> Iterator[NDArray[Any]]:
         """An array, block by block."""
@@ -287,9 +275,7 @@ class PreparedWriter:
     def __enter__(self) -> "PreparedWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._held.close()
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float32, Int16, Int64, UInt8
 from gaga.chem.geometry import Bonds, bond_angles, bond_lengths, bonds_of_molecule, bonds_of_orders
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
+from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
-from gaga.core.workers import Begin
 from gaga.evaluation.measured import FiledMeasured
 from gaga.evaluation.parts import TOOK_TOO_LONG, Task, Work, n_processes
 from gaga.evaluation.verdicts import Judged, Verdicts, as_piece, join, join_measured, of_piece

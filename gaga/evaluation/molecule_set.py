@@ -21,8 +21,8 @@ from gaga.data import Dataset, load_dataset
 from gaga.data.geometries import CHARGE
 from gaga.data.own import PUBLISHED_NAMES
 from gaga.storage.blocks import TEXT, Blocks, FiledColumn, Held
-from gaga.storage.filed import file_away
 from gaga.storage.files import expanded
+from gaga.storage.on_disk import spill_to_disk
 
 NO_SEED = -1
 SEED = "gaga_seed"
@@ -153,7 +153,7 @@ def _read(path: Path) -> MoleculeSet:
                 columns.add_molecule(record.name, record.atomic_numbers, _seed_of(record))
                 yield record.atomic_numbers, record.positions
 
-    molecules = file_away(atoms())
+    molecules = spill_to_disk(atoms())
     if columns.skipped.total() == len(molecules):
         counts = ", ".join(f"{n} x {reason}" for reason, n in columns.skipped.items())
         raise InvalidInput(f"{path} holds no usable molecule", received=counts or "no records")

@@ -11,7 +11,7 @@ from jaxtyping import Int16
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
-from gaga.core.workers import Begin, Limit, Workers
+from gaga.core.processes import Begin, Limit, Workers
 from gaga.storage.partial import PartialResults, Piece
 
 Result = TypeVar("Result")

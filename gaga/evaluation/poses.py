@@ -8,8 +8,8 @@ from jaxtyping import Bool, Int16, Int64
 
 from gaga.chem.poses import check_pose, require_posebusters
 from gaga.core.molecules import PackedMolecules
+from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
-from gaga.core.workers import Begin
 from gaga.evaluation.drawn import SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import Task, Work, n_processes
 from gaga.evaluation.rates import Rate, bootstrap_rate

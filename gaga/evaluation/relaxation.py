@@ -10,9 +10,9 @@ from gaga.chem import xtb
 from gaga.chem.geometry import aligned_rmsd
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
+from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
 from gaga.core.statistics import Interval
-from gaga.core.workers import Begin
 from gaga.evaluation.drawn import NOT_VALID, SAMPLE_SIZE, draw, perceived_and_valid
 from gaga.evaluation.parts import TOOK_TOO_LONG, Task, Work, n_processes
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate

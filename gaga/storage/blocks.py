@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -44,27 +43,18 @@ class Blocks(ABC):
         return max(1, _BYTES // max(1, self.dtype.itemsize * int(np.prod(self.shape[1:]))))
 
 
-class Texts(Blocks):
-    """Texts [n] that are in memory once, not a second time as an array of the width of the longest."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.dtype, self.shape, self._texts = TEXT, (len(texts),), texts
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        for first in range(0, len(self._texts), self.rows):
-            yield np.array(self._texts[first : first + self.rows], dtype=np.str_)
-
-
 class Held(Blocks):
-    """An array [n, ...] that is in memory."""
+    """An array [n, ...] that is in memory, or texts [n], which need not become an array as wide as the longest."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        self.dtype, self.shape = TEXT if array.dtype.kind == "U" else array.dtype, array.shape
-        self._array = array
+    def __init__(self, values: NDArray[Any] | Sequence[str]) -> None:
+        is_array = isinstance(values, np.ndarray) and values.dtype.kind != "U"
+        self.dtype = values.dtype if is_array else TEXT  # type: ignore[union-attr]
+        self.shape = values.shape if isinstance(values, np.ndarray) else (len(values),)
+        self._values = values
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        for first in range(0, len(self._array), self.rows):
-            yield self._array[first : first + self.rows]
+        for first in range(0, self.shape[0], self.rows):
+            yield np.asarray(self._values[first : first + self.rows])
 
 
 class Column(Blocks):
@@ -128,9 +118,7 @@ class Column(Blocks):
     def __enter__(self) -> "Column":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -147,16 +135,6 @@ class FiledColumn(Column):
     def __init__(self, dtype: Any) -> None:
         super().__init__(Path(tempfile.gettempdir()), dtype)
         weakref.finalize(self, self._file.close)
-
-
-def in_pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Views of an array along its first axis, of about a quarter of a megabyte; itself where it has no axis."""
-    if not array.ndim:
-        yield array
-        return
-    rows = max(1, _BYTES * len(array) // max(1, array.nbytes))
-    for first in range(0, len(array), rows):
-        yield array[first : first + rows]
 
 
 def as_bytes(values: NDArray[Any]) -> bytes:

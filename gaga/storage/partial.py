@@ -1,17 +1,19 @@
-"""Finished pieces of long work: an append-only file beside its result, from which a killed run goes on.
+"""Unfinished work: an append-only file next to its result, from which a killed run resumes.
 
-One line of JSON says which run the file belongs to; then come records with checksums, as docs/FORMAT.md has them. What
-does not check ends the file: it is cut there, and the pieces behind it are computed again.
+One line of JSON says which run the file belongs to; then come records, as docs/FORMAT.md has them. The first that is
+not whole ends the file: it is cut there, and what followed is computed again.
 """
 
 import io
 import json
+import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +25,14 @@ Piece = Mapping[str, NDArray[Any]]
 """Arrays of numbers by name."""
 
 _HEAD = struct.Struct("<II")  # bytes of the content and its CRC-32
-_CHUNK = 1 << 20  # bytes that are checked at a time
 _LONGEST_LINE = 1 << 20  # bytes of the first line
 
 
 class PartialResults:
-    """Finished pieces by name. This one keeps none: the default of work that nobody means to go on with."""
+    """Finished pieces by name. This class keeps none: the default of work that is not to be resumed."""
 
     def get(self, name: str) -> Piece | None:
-        """The piece of that name, None where it is not there."""
+        """The piece of that name, None if there is none."""
         return None
 
     def put(self, name: str, piece: Piece) -> None:
@@ -62,99 +63,128 @@ class _Stage(PartialResults):
         return f"{self._stage}/{name}" in self._whole
 
 
-class PartialFile(PartialResults):
-    """The pieces of a run, those of earlier processes included; a context manager.
-
-    The file is made with the first piece, so that a run which finished nothing leaves nothing.
+class RecordFile:
+    """An append-only file: one line of JSON, the run's identity, then records of a head and as many bytes as it says.
 
     Args:
-        path: the file.
+        path: the file, which need not exist.
         run: what identifies the run, as JSON.
-        remedy: how to start over, for whoever comes with other settings.
+        head: the form of a record's head.
+        size: the number of bytes after a head, from its values.
+        is_whole: whether these bytes are those that the head was written for, from its values and the bytes.
+        remedy: how to start over, for a run with other settings.
+        appends: whether this process adds records.
 
     Raises:
         Conflict: the file belongs to a run with other settings.
-        InvalidInput: the file is no journal.
-        Unavailable: the file cannot be opened.
+        InvalidInput: it is no file of an unfinished run.
+        Unavailable: it cannot be opened.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any], *, remedy: str) -> None:
-        self._path, self._line = path, json.dumps(dict(run), sort_keys=True).encode() + b"\n"
-        self._places: dict[str, int] = {}
-        self._end = len(self._line)
+    def __init__(
+        self,
+        path: Path,
+        run: Mapping[str, Any],
+        head: struct.Struct,
+        size: Callable[..., int],
+        is_whole: Callable[[Sequence[Any], bytes], bool],
+        *,
+        remedy: str,
+        appends: bool = True,
+    ) -> None:
+        self.path, self._line = path, json.dumps(dict(run), sort_keys=True).encode() + b"\n"
+        self._head, self._size, self._is_whole = head, size, is_whole
         # Unbuffered: what a full disk refused is not tried again when the file is closed.
         self._file: io.FileIO | None = None
-        if first_line(path):
-            with open_run(path, self._line, "rb", remedy=remedy) as file:
-                self._end = len(file.readline())
-                for name, offset, end in _whole_records(file, self._end):
-                    self._places[name], self._end = offset, end
+        self._is_begun, self._end = False, len(self._line)
+        if line := first_line(path):
+            _check_run(path, line, self._line, remedy)
+            self._end = len(line)
+            try:
+                # not atomic: records are appended; one that was cut short does not count
+                self._file = io.FileIO(path, "rb+" if appends else "rb")
+            except OSError as error:
+                raise unwritable(path, error) from error
 
-    def __len__(self) -> int:
-        return len(self._places)
+    def new_records(self) -> Iterator[tuple[int, Sequence[Any], bytes]]:
+        """Offset, head and content of each whole record after those seen so far."""
+        while record := self._record(self._end):
+            offset, self._end = self._end, self._end + self._head.size + len(record[1])
+            yield offset, *record
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._places
+    def read(self, offset: int) -> tuple[Sequence[Any], bytes]:
+        """Head and content of a record.
 
-    def names(self) -> list[str]:
-        """The names of the pieces."""
-        return list(self._places)
+        Raises:
+            InvalidInput: it is not whole.
+        """
+        record = self._record(offset)
+        if record is None:
+            raise InvalidInput(f"{self.path} is damaged", remedy="start over")
+        return record
 
-    def get(self, name: str) -> Piece | None:
-        """The piece of that name, None where it is not there."""
-        if name not in self._places:
+    def _record(self, offset: int) -> tuple[Sequence[Any], bytes] | None:
+        if self._file is None:
             return None
-        with self._path.open("rb") as file:
-            file.seek(self._places[name])
-            length, _ = _HEAD.unpack(file.read(_HEAD.size))
-            return _arrays(file.read(length))
+        self._file.seek(offset)
+        head = self._file.read(self._head.size)
+        if len(head) < self._head.size:
+            return None
+        values = self._head.unpack(head)
+        size = self._size(*values)
+        if size > os.fstat(self._file.fileno()).st_size - offset:
+            return None
+        content = self._file.read(size)
+        return (values, content) if len(content) == size and self._is_whole(values, content) else None
 
-    def put(self, name: str, piece: Piece) -> None:
-        """Keep a piece; it survives the end of this process.
+    def begin(self) -> io.FileIO:
+        """Make the file, or cut what follows its last whole record.
 
         Raises:
             Unavailable: it cannot be written.
         """
-        content = _content(name, piece)
+        if self._file is not None and self._is_begun:
+            return self._file
+        is_new = not self.path.exists()
         try:
             if self._file is None:
-                self._file = self._opened()
-            self._file.seek(self._end)
-            _write_all(self._file, _HEAD.pack(len(content), zlib.crc32(content)) + content)
-        except OSError as error:
-            raise unwritable(self._path, error) from error
-        self._places[name] = self._end
-        self._end += _HEAD.size + len(content)
-
-    def _opened(self) -> io.FileIO:
-        """The file, begun with its first line or without what follows its last whole record."""
-        made = not self._path.exists()
-        file = io.FileIO(self._path, "rb+" if self._places else "wb+")
-        try:
-            if self._places:
-                file.truncate(self._end)
+                # not atomic: a first line that was cut short is written anew
+                self._file = io.FileIO(self.path, "wb+")
+                _write_all(self._file, self._line)
             else:
-                _write_all(file, self._line)
-        except OSError:
-            file.close()
-            if made:  # and not even its first line is there
-                self._path.unlink(missing_ok=True)
-            raise
-        self._end = self._end if self._places else len(self._line)
-        return file
+                self._file.truncate(self._end)
+        except OSError as error:
+            self.close()
+            if is_new:  # and not even its first line is there
+                self.path.unlink(missing_ok=True)
+            raise unwritable(self.path, error) from error
+        self._is_begun = True
+        return self._file
+
+    def append(self, records: Sequence[bytes]) -> list[int]:
+        """Add records, heads included; they survive the end of this process.
+
+        Returns:
+            Their offsets.
+
+        Raises:
+            Unavailable: they cannot be written.
+        """
+        file = self.begin()
+        offsets = list(accumulate(map(len, records), initial=self._end))
+        try:
+            file.seek(self._end)
+            _write_all(file, b"".join(records))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        self._end = offsets.pop()
+        return offsets
 
     def close(self) -> None:
         """Close the file, and keep it."""
         if self._file is not None:
-            self._file.close()
-
-    def __enter__(self) -> "PartialFile":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 def _write_all(file: io.FileIO, content: bytes) -> None:
@@ -163,29 +193,63 @@ def _write_all(file: io.FileIO, content: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _whole_records(file: BinaryIO, start: int) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and end of each record up to the first that does not check."""
-    size = file.seek(0, 2)
-    while True:
-        file.seek(start)
-        head = file.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            return
-        length, checksum = _HEAD.unpack(head)
-        end = start + _HEAD.size + length
-        if not length or end > size or _checksum(file, length) != checksum:
-            return
-        file.seek(start + _HEAD.size)
-        yield str(json.loads(file.readline())["name"]), start, end
-        start = end
+class PartialFile(PartialResults):
+    """The pieces of a run, those of earlier processes included; a context manager.
+
+    The file is made with the first piece, so that a run which finished nothing leaves nothing.
+
+    Args:
+        path: the file.
+        run: what identifies the run, as JSON.
+        remedy: how to start over, for a run with other settings.
+
+    Raises:
+        Conflict, InvalidInput, Unavailable: as of `RecordFile`.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any], *, remedy: str) -> None:
+        self._file = RecordFile(path, run, _HEAD, lambda length, _: length, _checks, remedy=remedy)
+        self._offsets = {
+            str(json.loads(content.partition(b"\n")[0])["name"]): offset
+            for offset, _, content in self._file.new_records()
+        }
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._offsets
+
+    def names(self) -> list[str]:
+        """The names of the pieces."""
+        return list(self._offsets)
+
+    def get(self, name: str) -> Piece | None:
+        """The piece of that name, None if there is none.
+
+        Raises:
+            InvalidInput: it has been damaged since it was written.
+        """
+        return _arrays(self._file.read(self._offsets[name])[1]) if name in self._offsets else None
+
+    def put(self, name: str, piece: Piece) -> None:
+        """Keep a piece; it survives the end of this process.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """
+        content = _content(name, piece)
+        (self._offsets[name],) = self._file.append([_HEAD.pack(len(content), zlib.crc32(content)) + content])
+
+    def __enter__(self) -> "PartialFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
-def _checksum(file: BinaryIO, length: int) -> int:
-    """CRC-32 of the next bytes."""
-    checksum = 0
-    for first in range(0, length, _CHUNK):
-        checksum = zlib.crc32(file.read(min(_CHUNK, length - first)), checksum)
-    return checksum
+def _checks(head: Sequence[int], content: bytes) -> bool:
+    return bool(content) and zlib.crc32(content) == head[1]
 
 
 def _content(name: str, piece: Piece) -> bytes:
@@ -207,30 +271,8 @@ def _arrays(content: bytes) -> Piece:
     return piece
 
 
-def open_run(path: Path, line: bytes, mode: str, *, remedy: str) -> BinaryIO:
-    """The file of this very run, read from its beginning.
-
-    Raises:
-        Conflict: it belongs to a run with other settings.
-        InvalidInput: it is no file of an unfinished run.
-        Unavailable: it cannot be opened.
-    """
-    try:
-        # not atomic: records are appended; one that was cut short does not count
-        file = path.open(mode)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        _check_run(path, file.readline(_LONGEST_LINE), line, remedy)
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file  # type: ignore[return-value]
-
-
 def first_line(path: Path) -> bytes:
-    """The first line; empty where there is no file, or the process that began it did not get as far."""
+    """The first line; empty if there is no file, or if the process that began it did not write all of the line."""
     try:
         with path.open("rb") as file:
             line = file.readline(_LONGEST_LINE)
@@ -240,7 +282,7 @@ def first_line(path: Path) -> bytes:
 
 
 def settle(path: Path, *, resume: bool, start_over: bool, what: str, remedy: str) -> None:
-    """Stop at an unfinished run that is neither gone on with nor given up; whoever calls this holds its lock.
+    """Reject an unfinished run that is neither to be resumed nor given up; the caller holds its lock.
 
     Raises:
         Conflict: there is one, of `what`.

@@ -1,4 +1,4 @@
-"""Where a stored result comes from: the header that lies beside its arrays."""
+"""Where a stored result comes from: the header that is stored with its arrays."""
 
 import json
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from gaga.storage.serialise import Tree
 from gaga.version import __version__
 
 FORMAT_VERSION = 1
+_PLAIN: dict[str, Any] = {"format_version": int, "gaga_version": str, "created": str, "digest": str, "nbytes": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,10 @@ class Entry:
     """The header of a stored result.
 
     Attributes:
-        kind, name: where it lies; the name as it was typed.
+        kind, name: where it is stored; the name as it was typed.
         format_version, gaga_version: what wrote it.
         created: time in UTC, ISO 8601.
-        seed: the seed it was computed with, None where nothing was drawn.
+        seed: the seed it was computed with, None if nothing was drawn.
         config: the full configuration, as JSON values.
         inputs: a hash for each input, by name.
         digest: SHA-256 over all arrays and scalars, independent of the file.
@@ -58,13 +59,7 @@ def _computation(config: Mapping[str, Any], inputs: Mapping[str, str], seed: int
 
 
 def new_entry(
-    kind: str,
-    name: str,
-    tree: Tree,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    seed: int | None,
+    kind: str, name: str, tree: Tree, *, config: Mapping[str, Any], inputs: Mapping[str, str], seed: int | None
 ) -> Entry:
     """The header of a result computed now by this version of gaga.
 
@@ -88,17 +83,9 @@ def new_entry(
 
 
 def to_attributes(entry: Entry) -> dict[str, int | str]:
-    """The header as numbers and text; where an entry has no seed there is none."""
-    attributes: dict[str, int | str] = {
-        "format_version": entry.format_version,
-        "gaga_version": entry.gaga_version,
-        "created": entry.created,
-        "config": records.to_json(entry.config),
-        "inputs": records.to_json(entry.inputs),
-        "digest": entry.digest,
-        "nbytes": entry.nbytes,
-    }
-    return attributes if entry.seed is None else attributes | {"seed": entry.seed}
+    """The header as numbers and text; an entry without a seed has none."""
+    attributes = {name: getattr(entry, name) for name in (*_PLAIN, "seed") if getattr(entry, name) is not None}
+    return attributes | {name: records.to_json(getattr(entry, name)) for name in ("config", "inputs")}
 
 
 def from_attributes(kind: str, name: str, attributes: Mapping[str, Any], *, shipped: bool) -> Entry:
@@ -112,15 +99,11 @@ def from_attributes(kind: str, name: str, attributes: Mapping[str, Any], *, ship
         return Entry(
             kind=kind,
             name=name,
-            format_version=int(attributes["format_version"]),
-            gaga_version=str(attributes["gaga_version"]),
-            created=str(attributes["created"]),
             seed=int(attributes["seed"]) if "seed" in attributes else None,
             config=dict(json.loads(attributes["config"])),
             inputs={str(key): str(value) for key, value in dict(json.loads(attributes["inputs"])).items()},
-            digest=str(attributes["digest"]),
-            nbytes=int(attributes["nbytes"]),
             shipped=shipped,
+            **{key: as_type(attributes[key]) for key, as_type in _PLAIN.items()},
         )
     except (TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"the header of {kind}/{name} is not of its form") from error

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as trees of plain values, and back by their type: what the result store keeps.
+"""Frozen dataclasses -> trees of plain values, and back by their type: what the result store keeps.
 
 A tree is a dictionary from member names to None, bool, int, float, str, numpy arrays, arrays in pieces, or trees.
 """
@@ -16,7 +16,7 @@ from jaxtyping import AbstractArray, AnnotationError
 from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
-from gaga.storage.blocks import LONG_TEXTS, Blocks, Held, Texts, as_bytes, in_pieces
+from gaga.storage.blocks import LONG_TEXTS, Blocks, Held, as_bytes
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -74,7 +74,7 @@ def _to_sequence(values: Sequence[Any], where: str) -> Any:
     types = {type(item) for item in items} or {float}
     if len(types) == 1 and types <= _DTYPES.keys():
         if types == {str} and len(items) > LONG_TEXTS:
-            return Texts(items)
+            return Held(items)
         return np.array(items, dtype=_DTYPES[types.pop()])
     return {str(i): _to_node(item, f"{where}.{i}") for i, item in enumerate(items)}
 
@@ -199,15 +199,13 @@ def _misfit(node: Any, hint: Any, where: str) -> Any:
 
 def flatten(tree: Tree, separator: str = ".") -> dict[str, Any]:
     """The leaves of a tree by path, such as "curves.block.distance"."""
-    return dict(_leaves(tree, "", separator))
-
-
-def _leaves(tree: Tree, prefix: str, separator: str) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for name, node in tree.items():
         if isinstance(node, dict):
-            yield from _leaves(node, f"{prefix}{name}{separator}", separator)
+            found |= {name + separator + path: leaf for path, leaf in flatten(node, separator).items()}
         else:
-            yield prefix + name, node
+            found[name] = node
+    return found
 
 
 def field_metadata(value: Any, path: str = "") -> dict[str, Mapping[str, Any]]:
@@ -254,7 +252,8 @@ def _canonical(leaf: Any) -> tuple[str, tuple[int, ...], Iterator[bytes]]:
         return "none", (), iter(())
     array = leaf if isinstance(leaf, Blocks) else np.asarray(leaf)
     kind = {"U": "str", "S": f"bytes{array.dtype.itemsize}"}.get(array.dtype.kind, array.dtype.name)
-    return kind, array.shape, map(as_bytes, array if isinstance(array, Blocks) else in_pieces(array))
+    pieces = array if isinstance(array, Blocks) else Held(array) if array.ndim else [array]
+    return kind, array.shape, map(as_bytes, pieces)
 
 
 def to_json(config: Mapping[str, Any]) -> str:

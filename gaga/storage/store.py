@@ -18,9 +18,8 @@ from gaga.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from gaga.core.text import checked_kind, checked_name, folded
 from gaga.storage import serialise as records
 from gaga.storage.files import atomic_write
-from gaga.storage.hdf5 import read_lazily, read_tree, reason, write_tree
+from gaga.storage.hdf5 import new_hdf5, read_tree, reason, write_tree
 from gaga.storage.locks import locked
-from gaga.storage.new_hdf5 import new_hdf5
 from gaga.storage.provenance import FORMAT_VERSION, Entry, from_attributes, new_entry, to_attributes
 from gaga.storage.serialise import Tree
 
@@ -120,7 +119,7 @@ class Store:
         for path, _ in self._places():
             with _located(path, kind, name) as group:
                 if group is not None:
-                    yield _checked(path, group, read_lazily(group))
+                    yield _checked(path, group, read_tree(group, lazily=True))
                     return
         raise self._missing(kind, name)
 
@@ -339,4 +338,4 @@ def _verify(path: Path, entry: Entry) -> None:
     with _located(path, entry.kind, entry.name) as group:
         if group is None:
             raise OSError(f"{entry.kind}/{entry.name} was not written")
-        _checked(path, group, read_lazily(group))
+        _checked(path, group, read_tree(group, lazily=True))

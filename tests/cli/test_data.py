@@ -82,8 +82,8 @@ def test_a_split_file_and_a_reading_that_was_interrupted(gaga, tmp_path, monkeyp
     path = made.write_npy(tmp_path / "drugs.npy", made.drugs(9))
     (tmp_path / "split.json").write_text('{"train": [0, 1, 2], "valid": [3], "test": [8]}')
     words = ("data", "prepare", "geom", "--from", path, "--out", "x.h5", "--split-file", "split.json")
-    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 4)
-    monkeypatch.setattr("gaga.data.geom_records.pack", Interrupted(2))
+    monkeypatch.setattr("gaga.data.geom.conformers._CONFORMERS", 4)
+    monkeypatch.setattr("gaga.data.geom.conformers.pack", Interrupted(2))
     ran = gaga(*words)
     assert (ran.code, ran.out) == (130, "")
     assert "what was read is kept, and the same command with --resume goes on" in ran.err

@@ -9,7 +9,7 @@ import pytest
 from gaga.chem.io import Record, read_molecules
 from gaga.chem.writers import as_written
 from gaga.data.conformers import conformer_groups, conformers
-from gaga.data.own import Wanted, read_own
+from gaga.data.own import UserDataOptions, read_own
 
 CASES = Path("tests/cases")
 
@@ -83,7 +83,7 @@ def test_an_ensemble_is_one_molecule():
 
 
 def test_one_molecule_per_record_overrules():
-    data = read_own(CASES / "ensemble.xyz", wanted=Wanted(one_molecule_per_record=True))
+    data = read_own(CASES / "ensemble.xyz", wanted=UserDataOptions(one_molecule_per_record=True))
     assert data.groups is None
     assert data.preparation.notes == ()
     assert data.preparation.asked == {"one_molecule_per_record": "yes"}

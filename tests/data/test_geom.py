@@ -17,10 +17,10 @@ from gaga.chem.records import NO_ATOMS, NON_FINITE, TOO_FAR, UNKNOWN_ELEMENT, UN
 from gaga.core.errors import Conflict, InvalidInput, NotFound
 from gaga.data import load_dataset, prepare
 from gaga.data.features import FeatureSpace
-from gaga.data.geom import open_source, prepare_geom
-from gaga.data.geom_npy import BY_GRAPH, BY_SMILES
-from gaga.data.geom_pickles import MISSING
-from gaga.data.geom_records import NO_ENERGY, OUTSIDE, TOO_LARGE
+from gaga.data.geom.conformers import NO_ENERGY, OUTSIDE, TOO_LARGE
+from gaga.data.geom.npy import BY_GRAPH, BY_SMILES
+from gaga.data.geom.pickles import MISSING
+from gaga.data.geom.prepare import open_source, prepare_geom
 from gaga.data.streamed import PreparedWriter, unfinished
 from gaga.stats.variance import variance
 from tests.data import geom_fixtures as made
@@ -218,8 +218,8 @@ def refused(path: Path, out: Path, match: str) -> InvalidInput:
 @pytest.mark.parametrize("form", ["npy", "msgpack", "archive"])
 @pytest.mark.parametrize("share", [0.3, 0.97])
 def test_a_file_cut_short_is_refused_and_goes_on_when_it_is_whole(form, share, drugs, tmp_path, monkeypatch):
-    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 3)
-    monkeypatch.setattr("gaga.data.geom._FIRST", 64)
+    monkeypatch.setattr("gaga.data.geom.conformers._CONFORMERS", 3)
+    monkeypatch.setattr("gaga.data.geom.prepare._FIRST", 64)
     molecules = made.with_conformers(drugs[:12], 2)
     path, out = write(form, tmp_path, molecules), tmp_path / "out.h5"
     whole = path.read_bytes()
@@ -250,7 +250,7 @@ def test_an_empty_file_is_refused(form, drugs, tmp_path):
 @pytest.mark.parametrize("interrupted", [1, 2, 4])
 def test_an_interrupted_reading_goes_on_without_reading_again(form, interrupted, drugs, tmp_path, monkeypatch):
     """Interrupted behind any block, in the middle of a dictionary and of conformers of equal elements too."""
-    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 4)
+    monkeypatch.setattr("gaga.data.geom.conformers._CONFORMERS", 4)
     path, out = write(form, tmp_path, made.with_conformers(drugs[:11], 2)), tmp_path / "out.h5"
     expected, _ = prepare_geom(path, tmp_path / "other.h5")
     appended = []
@@ -278,7 +278,7 @@ def test_an_interrupted_reading_goes_on_without_reading_again(form, interrupted,
 
 
 def test_a_folder_that_changed_is_not_gone_on_with(drugs, tmp_path, monkeypatch):
-    monkeypatch.setattr("gaga.data.geom_records._CONFORMERS", 2)
+    monkeypatch.setattr("gaga.data.geom.conformers._CONFORMERS", 2)
     folder = write("folder", tmp_path, drugs[:6])
     (folder / "summary_drugs.json").unlink()
     torn = folder / "drugs" / "zzz.pickle"
@@ -324,7 +324,7 @@ def test_a_file_cut_short_is_read_once(form, drugs, tmp_path, monkeypatch):
         return file
 
     monkeypatch.setattr(Path, "open", counting)
-    monkeypatch.setattr("gaga.data.geom._FIRST", 16)
+    monkeypatch.setattr("gaga.data.geom.prepare._FIRST", 16)
     refused(path, tmp_path / "out.h5", "cut short")
     assert len(read) <= 2
 

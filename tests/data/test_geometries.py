@@ -14,7 +14,7 @@ from gaga.chem.tables import SmilesRow
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.data import geometries
 from gaga.data.filters import Account, Candidate
-from gaga.data.geometries import Making, made
+from gaga.data.geometries import GeometryOptions, made
 from gaga.storage.partial import PartialResults
 
 CONTRADICTION = "[C@@]12(F)C[C@@]1(F)C2"
@@ -54,7 +54,7 @@ def make(smiles=SMILES, making=None, *, workers=1, pieces=None, account=None) ->
     return list(
         made(
             map(candidate, smiles),
-            making or Making(embed=True),
+            making or GeometryOptions(embed=True),
             account if account is not None else Account(),
             workers=workers,
             pieces=pieces or Kept(),
@@ -128,7 +128,7 @@ def moving_xtb(tmp_path, monkeypatch):
 def test_xtb_relaxes_what_was_embedded_or_read(moving_xtb):
     account = Account()
     sources = [candidate("CO"), placed("CO"), candidate("C[O-]"), placed("[NH4+]")]
-    found = list(made(iter(sources), Making(embed=True, optimise="xtb"), account, workers=1))
+    found = list(made(iter(sources), GeometryOptions(embed=True, optimise="xtb"), account, workers=1))
     assert account.left_out == Counter({xtb.FAILED: 2})
     for record in found:
         assert record.positions == pytest.approx(embed("CO").positions + np.array([1, 0, 0]), abs=1e-5)
@@ -140,7 +140,7 @@ def test_what_was_made_goes_before_what_a_file_says(moving_xtb):
     row = SmilesRow("CO", "row 1", "", {"isomeric_smiles": "CO.[Na+]", "xtb_energy": "7", "other": "3"})
     record = Record(candidate("CO").atomic_numbers, embed("CO").positions, "", {"xtb_energy": 7.0})
     sources = [Candidate(source, candidate("CO").atomic_numbers, 0, b"") for source in (row, record)]
-    first, second = made(iter(sources), Making(embed=True, optimise="xtb"), Account(), workers=1)
+    first, second = made(iter(sources), GeometryOptions(embed=True, optimise="xtb"), Account(), workers=1)
     assert first.properties == {"SMILES": "CO", "xtb_energy": -1.5, "other": "3"}
     assert smiles_of(first) == "CO"
     assert second.properties == {"xtb_energy": -1.5}
@@ -149,12 +149,12 @@ def test_what_was_made_goes_before_what_a_file_says(moving_xtb):
 def test_xtb_is_missed_before_anything_is_done(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="xtb is not installed"):
-        make(making=Making(embed=True, optimise="xtb"))
+        make(making=GeometryOptions(embed=True, optimise="xtb"))
 
 
 @pytest.mark.skipif(xtb.available() is None, reason="the program xtb is not installed")
 def test_by_the_program_itself():
-    (found,) = make(["CC(=O)[O-]"], Making(embed=True, optimise="xtb"))
+    (found,) = make(["CC(=O)[O-]"], GeometryOptions(embed=True, optimise="xtb"))
     c_o = np.linalg.norm(found.positions[[2, 3]] - found.positions[1], axis=1)
     assert c_o == pytest.approx([1.25, 1.25], abs=0.02)  # of a carboxylate: equal
 
@@ -162,4 +162,4 @@ def test_by_the_program_itself():
 @pytest.mark.parametrize("bad", [{"optimise": "orca"}, {"time_limit_s": 0}, {"time_limit_s": float("inf")}])
 def test_what_cannot_be_asked(bad):
     with pytest.raises(InvalidInput):
-        Making(**bad)
+        GeometryOptions(**bad)

@@ -11,8 +11,8 @@ import pytest
 from gaga.core.errors import InvalidInput
 from gaga.data import own
 from gaga.data.filters import Account, Filters
-from gaga.data.geometries import Making
-from gaga.data.own import AS_THEY_ARE, Wanted, dataset_name, own_records, read_own
+from gaga.data.geometries import GeometryOptions
+from gaga.data.own import DEFAULTS, UserDataOptions, dataset_name, own_records, read_own
 from gaga.data.preparation import from_json
 from gaga.data.qm9 import PROPERTY_UNITS
 
@@ -135,7 +135,9 @@ def test_smiles_of_a_file_are_kept(tmp_path):
 
 def test_the_report_says_what_was_asked_and_what_became_of_it(tmp_path):
     (tmp_path / "mine.smi").write_text("C methane\nCC\nxx\nCCO\n")
-    wanted = Wanted(filters=Filters(max_atoms=8, elements=(1, 6)), making=Making(embed=True, seed=5), workers=1)
+    wanted = UserDataOptions(
+        filters=Filters(max_atoms=8, elements=(1, 6)), making=GeometryOptions(embed=True, seed=5), workers=1
+    )
     data = read_own(tmp_path / "mine.smi", wanted=wanted)
     assert (data.name, data.smiles.tolist(), data.n_atoms.tolist()) == ("mine", ["C", "CC"], [5, 8])
     assert dict(data.skipped) == {"cannot parse SMILES": 1, "elements other than H, C": 1}
@@ -148,12 +150,12 @@ def test_the_report_says_what_was_asked_and_what_became_of_it(tmp_path):
 
 
 def test_nothing_asked_is_nothing_said():
-    assert AS_THEY_ARE.said() == {}
+    assert DEFAULTS.non_defaults() == {}
 
 
 def test_a_stream_of_records():
     account = Account()
-    stream = own_records(GDB17, account, wanted=Wanted(filters=Filters(max_atoms=30)))
+    stream = own_records(GDB17, account, wanted=UserDataOptions(filters=Filters(max_atoms=30)))
     assert len(next(stream).atomic_numbers) <= 30
     assert account.read < 100
     assert sum(1 for _ in stream) + 1 + account.left_out["more than 30 atoms"] == account.read == 1000
@@ -162,7 +164,7 @@ def test_a_stream_of_records():
 def test_copies_and_conformers_are_duplicates(hundred, tmp_path):
     twice = tmp_path / "twice.sdf"
     twice.write_bytes(hundred[1].read_bytes() * 2)
-    data = read_own(twice, wanted=Wanted(filters=Filters(no_duplicates=True), workers=1))
+    data = read_own(twice, wanted=UserDataOptions(filters=Filters(no_duplicates=True), workers=1))
     assert len(data) == 100
     assert data.skipped == {"duplicate": 100}
     assert data.fingerprint == read_own(hundred[1]).fingerprint
@@ -188,7 +190,7 @@ def test_numbers_of_tables_and_comments(values, column, tmp_path):
     frames = "".join(f'2\nx="{value}"\nC 0 0 0\nO 0 0 {1 + k}\n' for k, value in enumerate(values))
     (tmp_path / "m.xyz").write_text(frames)
     (tmp_path / "m.csv").write_text("smiles,x\n" + "".join(f'C{"C" * k},"{v}"\n' for k, v in enumerate(values)))
-    embedded = Wanted(making=Making(embed=True), workers=1)
+    embedded = UserDataOptions(making=GeometryOptions(embed=True), workers=1)
     for properties in (
         read_own(tmp_path / "m.xyz").properties, read_own(tmp_path / "m.csv", wanted=embedded).properties
     ):  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaga.core.errors import InvalidInput, NotFound
-from gaga.data.split_file import read_split
+from gaga.data.geom.split_file import read_split
 
 SMILES = ["C", "CC", "O", "C", "N"]
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import h5py
 import numpy as np
@@ -18,8 +19,9 @@ from gaga.data.loading import verify
 from gaga.data.prepared import read_prepared, write_prepared
 from gaga.data.splits import content_split
 from gaga.data.streamed import Block, PreparedWriter, unfinished
-from gaga.storage.chunked import ChunkedMolecules
 from gaga.storage.locks import locked
+from gaga.storage.on_disk import Checksums, MoleculesOnDisk
+from gaga.storage.partial import PartialFile
 
 SIZES = np.array([3, 1, 2, 4, 1, 1, 5, 3])  # conformers of each molecule
 FIRST = np.concatenate([[0], np.cumsum(SIZES)])
@@ -54,7 +56,7 @@ def write(path, some, run=None, **words):
 def test_what_is_written_comes_back(molecules, tmp_path):
     written = write(tmp_path / "x.h5", blocks(molecules))
     data = load_dataset(tmp_path / "x.h5")
-    assert isinstance(data.molecules, ChunkedMolecules)
+    assert isinstance(data.molecules, MoleculesOnDisk)
     np.testing.assert_array_equal(data.positions, molecules.positions)
     np.testing.assert_array_equal(data.atomic_numbers, molecules.atomic_numbers)
     np.testing.assert_array_equal(data.offsets, molecules.offsets)
@@ -88,12 +90,12 @@ def test_one_conformer_each_is_the_data_set_that_is_written_at_once(molecules, t
     )
     assert written.fingerprint == plain.fingerprint
     with h5py.File(tmp_path / "a.h5") as file:
-        assert file.attrs["version"] == 1  # which older versions of gaga read
+        assert file.attrs["version"] == 3
         assert "groups" not in file
     write_prepared(load_dataset(tmp_path / "a.h5"), tmp_path / "again.h5")
     again = load_dataset(tmp_path / "again.h5")
     assert again.fingerprint == plain.fingerprint
-    assert isinstance(again.molecules, ChunkedMolecules)
+    assert isinstance(again.molecules, MoleculesOnDisk)
     assert list(again.smiles) == [f"C{i}" for i in range(20)]
 
 
@@ -148,6 +150,35 @@ def test_another_run_is_refused(molecules, tmp_path):
         PreparedWriter(tmp_path / "x.h5", {"a": 2})
     with pytest.raises(Conflict, match="another split_seed"):
         PreparedWriter(tmp_path / "x.h5", {"a": 1}, split_seed=3)
+
+
+@pytest.mark.parametrize("kept", [1, 3, 4])
+def test_an_unfinished_file_of_an_earlier_version_is_continued(kept, molecules, tmp_path):
+    """It has compressed chunks of positions, of 1,024 rows each, and with each block what fills none."""
+    whole = list(blocks(molecules))
+    expected = write(tmp_path / "other.h5", whole)
+    path = tmp_path / "x.h5"
+    with PreparedWriter(path, {"a": 1}) as writer:
+        for block in whole[:kept]:
+            writer.append(block)
+        rest = [writer._journal.get(f"rest {k}") for k in range(kept)]
+    unfinished(path).unlink()
+    with PartialFile(unfinished(path), {"a": 1, "split_seed": 0}, remedy="") as earlier:
+        tail = np.zeros((0, 3), np.float32)
+        for k, block in enumerate(whole[:kept]):
+            tail = np.concatenate([tail, block.molecules.positions])
+            full = [tail[i : i + 1024] for i in range(0, len(tail) - len(tail) % 1024, 1024)]
+            chunks = [zlib.compress(rows.view(np.uint8).reshape(-1, 4).T.tobytes(), 4) for rows in full]
+            tail = tail[1024 * len(chunks) :]
+            content = np.frombuffer(b"".join(chunks), np.uint8)
+            earlier.put(f"chunks {k}", {"content": content, "sizes": np.array([*map(len, chunks)], np.int64)})
+            earlier.put(f"rest {k}", {**rest[k], "tail": tail})
+        earlier.put(f"chunks {kept}", {"content": np.zeros(5, np.uint8), "sizes": np.array([5])})  # killed after it
+    with PreparedWriter(path, {"a": 1}) as writer:
+        for block in whole[kept:]:
+            writer.append(block)
+        assert writer.publish(name="x", origin="y", vocabulary=None).fingerprint == expected.fingerprint
+    np.testing.assert_array_equal(load_dataset(path).positions, molecules.positions)
 
 
 def test_a_run_that_another_process_is_at_is_not_given_up(molecules, tmp_path, monkeypatch):
@@ -219,12 +250,62 @@ def test_a_large_file_is_believed_and_verified_when_asked(molecules, tmp_path, m
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         file["positions"][0, 0] += 1
     data = load_dataset(tmp_path / "x.h5")
+    assert len(data.molecules[len(data) - 1][0])  # in another block
+    for read in (lambda: data.molecules[0], lambda: verify(data)):
+        with pytest.raises(InvalidInput, match=r"x\.h5 cannot be read .*: its positions differ from their checksums"):
+            read()
+    _renew_checksums(tmp_path / "x.h5")
+    data = load_dataset(tmp_path / "x.h5")
     assert data.subset(1.0).fingerprint != data.fingerprint
     with pytest.raises(InvalidInput, match="differs from its fingerprint"):
         verify(data)
     monkeypatch.undo()
     with pytest.raises(InvalidInput, match="fingerprint"):
         load_dataset(tmp_path / "x.h5")
+
+
+def _renew_checksums(path):
+    with h5py.File(path, "r+") as file:
+        checksums = Checksums()
+        checksums.add(file["positions"][()])
+        file["checksums"][...] = checksums.all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -2e5])
+def test_what_is_no_position_is_noticed_if_it_is_read(value, molecules, tmp_path, monkeypatch):
+    write(tmp_path / "x.h5", blocks(molecules))
+    monkeypatch.setattr("gaga.data.prepared.CHECKED_AT_OPENING", 100)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["positions"][0, 1] = value
+    _renew_checksums(tmp_path / "x.h5")
+    with pytest.raises(InvalidInput, match="not finite, or too far away"):
+        load_dataset(tmp_path / "x.h5").molecules.take([0])
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_compressed_positions_of_versions_1_and_2_are_read(large, molecules, tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    written = write(path, blocks(molecules))
+    with h5py.File(path, "r+") as file:
+        del file["positions"], file["checksums"]
+        file.create_dataset(
+            "positions", data=molecules.positions, chunks=(1024, 3), compression=4, shuffle=True, maxshape=(10**5, 3)
+        )
+        file.attrs["version"] = 2
+    if large:
+        monkeypatch.setattr("gaga.data.prepared.CHECKED_AT_OPENING", 100)
+    data = load_dataset(path)
+    assert isinstance(data.molecules, MoleculesOnDisk) == large
+    np.testing.assert_array_equal(data.molecules.take([7, 3, 4]).positions, molecules.take([7, 3, 4]).positions)
+    verify(data)
+    assert data.fingerprint == written.fingerprint
+    with h5py.File(path, locking=False) as file:
+        chunk = file["positions"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match="cannot be read as a prepared data set"):
+        load_dataset(path).molecules.take([0])
 
 
 def _first_group(file):

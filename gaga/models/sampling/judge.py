@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from gaga.chem.annotate import annotate
 from gaga.chem.writers import as_written
-from gaga.core.workers import Workers
+from gaga.core.processes import Workers
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 
 _CHUNK = 32  # molecules
@@ -77,10 +76,8 @@ class Judges:
     def __enter__(self) -> "Judges":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._workers.__exit__(kind, error, trace)
+    def __exit__(self, *failure: Any) -> None:
+        self._workers.__exit__(*failure)
 
 
 def _judge_part(judge: Judge, part: tuple[int, Sequence[Sampled]]) -> list[JudgedMolecule]:

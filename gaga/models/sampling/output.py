@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -68,10 +67,8 @@ class SampleOutput:
     def __enter__(self) -> "SampleOutput":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._files.__exit__(kind, error, trace)
+    def __exit__(self, *failure: Any) -> None:
+        self._files.__exit__(*failure)
 
 
 def trajectory_path(out: Path, index: int) -> Path:

@@ -1,4 +1,6 @@
+import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -112,17 +114,14 @@ def test_molecules_of_no_run_are_refused(out):
 def test_a_disk_that_is_full_is_one_line(out, monkeypatch):
     with UnfinishedSamples(out, RUN, KEYS) as spool:
         spool._files[0].close()
-        monkeypatch.setattr(spool._files[0], "_file", _Full())
+        monkeypatch.setattr(spool._files[0], "_file", _Full(os.devnull))
         with pytest.raises(Unavailable, match=r"cannot write .*No space"):
             spool.add([molecule(0)])
 
 
-class _Full:
+class _Full(io.FileIO):
     def seek(self, *_):
         raise OSError(28, "No space left on device")
-
-    def close(self):
-        pass
 
 
 def test_other_files_are_not_touched(out):

@@ -6,7 +6,7 @@ import torch
 
 from gaga.data.features import FeatureSpace
 from gaga.models.training.features import Features, InMemoryFeatures, StreamedFeatures
-from gaga.storage.filed import file_away
+from gaga.storage.on_disk import spill_to_disk
 from tests.models.conftest import toy_molecules
 
 SPACE = FeatureSpace((1, 6))
@@ -16,7 +16,7 @@ CHOSEN = np.random.default_rng(0).permutation(40)[:30]
 @pytest.fixture(params=["memory", "file"])
 def molecules(request):
     packed = toy_molecules(40)
-    return packed if request.param == "memory" else file_away(packed)
+    return packed if request.param == "memory" else spill_to_disk(packed)
 
 
 def columns(molecules, chosen=CHOSEN, **options):
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_streamed(molecules):
 
 
 def test_positions_of_a_streamed_file_stay_there():
-    filed = file_away(toy_molecules(40))
+    filed = spill_to_disk(toy_molecules(40))
     it = columns(filed, held_bytes=0)
     it.fetch(np.arange(5))
     assert "positions" not in vars(filed)

@@ -24,7 +24,7 @@ from gaga.models.training.record import TrainingRecord, record_of
 from gaga.models.training.state import TrainingState
 from gaga.models.training.trainer import Trainer
 from gaga.stats.moments import estimate_moments
-from gaga.storage.filed import file_away
+from gaga.storage.on_disk import spill_to_disk
 from gaga.storage.serialise import from_tree, to_tree
 from tests.models.conftest import toy_molecules
 
@@ -174,7 +174,7 @@ def test_a_streamed_run_is_the_one_in_memory_bit_for_bit(dataset, whole, tmp_pat
     if edges:
         whole = trainer(dataset, tmp_path / "whole", recipe)
         assert whole.run()
-    data = replace(dataset, molecules=file_away(dataset.molecules)) if filed else dataset
+    data = replace(dataset, molecules=spill_to_disk(dataset.molecules)) if filed else dataset
     first = trainer(data, tmp_path / "parts", recipe, held_bytes=0)
     assert not first.run(should_stop=StopAt(first, 7))
     second = trainer(data, tmp_path / "parts", recipe, held_bytes=0)

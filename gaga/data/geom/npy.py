@@ -7,7 +7,6 @@ each conformer, and `geom_drugs_smiles.txt`, a line for each molecule.
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from gaga.chem.connectivity import bond_graph, composition, composition_of_smiles, may_be_conformers
 from gaga.core.errors import InvalidInput
-from gaga.data.geom_records import MAX_ATOMS, Checker, Conformer, Family, Wanted, cut_short
+from gaga.data.geom.conformers import MAX_ATOMS, Checker, Conformer, MoleculeConformers, Source, cut_short
 
 BY_SMILES, BY_GRAPH = "by SMILES", "by bond graph"
 _COLUMNS = 5
@@ -44,7 +43,7 @@ class Header(NamedTuple):
         return self.start + row * _COLUMNS * self.dtype.itemsize
 
 
-class NpySource:
+class NpySource(Source):
     """The `.npy` file and what lies beside it.
 
     Raises:
@@ -52,8 +51,8 @@ class NpySource:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._header = path, read_header(path)
-        self.size = self._header.bytes_before(self._header.rows)
+        self._header = read_header(path)
+        super().__init__(path, self._header.bytes_before(self._header.rows))
         prefix, number = _parts_of(path.name)
         self._sizes = _sizes(path.with_name(f"{prefix}_n_{number}.npy")) if number else None
         self._smiles = path.with_name(f"{prefix}_smiles.txt")
@@ -61,7 +60,7 @@ class NpySource:
         self.has_smiles = bool(self._runs)
 
     def identity(self) -> dict[str, Any]:
-        """What beside the file itself decides which conformers are one molecule."""
+        """The SMILES, which decide which conformers are one molecule."""
         return {"SMILES": hashlib.sha256(repr(self._runs).encode()).hexdigest() if self._runs else None}
 
     def rule(self, notes: Mapping[str, int]) -> str:
@@ -74,7 +73,7 @@ class NpySource:
             return f"Grouped {lines}: consecutive conformers of a line's composition are one molecule."
         return f"Grouped {lines}, and {notes[BY_GRAPH]:,} by bond graph, which no line is about: {graph}."
 
-    def families(self, place: Mapping[str, Any], wanted: Wanted) -> Iterator[Family]:
+    def molecules(self, place: Mapping[str, Any], most: int, checker: Checker) -> Iterator[MoleculeConformers]:
         """The molecules from a place on: the `row`, the `conformer`, and the `run` of SMILES with how many are `used`.
 
         Raises:
@@ -82,28 +81,21 @@ class NpySource:
         """
         row, number = int(place.get("row", 0)), int(place.get("conformer", 0))
         grouping = _Grouping(self._runs, int(place.get("run", 0)), int(place.get("used", 0)))
-        checker, family = Checker(wanted.vocabulary), _Open()
+        molecule = MoleculeConformers(most)
         for rows in self._conformers(row):
             self._check_size(number, len(rows))
             conformer = _checked(checker, rows)
             if isinstance(conformer, Conformer) and grouping.is_new(conformer):
-                if family.anything:
-                    yield self._closed(family, row, number, grouping)
-                family = _Open(*grouping.begin(conformer))
-            family.add(conformer, wanted.conformers)
+                if molecule.conformers or molecule.skipped:
+                    yield molecule
+                smiles, rule = grouping.begin(conformer)
+                molecule = MoleculeConformers(most, smiles=smiles, notes={rule: 1})
+            molecule.add(conformer)
             row, number = row + len(rows), number + 1
-        if family.anything:
-            yield self._closed(family, row, number, grouping)
-
-    def _closed(self, family: "_Open", row: int, number: int, grouping: "_Grouping") -> Family:
-        return Family(
-            conformers=family.conformers,
-            smiles=family.smiles,
-            skipped=family.skipped,
-            notes={family.rule: 1} if family.rule else {},
-            place={"row": row, "conformer": number, "run": grouping.run, "used": grouping.used},
-            done=self._header.bytes_before(row),
-        )
+            molecule.place = {"row": row, "conformer": number, "run": grouping.run, "used": grouping.used}
+            molecule.done = self._header.bytes_before(row)
+        if molecule.conformers or molecule.skipped:
+            yield molecule
 
     def _check_size(self, number: int, n_atoms: int) -> None:
         if self._sizes is None or (number < len(self._sizes) and self._sizes[number] == n_atoms):
@@ -144,27 +136,6 @@ class NpySource:
             if len(content) < wanted:
                 raise cut_short(self.path, f"{first:,} of {rows:,} rows")
             yield np.frombuffer(content, dtype).reshape(-1, _COLUMNS).astype(np.float64)
-
-
-class _Open:
-    """A molecule whose conformers are being read."""
-
-    def __init__(self, smiles: str = "", rule: str = "") -> None:
-        self.smiles, self.rule = smiles, rule
-        self.conformers: list[Conformer] = []
-        self.skipped = Counter[str]()
-
-    @property
-    def anything(self) -> bool:
-        """Whether it has a conformer, usable or not."""
-        return bool(self.conformers or self.skipped)
-
-    def add(self, conformer: Conformer | str, most: int) -> None:
-        """Take a conformer, if there are not enough yet, or note why it cannot be used."""
-        if isinstance(conformer, str):
-            self.skipped[conformer] += 1
-        elif len(self.conformers) < most:
-            self.conformers.append(conformer)
 
 
 class _Grouping:

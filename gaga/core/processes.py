@@ -1,11 +1,12 @@
-"""Ordered work in processes that notice each other's end.
+"""Work in other processes: `Workers` apply a function to items in order, `Isolated` calls one on a stranger's bytes.
 
-Each process has a pipe of its own and nothing else in common with the others or with this one: where one is killed
-nobody waits for it, and where this one is, they read the end of their pipe and go. Work that may never end, in code
+Each process has a pipe of its own and nothing else in common with the others or with this one: no process waits for one
+that is killed, and when this one is killed, they read the end of their pipe and end. Work that may never end, in code
 that cannot be interrupted, is given up by ending its process.
 """
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
 from gaga.core.errors import GagaError, InvalidInput, Unavailable
@@ -26,7 +27,9 @@ _AHEAD = 4  # items for each process that are begun and not yet taken
 _PATIENCE = 5.0  # seconds for a process that is told to end
 _MOMENT = 0.5  # the same for one that has taken too long and is most likely deaf
 _ENDED = "a working process ended early"
-
+_STARTING = 120.0  # seconds until the libraries of an isolated process are loaded
+_MEMORY = 1 << 31  # bytes that it may take beyond those of its libraries
+_DONE, _REFUSED = b"\0", b"\1"
 
 Begin = Callable[[int], None]
 """Told the number of the part of an item that is begun now."""
@@ -59,7 +62,7 @@ class Workers(Generic[Item, Result]):
     """Processes that apply a function to items; a context manager.
 
     Args:
-        function: what each of them does, with an item; it can be pickled. With a limit, it is given a `Begin` besides.
+        function: what each of them does with an item; it can be pickled. With a limit, `Begin` is its second argument.
         processes: how many; they start with the first item.
         remedy: what to do when one has ended early.
         limit: how long a part of an item may take; None for as long as it takes.
@@ -137,12 +140,7 @@ class Workers(Generic[Item, Result]):
         busy[successor] = _Task(task.number, rest)
 
     def _start(self) -> Connection:
-        """A process at work. Spawned, not forked: a fork of a process that runs threads or CUDA may hang."""
-        here, there = get_context("spawn").Pipe()
-        work = (there, self._function, self._limit is not None)
-        process = get_context("spawn").Process(target=_work, args=work, daemon=True)
-        process.start()
-        there.close()
+        process, here = _spawned(_work, self._function, self._limit is not None)
         self._workers[here] = process
         return here
 
@@ -168,10 +166,8 @@ class Workers(Generic[Item, Result]):
     def __enter__(self) -> "Workers[Item, Result]":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let the processes go: after what they are at where all went well, else at once."""
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """End the processes: after their current item if there was no error, else at once."""
         for connection, process in self._workers.items():
             connection.close()
             if error is not None:
@@ -181,6 +177,15 @@ class Workers(Generic[Item, Result]):
                 process.join()
             else:
                 end_now(process, _PATIENCE)
+
+
+def _spawned(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """A process with its pipe. Spawned, not forked: a fork of a process that runs threads or CUDA may hang."""
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=target, args=(there, *arguments), daemon=True)
+    process.start()
+    there.close()
+    return process, here
 
 
 def end_now(process: BaseProcess, patience: float) -> None:
@@ -224,3 +229,96 @@ def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> 
             except GagaError as error:
                 connection.send((None, error.line))
     _hear_no_more()
+
+
+class Isolated:
+    """A function from bytes to bytes, which is called in another process; a context manager.
+
+    A library that is not Python's own may write where it should not when what it reads is damaged or hostile. If it
+    dies of a stranger's bytes, this process does not. Plain bytes are all that goes to that process and comes back; its
+    memory and its time are limited.
+
+    Args:
+        function: can be pickled; raises ValueError for bytes that it does not understand.
+        seconds: that one call may take.
+        most: bytes that it may return.
+    """
+
+    def __init__(self, function: Callable[[bytes], bytes], *, seconds: float, most: int) -> None:
+        self._function, self._seconds, self._most = function, seconds, most
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def __call__(self, content: bytes) -> bytes:
+        """What the function makes of it.
+
+        Raises:
+            ValueError: it does not understand it, or the process died of it or took too long.
+            Unavailable: no process can be started.
+        """
+        connection = self._connection or self._start()
+        try:
+            connection.send_bytes(content)
+            if connection.poll(self._seconds):
+                answer = connection.recv_bytes(self._most + 1)
+                if answer[:1] == _DONE:
+                    return answer[1:]
+                raise ValueError(answer[1:].decode("utf-8", "replace"))
+        except (EOFError, OSError):
+            pass
+        self.close()
+        raise ValueError("whatever reads it dies of it, or takes too long")
+
+    def _start(self) -> Connection:
+        self._process, here = _spawned(_serve, self._function)
+        self._connection = here
+        try:
+            if here.poll(_STARTING) and here.recv_bytes(len(_DONE)) == _DONE:
+                return here
+        except (EOFError, OSError):
+            pass
+        self.close()
+        raise Unavailable(
+            "no process can be started", remedy='in a script, call this under `if __name__ == "__main__":`'
+        )
+
+    def close(self) -> None:
+        """End the process; the next call starts another."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            end_now(self._process, _MOMENT)
+        self._connection = self._process = None
+
+    def __enter__(self) -> "Isolated":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _serve(connection: Connection, function: Callable[[bytes], bytes]) -> None:
+    """Answer until the other side closes its pipe."""
+    end_quietly()
+    with suppress(ValueError):
+        function(b"")  # loads its libraries, whose memory does not count
+    _limit_memory()
+    with suppress(EOFError, OSError):
+        connection.send_bytes(_DONE)
+        while True:
+            content = connection.recv_bytes()
+            try:
+                connection.send_bytes(_DONE + function(content))
+            except (ValueError, MemoryError) as error:
+                connection.send_bytes(_REFUSED + str(error).encode("utf-8", "replace")[:200])
+
+
+def _limit_memory() -> None:
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with suppress(OSError, ValueError), open("/proc/self/statm", encoding="ascii") as file:
+        most = int(file.read().split()[0]) * resource.getpagesize() + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,12 +1,13 @@
 """Conformers as the forms of GEOM-Drugs have them, checked, and gathered into blocks."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,51 +34,74 @@ class Conformer(NamedTuple):
     id: int
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Family:
-    """The conformers of one molecule that are kept.
+@dataclass(eq=False)
+class MoleculeConformers:
+    """The usable conformers of a molecule, those of lowest energy; of equal energy, the first.
+
+    A conformer that cannot be used is noticed, and counted, if its energy is low enough.
 
     Attributes:
-        conformers: in the order that they are kept in, perhaps none.
-        smiles: of the molecule; empty where it is not known.
+        most: how many are kept.
+        smiles: of the molecule; empty if it is not known.
         skipped: conformers that cannot be used, by reason.
         notes: what the reader counts.
-        place: where the source goes on behind it.
+        place: where the source is read on after this molecule.
         done: bytes of the source read so far.
     """
 
-    conformers: list[Conformer]
+    most: int
     smiles: str = ""
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     notes: Mapping[str, int] = field(default_factory=dict)
-    place: Mapping[str, Any]
-    done: int
+    place: Mapping[str, Any] = field(default_factory=dict)
+    done: int = 0
+    _kept: list[tuple[float, Conformer]] = field(default_factory=list)
+
+    @property
+    def conformers(self) -> list[Conformer]:
+        """The conformers that are kept, lowest energy first."""
+        return [conformer for _, conformer in self._kept]
+
+    def wants(self, energy: float) -> bool:
+        """Whether a conformer of this energy would be kept."""
+        return len(self._kept) < self.most or energy < self._kept[-1][0]
+
+    def add(self, conformer: Conformer | str, energy: float = 0.0) -> None:
+        """Keep a conformer, or count the reason why it cannot be used."""
+        if isinstance(conformer, str):
+            self.skipped[conformer] += 1
+            return
+        insort(self._kept, (energy, conformer), key=lambda pair: pair[0])
+        del self._kept[self.most :]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which conformers are kept: so many of each molecule, with these elements (None for any)."""
+class Source(ABC):
+    """A form of GEOM-Drugs on the disk.
 
-    conformers: int
-    vocabulary: tuple[int, ...] | None
+    Attributes:
+        path: of the file or folder.
+        has_smiles: whether SMILES of molecules are known.
+        size: bytes of all that is read.
+        grouping: a sentence that says which conformers are taken for one molecule.
+    """
 
+    has_smiles = True
+    grouping = ""
 
-@runtime_checkable
-class Source(Protocol):
-    """A form of GEOM-Drugs on the disk."""
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
 
-    path: Path
-    has_smiles: bool
-    size: int
-
-    def families(self, place: Mapping[str, Any], wanted: Wanted) -> Iterator[Family]:
-        """The molecules from a place on."""
+    @abstractmethod
+    def molecules(self, place: Mapping[str, Any], most: int, checker: "Checker") -> Iterator[MoleculeConformers]:
+        """The molecules from a place on, with `most` conformers each at most."""
 
     def identity(self) -> dict[str, Any]:
-        """What else than the file itself decides what is read."""
+        """What decides what is read besides the file itself."""
+        return {}
 
     def rule(self, notes: Mapping[str, int]) -> str:
         """A sentence that says which conformers were taken for one molecule."""
+        return self.grouping
 
 
 class Checker:
@@ -119,34 +143,6 @@ class Checker:
         return self.check(table[:, 0], table[:, 1:], identity)
 
 
-class Lowest:
-    """The usable conformers of lowest energy of a molecule, so many; of equal energy, the first.
-
-    A conformer that cannot be used is noticed, and counted, where its energy would let it in.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: list[tuple[float, Conformer]] = []
-
-    @property
-    def conformers(self) -> list[Conformer]:
-        """Lowest energy first."""
-        return [conformer for _, conformer in self._kept]
-
-    def wants(self, energy: float) -> bool:
-        """Whether a conformer of this energy would be kept."""
-        return len(self._kept) < self._most or energy < self._kept[-1][0]
-
-    def add(self, energy: float, conformer: Conformer | str, skipped: Counter[str]) -> None:
-        """Keep a conformer, or count the reason why it cannot be used."""
-        if isinstance(conformer, str):
-            skipped[conformer] += 1
-            return
-        insort(self._kept, (energy, conformer), key=lambda pair: pair[0])
-        del self._kept[self._most :]
-
-
 def energy_of(conformer: Any) -> float | None:
     """The `totalenergy` of a conformer; None where there is none."""
     energy = conformer.get("totalenergy") if isinstance(conformer, dict) else None
@@ -161,38 +157,40 @@ def identity_of(found: Any, number: int) -> int:
     return found if type(found) is int and abs(found) < 1 << 63 else number
 
 
-def blocks(families: Iterable[Family], *, has_smiles: bool, total: int, progress: Progress) -> Iterator[Block]:
-    """Families gathered into blocks of about 20,000 conformers; progress is told the bytes read."""
-    some: list[Family] = []
-    conformers = atoms = molecules = 0
-    for family in families:
-        some.append(family)
-        molecules += bool(family.conformers)
-        conformers += len(family.conformers)
-        atoms += sum(len(conformer.numbers) for conformer in family.conformers)
+def blocks(
+    molecules: Iterable[MoleculeConformers], *, has_smiles: bool, total: int, progress: Progress
+) -> Iterator[Block]:
+    """Molecules gathered into blocks of about 20,000 conformers; progress is called with the bytes read."""
+    some: list[MoleculeConformers] = []
+    conformers = atoms = count = 0
+    for molecule in molecules:
+        some.append(molecule)
+        count += bool(molecule.conformers)
+        conformers += len(molecule.conformers)
+        atoms += sum(len(conformer.numbers) for conformer in molecule.conformers)
         if conformers >= _CONFORMERS or atoms >= _ATOMS or len(some) >= _CONFORMERS:
             yield _block(some, has_smiles=has_smiles)
-            progress(family.done, total, f"{molecules:,} molecules")
+            progress(molecule.done, total, f"{count:,} molecules")
             some, conformers, atoms = [], 0, 0
     if some:
         yield _block(some, has_smiles=has_smiles)
 
 
-def _block(families: list[Family], *, has_smiles: bool) -> Block:
-    kept = [family for family in families if family.conformers]
-    conformers = [conformer for family in kept for conformer in family.conformers]
+def _block(molecules: list[MoleculeConformers], *, has_smiles: bool) -> Block:
+    kept = [molecule for molecule in molecules if molecule.conformers]
+    conformers = [conformer for molecule in kept for conformer in molecule.conformers]
     skipped, notes = Counter[str](), Counter[str]()
-    for family in families:
-        skipped.update(family.skipped)
-        notes.update(family.notes)
+    for molecule in molecules:
+        skipped.update(molecule.skipped)
+        notes.update(molecule.notes)
     return Block(
         molecules=pack((conformer.numbers, conformer.positions) for conformer in conformers),
         ids=np.array([conformer.id for conformer in conformers], dtype=np.int64),
-        sizes=np.array([len(family.conformers) for family in kept], dtype=np.int64),
-        smiles=tuple(family.smiles for family in kept) if has_smiles else None,
+        sizes=np.array([len(molecule.conformers) for molecule in kept], dtype=np.int64),
+        smiles=tuple(molecule.smiles for molecule in kept) if has_smiles else None,
         skipped=skipped,
         notes=notes,
-        place=families[-1].place,
+        place=molecules[-1].place,
     )
 
 

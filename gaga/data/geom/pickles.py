@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 import zlib
-from collections import Counter
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,14 +23,13 @@ from gaga.chem.pickled import BinaryReader
 from gaga.chem.records import UNREADABLE
 from gaga.chem.sources import is_hidden
 from gaga.core.errors import InvalidInput, Unavailable
-from gaga.data.geom_records import (
+from gaga.data.geom.conformers import (
     NO_ENERGY,
     Checker,
     Conformer,
     Counted,
-    Family,
-    Lowest,
-    Wanted,
+    MoleculeConformers,
+    Source,
     cut_short,
     energy_of,
     identity_of,
@@ -58,37 +57,28 @@ class _Pickle(NamedTuple):
     done: int
 
 
-class _Pickles:
+class _Pickles(Source):
     """What folder and archive have in common."""
 
-    has_smiles = True
+    grouping = "Grouped as the files have them: the conformers of a pickle are one molecule."
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.size = path, 0
-
-    def identity(self) -> dict[str, Any]:
-        """Nothing but the files themselves decides what is read."""
-        return {}
-
-    def rule(self, notes: Mapping[str, int]) -> str:
-        """A sentence that says which conformers were taken for one molecule."""
-        return "Grouped as the files have them: the conformers of a pickle are one molecule."
-
-    def families(self, place: Mapping[str, Any], wanted: Wanted) -> Iterator[Family]:
+    def molecules(self, place: Mapping[str, Any], most: int, checker: Checker) -> Iterator[MoleculeConformers]:
         """The molecules from a place on: the number of the `pickle`.
 
         Raises:
             InvalidInput: a pickle asks for what no molecule needs, or the archive is cut short or no such archive.
             Unavailable: a file cannot be read.
         """
-        first, checker = int(place.get("pickle", 0)), Checker(wanted.vocabulary)
+        first = int(place.get("pickle", 0))
         with BinaryReader() as reader:
             for number, pickle in enumerate(self._pickles(first), start=first):
-                found = _family(pickle, wanted.conformers, checker, reader)
-                yield Family(**found, place={"pickle": number + 1}, done=pickle.done)
+                molecule = MoleculeConformers(most, place={"pickle": number + 1}, done=pickle.done)
+                _read(pickle, molecule, checker, reader)
+                yield molecule
 
+    @abstractmethod
     def _pickles(self, first: int) -> Iterator[_Pickle]:
-        raise NotImplementedError
+        """The pickles from a number on."""
 
 
 class FolderSource(_Pickles):
@@ -99,7 +89,6 @@ class FolderSource(_Pickles):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
         summary, folder = path / SUMMARY, path / "drugs" if (path / "drugs").is_dir() else path
         pickles = (file for file in sorted(folder.glob("*.pickle")) if not is_hidden(file.name))
         there = {file.name: file for file in pickles if file.is_file()}
@@ -110,7 +99,7 @@ class FolderSource(_Pickles):
         named = list(dict.fromkeys(_names_in(summary))) if summary.is_file() else []
         rest = sorted(there.keys() - set(named))
         self._files = [folder / name for name in (*named, *rest)]
-        self.size = sum(file.stat().st_size for file in there.values())
+        super().__init__(path, sum(file.stat().st_size for file in there.values()))
 
     def identity(self) -> dict[str, Any]:
         """The pickles' order: one that came since would move the number of those behind it."""
@@ -161,8 +150,7 @@ class ArchiveSource(_Pickles):
     """The archive, read as a stream, in its order; nothing is unpacked onto the disk, whatever it is called."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.size = path.stat().st_size
+        super().__init__(path, path.stat().st_size)
 
     def _pickles(self, first: int) -> Iterator[_Pickle]:
         number = 0
@@ -245,24 +233,28 @@ def _unpacked(path: Path) -> Iterator[_Unpacked]:
         yield _Unpacked(raw)
 
 
-def _family(pickle: _Pickle, most: int, checker: Checker, reader: BinaryReader) -> dict[str, Any]:
-    """SMILES, kept conformers and skipped ones of a pickle.
+def _read(pickle: _Pickle, molecule: MoleculeConformers, checker: Checker, reader: BinaryReader) -> None:
+    """Read a pickle into a molecule.
 
     Raises:
         InvalidInput: it asks for what no molecule of GEOM needs.
     """
-    lowest, skipped, smiles = Lowest(most), Counter[str](), ""
     try:
-        molecule = _molecule(pickle)
-        smiles = molecule.get("smiles", "")
-        for number, found in enumerate(molecule["conformers"]):
-            _take(found, number, lowest, skipped, checker, reader)
+        content = _content_of(pickle)
+        smiles = content.get("smiles", "")
+        molecule.smiles = smiles if isinstance(smiles, str) else ""
+        for number, found in enumerate(content["conformers"]):
+            energy = energy_of({"totalenergy": _plain(found["totalenergy"])}) if "totalenergy" in found else None
+            if energy is None:
+                molecule.add(NO_ENERGY)
+            elif molecule.wants(energy):
+                identity = identity_of(_plain(found.get("geom_id")), number)
+                molecule.add(_conformer(found.get("rd_mol"), identity, checker, reader), energy)
     except (ValueError, LookupError, TypeError, AttributeError):
-        skipped[MISSING if pickle.content is None else UNREADABLE] += 1
-    return {"conformers": lowest.conformers, "smiles": smiles if isinstance(smiles, str) else "", "skipped": skipped}
+        molecule.add(MISSING if pickle.content is None else UNREADABLE)
 
 
-def _molecule(pickle: _Pickle) -> Any:
+def _content_of(pickle: _Pickle) -> Any:
     try:
         return read_plain(
             pickle.content or b"", _ALLOWED, shared=frozenset({_DTYPE, _ENCODE}), whose="molecule of GEOM"
@@ -271,18 +263,6 @@ def _molecule(pickle: _Pickle) -> Any:
         raise InvalidInput(f"{pickle.name}: {error.what}", remedy=error.remedy) from error
     except InvalidInput as error:
         raise ValueError(error.what) from error
-
-
-def _take(
-    found: Any, number: int, lowest: Lowest, skipped: Counter[str], checker: Checker, reader: BinaryReader
-) -> None:
-    """Keep a conformer, if its energy is low enough."""
-    energy = energy_of({"totalenergy": _plain(found["totalenergy"])}) if "totalenergy" in found else None
-    if energy is None:
-        skipped[NO_ENERGY] += 1
-    elif lowest.wants(energy):
-        identity = _plain(found.get("geom_id"))
-        lowest.add(energy, _conformer(found.get("rd_mol"), identity_of(identity, number), checker, reader), skipped)
 
 
 def _conformer(request: Any, identity: int, checker: Checker, reader: BinaryReader) -> Conformer | str:

@@ -5,20 +5,18 @@ A stream of dictionaries of about a thousand molecules each, from SMILES to what
 50 GB there are never more than those that are kept of one molecule in memory.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gaga.chem.records import UNREADABLE
 from gaga.core.errors import InvalidInput
-from gaga.data.geom_records import (
+from gaga.data.geom.conformers import (
     NO_ENERGY,
     Checker,
     Counted,
-    Family,
-    Lowest,
-    Wanted,
+    MoleculeConformers,
+    Source,
     cut_short,
     energy_of,
     identity_of,
@@ -29,23 +27,15 @@ _MOST = 1 << 22  # bytes of what is read at once; a conformer of GEOM has some t
 _MOST_ROWS = 1 << 16  # of any list that is read at once
 
 
-class MsgpackSource:
+class MsgpackSource(Source):
     """The `.msgpack` file."""
 
-    has_smiles = True
+    grouping = "Grouped as the file has them: the conformers of a SMILES are one molecule."
 
     def __init__(self, path: Path) -> None:
-        self.path, self.size = path, path.stat().st_size
+        super().__init__(path, path.stat().st_size)
 
-    def identity(self) -> dict[str, Any]:
-        """Nothing but the file itself decides what is read."""
-        return {}
-
-    def rule(self, notes: Mapping[str, int]) -> str:
-        """A sentence that says which conformers were taken for one molecule."""
-        return "Grouped as the file has them: the conformers of a SMILES are one molecule."
-
-    def families(self, place: Mapping[str, Any], wanted: Wanted) -> Iterator[Family]:
+    def molecules(self, place: Mapping[str, Any], most: int, checker: Checker) -> Iterator[MoleculeConformers]:
         """The molecules from a place on: the `byte`, and the molecules `left` in the dictionary that it lies in.
 
         Raises:
@@ -53,36 +43,37 @@ class MsgpackSource:
         """
         import msgpack
 
-        start, left, molecule = int(place.get("byte", 0)), int(place.get("left", 0)), int(place.get("molecule", 0))
+        start, left, number = int(place.get("byte", 0)), int(place.get("left", 0)), int(place.get("molecule", 0))
         with self.path.open("rb") as file:
             file.seek(start)
-            reader, end = _Reader(file, wanted), start
+            reader, end = _Reader(file, checker), start
             while True:
                 try:
                     while not left:
                         left = reader.map_header()
                         end = start + reader.tell()
-                    family = reader.molecule()
+                    molecule = reader.molecule(most)
                 except msgpack.OutOfData:
                     if end < self.size or left:
-                        raise cut_short(self.path, f"{molecule:,} molecules") from None
+                        raise cut_short(self.path, f"{number:,} molecules") from None
                     return
                 except (ValueError, TypeError, msgpack.UnpackException) as error:
-                    raise self._no_copy(molecule, error) from error
-                left, molecule, end = left - 1, molecule + 1, start + reader.tell()
-                yield Family(**family, place={"byte": end, "left": left, "molecule": molecule}, done=end)
+                    raise self._no_copy(number, error) from error
+                left, number, end = left - 1, number + 1, start + reader.tell()
+                molecule.place, molecule.done = {"byte": end, "left": left, "molecule": number}, end
+                yield molecule
 
-    def _no_copy(self, molecule: int, error: Exception) -> InvalidInput:
+    def _no_copy(self, number: int, error: Exception) -> InvalidInput:
         return InvalidInput(
             f"{self.path} is no copy of drugs_crude.msgpack: {str(error).splitlines()[0] if str(error) else 'damaged'}",
-            received=f"behind {molecule:,} molecules",
+            received=f"behind {number:,} molecules",
         )
 
 
 class _Reader:
     """Reads one thing after the other out of the stream."""
 
-    def __init__(self, file: Any, wanted: Wanted) -> None:
+    def __init__(self, file: Any, checker: Checker) -> None:
         import msgpack
 
         self._file = Counted(file, _MOST + 2 * _READ, "a conformer")
@@ -90,7 +81,7 @@ class _Reader:
             self._file, read_size=_READ, max_buffer_size=4 * _MOST, max_array_len=_MOST_ROWS, max_map_len=_MOST_ROWS,
             max_str_len=_MOST, max_bin_len=_MOST, max_ext_len=0, strict_map_key=False,
         )  # fmt: skip
-        self._wanted, self._checker = wanted, Checker(wanted.vocabulary)
+        self._checker = checker
 
     def tell(self) -> int:
         """Bytes read since the beginning of this reader."""
@@ -103,32 +94,29 @@ class _Reader:
         length: int = self._stream.read_map_header()
         return length
 
-    def molecule(self) -> dict[str, Any]:
-        """SMILES, kept conformers and skipped ones of a molecule."""
+    def molecule(self, most: int) -> MoleculeConformers:
+        """The next molecule."""
         smiles = self._value()
         if not isinstance(smiles, str):
             raise ValueError("a molecule's key is no SMILES")
-        lowest, skipped = Lowest(self._wanted.conformers), Counter[str]()
+        molecule = MoleculeConformers(most, smiles=smiles)
         for _ in range(self._stream.read_map_header()):
             if self._value() == "conformers":
-                self._conformers(lowest, skipped)
+                self._add_conformers(molecule)
             else:
                 self._stream.skip()
                 self._file.restart()
-        return {"conformers": lowest.conformers, "smiles": smiles, "skipped": skipped}
+        return molecule
 
-    def _conformers(self, lowest: Lowest, skipped: Counter[str]) -> None:
+    def _add_conformers(self, molecule: MoleculeConformers) -> None:
         for number in range(self._stream.read_array_header()):
             found = self._value()
             energy = energy_of(found)
-            if not isinstance(found, dict):
-                skipped[UNREADABLE] += 1
-            elif energy is None:
-                skipped[NO_ENERGY] += 1
-            elif lowest.wants(energy):
+            if energy is None:
+                molecule.add(NO_ENERGY if isinstance(found, dict) else UNREADABLE)
+            elif molecule.wants(energy):
                 identity = identity_of(found.get("geom_id"), number)
-                conformer = self._checker.check_rows(found.get("xyz"), identity)
-                lowest.add(energy, conformer, skipped)
+                molecule.add(self._checker.check_rows(found.get("xyz"), identity), energy)
 
     def _value(self) -> Any:
         self._file.restart()

@@ -1,3 +1,6 @@
+"""Work in other processes, whatever a function does to them."""
+
+import ctypes
 import os
 import signal
 import sys
@@ -11,8 +14,8 @@ from multiprocessing import get_context
 import pytest
 
 from gaga.core.errors import InvalidInput, Unavailable
+from gaga.core.processes import _AHEAD, Isolated, Limit, Workers, end_quietly
 from gaga.core.text import checked_kind
-from gaga.core.workers import _AHEAD, Limit, Workers, end_quietly
 
 
 def test_results_are_in_the_order_of_the_items_and_processes_serve_again():
@@ -151,3 +154,55 @@ def test_a_process_that_is_told_twice_to_end_puts_things_in_order_and_says_nothi
     process.join(30)
     assert process.exitcode == 143
     assert capfd.readouterr().err == ""
+
+
+def obey(content: bytes) -> bytes:
+    """Do what the bytes say."""
+    if content == b"die":
+        ctypes.string_at(0)
+    if content == b"hang":
+        time.sleep(60)
+    if content == b"grow":
+        return bytes(bytearray(1 << 33))[:1]
+    if content in (b"", b"refuse"):
+        raise ValueError("no")
+    return content * 2
+
+
+@pytest.fixture(scope="module")
+def isolated():
+    with Isolated(obey, seconds=2.0, most=100) as found:
+        yield found
+
+
+def test_bytes_go_and_come(isolated):
+    assert isolated(b"ab") == b"abab"
+    with pytest.raises(ValueError, match="no"):
+        isolated(b"refuse")
+    assert isolated(b"cd") == b"cdcd"
+
+
+def test_a_process_that_dies_is_an_error_of_its_bytes_alone(isolated):
+    with pytest.raises(ValueError, match="dies of it"):
+        isolated(b"die")
+    assert isolated(b"ab") == b"abab"
+
+
+def test_an_answer_that_is_too_long_is_an_error(isolated):
+    with pytest.raises(ValueError, match="dies of it"):
+        isolated(b"x" * 60)
+    assert isolated(b"ab") == b"abab"
+
+
+def test_what_takes_too_long_is_ended():
+    with Isolated(obey, seconds=0.2, most=100) as isolated:
+        with pytest.raises(ValueError, match="too long"):
+            isolated(b"hang")
+        assert isolated(b"ab") == b"abab"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone")
+def test_memory_has_an_end(isolated):
+    with pytest.raises(ValueError):
+        isolated(b"grow")
+    assert isolated(b"ab") == b"abab"

@@ -1,7 +1,7 @@
 """GEOM-Drugs: 430,000 drug-like molecules, 37 million conformers, up to 181 atoms, 16 elements, in each of its forms.
 
-Axelrod and Gómez-Bombarelli 2022 (doi 10.1038/s41597-022-01288-4). It cannot be downloaded by a program; whoever has it
-names the file or folder.
+Axelrod and Gómez-Bombarelli 2022 (doi 10.1038/s41597-022-01288-4). No program can download it: users
+name their file or folder.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from pathlib import Path
 from gaga.chem.elements import GEOM_VOCABULARY
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.progress import Progress, silent
-from gaga.data.geom_msgpack import MsgpackSource
-from gaga.data.geom_npy import NpySource
-from gaga.data.geom_pickles import SUMMARY, ArchiveSource, FolderSource
-from gaga.data.geom_records import Source, Wanted, blocks
+from gaga.data.geom.conformers import Checker, Source, blocks
+from gaga.data.geom.msgpack import MsgpackSource
+from gaga.data.geom.npy import NpySource
+from gaga.data.geom.pickles import SUMMARY, ArchiveSource, FolderSource
+from gaga.data.geom.split_file import read_split
 from gaga.data.prepared import require_suffix
-from gaga.data.split_file import read_split
 from gaga.data.streamed import Prepared, PreparedWriter
 from gaga.storage.files import expanded, refuse_to_overwrite, require_writable
 
@@ -80,13 +80,13 @@ def prepare_geom(
     Args:
         source: in any of its forms.
         out: where to, ending in .h5.
-        conformers: of each molecule: those lowest in energy, or the first where there are no energies.
+        conformers: of each molecule: those lowest in energy, or the first if there are no energies.
         vocabulary: of VOCABULARIES; conformers with other elements are left out.
         split_file: who is trained on, see `read_split`; None for 80 / 10 / 10 by content.
         split_seed: of the split by content.
-        resume: go on with a run that was interrupted.
-        overwrite: replace `out`, and give up a run that was interrupted, where it is there.
-        progress: told the bytes read.
+        resume: resume a run that was interrupted.
+        overwrite: replace `out`, and give up a run that was interrupted, if they are there.
+        progress: called with the bytes read.
 
     Raises:
         NotFound: there is no such source or folder.
@@ -104,8 +104,8 @@ def prepare_geom(
     }  # fmt: skip
     try:
         with PreparedWriter(out, run, split_seed=split_seed, resume=resume, start_over=overwrite) as writer:
-            families = opened.families(writer.place, Wanted(conformers=conformers, vocabulary=elements))
-            for block in blocks(families, has_smiles=opened.has_smiles, total=opened.size, progress=progress):
+            molecules = opened.molecules(writer.place, conformers, Checker(elements))
+            for block in blocks(molecules, has_smiles=opened.has_smiles, total=opened.size, progress=progress):
                 writer.append(block)
             written = writer.publish(
                 name=NAME, origin=opened.path.name, vocabulary=elements, progress=progress,
