@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from gaga.core.molecules import PackedMolecules
     from gaga.core.statistics import Interval
-    from gaga.evaluation.poses import PoseChecks
-    from gaga.evaluation.relaxation import Relaxation
+    from gaga.evaluation.sampled_checks import PoseChecks, Relaxation
     from gaga.storage.partial import PartialFile
     from gaga.storage.store import Store
 
@@ -93,8 +92,8 @@ def require(kinds: tuple[str, ...]) -> None:
 
 def subject_of_data(held: Held, cache: Path | None, output: Output) -> Subject | None:
     """The data set's own molecules: those of the split that its row is of. None where there are none at hand."""
-    from gaga.evaluation.data_reference import picked, row_split
     from gaga.evaluation.molecule_set import charges_of
+    from gaga.evaluation.reference import picked, row_split
 
     data = held.data
     if data is None and held.name == SHIPPED:
@@ -134,11 +133,15 @@ def look_at(
 
 
 def _look(kind: str, subject: Subject, sampling: Sampling, store: "Store", output: Output) -> Outcome[Any]:
-    from gaga.evaluation import poses, relaxation
+    from gaga.evaluation import sampled_checks
 
     how_of: dict[str, tuple[type[Any], Callable[..., Any], float]] = {
-        POSEBUSTERS: (poses.PoseChecks, poses.check_poses, poses.TIME_LIMIT),
-        RELAXATION: (relaxation.Relaxation, relaxation.relax_molecules, relaxation.TIME_LIMIT),
+        POSEBUSTERS: (sampled_checks.PoseChecks, sampled_checks.check_poses, sampled_checks.POSES_TIME_LIMIT),
+        RELAXATION: (
+            sampled_checks.Relaxation,
+            sampled_checks.relax_molecules,
+            sampled_checks.RELAXATION_TIME_LIMIT,
+        ),
     }
     as_type, compute, usual = how_of[kind]
     limit = sampling.time_limit or usual

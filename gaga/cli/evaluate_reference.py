@@ -71,9 +71,9 @@ def hold(against: Against, store: "Store", output: Output) -> Held:
     if typed == NO_REFERENCE:
         return Held()
     if typed == SHIPPED:
-        from gaga.evaluation.reference import shipped
+        from gaga.evaluation import shipped_reference
 
-        return Held(name=SHIPPED, reference=shipped(SHIPPED, against.protocol))
+        return Held(name=SHIPPED, reference=shipped_reference(SHIPPED, against.protocol))
     return _hold_own(against, store, output)
 
 

@@ -1,11 +1,10 @@
-"""Molecules -> metrics with denominators and intervals, beside the real data's own row."""
+"""Molecules -> rates and distances with denominators and intervals, with the real data's own row."""
 
-from gaga.evaluation.data_reference import reference_of
 from gaga.evaluation.evaluation import Evaluation, evaluate
-from gaga.evaluation.judging import PROTOCOLS
 from gaga.evaluation.molecule_set import Records, SkippedRecords
+from gaga.evaluation.protocols import PROTOCOLS
 from gaga.evaluation.rates import Rate, Rates
-from gaga.evaluation.reference import DataReference, ReferenceRow, load_row
+from gaga.evaluation.reference import DataReference, ReferenceRow, reference_of, shipped_reference
 from gaga.evaluation.verdicts import Verdicts
 
 __all__ = [
@@ -19,6 +18,6 @@ __all__ = [
     "SkippedRecords",
     "Verdicts",
     "evaluate",
-    "load_row",
     "reference_of",
+    "shipped_reference",
 ]
