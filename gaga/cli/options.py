@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from gaga.cli.devices import device_name
 from gaga.cli.errors import usage_error
 from gaga.core.text import legible
 
@@ -126,6 +127,7 @@ Device = Annotated[
         show_default=True,
         rich_help_panel=_RUN,
         help="Where the network runs.",
+        callback=device_name,
     ),
 ]
 Cache = Annotated[

@@ -1,10 +1,13 @@
+# ruff: noqa: E402
 """What `gaga sample` refuses before the work: outputs and results that it would overwrite or could not write."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaga.cli.results import SHOWN_DIFFERENCES, Key
+from gaga.cli.results import Key
+
+SHOWN_DIFFERENCES = 4
 from gaga.core.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from gaga.cli.one_element import note_of_drawn
 from gaga.cli.render import Output
 from gaga.cli.results import Key, require_writable, slug
 from gaga.cli.sample_checks import Job, refuse_existing, refuse_other
-from gaga.cli.signals import Terminated
-from gaga.core.errors import GagaError, Unavailable
+from gaga.core.errors import GagaError, Terminated, Unavailable
 from gaga.core.text import counted, human_time
 
 if TYPE_CHECKING:
