@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from gaga.cli.errors import with_options
 from gaga.core.config import Config, Option, options_of
 
 
@@ -16,8 +17,10 @@ def takes(
     config: type[Config],
     *,
     parsers: Mapping[str, Callable[[str], Any]] | None = None,
-    spelled: Mapping[str, str] | None = None,
+    spelled: Mapping[str, str | tuple[str, ...]] | None = None,
     without: Collection[str] = (),
+    visible: Collection[str] = (),
+    among: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Put the options of `config` in the place of a command's parameter `given`.
 
@@ -29,8 +32,10 @@ def takes(
         parsers: for options that are written as text, such as lists: what makes a value of it.
         spelled: options whose name on the command line is not that of their field.
         without: fields that the command line does not have, or declares itself.
+        visible: options whose default stands in its own column of the help.
+        among: parameters of the command that are listed among the options, by the option that comes after them.
     """
-    parsers, spelled = parsers or {}, spelled or {}
+    parsers, spelled, among = parsers or {}, spelled or {}, among or {}
     names = [name for name in options_of(config) if name not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,9 +43,12 @@ def takes(
         parameters: list[inspect.Parameter] = []
         for parameter in before.parameters.values():
             if parameter.name == "given":
-                parameters += [_parameter(config, name, parsers, spelled.get(name)) for name in names]
-            else:
-                parameters.append(parameter)
+                for name in names:
+                    listed = [before.parameters[own] for own, after in among.items() if after == name]
+                    parameters += [own.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own in listed]
+                    parameters.append(_parameter(config, name, parsers, spelled.get(name), visible=name in visible))
+            elif parameter.name not in among:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @wraps(command)
         def run(**typed: Any) -> None:
@@ -56,22 +64,31 @@ def takes(
 
 
 def _parameter(
-    config: type[Config], name: str, parsers: Mapping[str, Callable[[str], Any]], flag: str | None
+    config: type[Config],
+    name: str,
+    parsers: Mapping[str, Callable[[str], Any]],
+    flags: str | tuple[str, ...] | None,
+    *,
+    visible: bool,
 ) -> inspect.Parameter:
     about = options_of(config)[name]
     kind = str if name in parsers else _plain(get_type_hints(config)[name])
     default = next(f.default for f in fields(config) if f.name == name)  # type: ignore[arg-type]
-    shown = "" if default in (None, MISSING) or name in parsers else f"  [default: {_shown(default)}]"
+    hidden = visible or default in (None, MISSING, False) or name in parsers
     made = typer.Option(
-        flag or f"--{name.replace('_', '-')}",
+        *((flags,) if isinstance(flags, str) else flags or (f"--{name.replace('_', '-')}",)),
         metavar=about.metavar or "|".join(about.choices) or None,
-        help=f"{about.help}{shown}",
+        help=with_options(about.help) + ("" if hidden else f"  [default: {_shown(default)}]"),
+        show_default=visible,
         rich_help_panel=about.section or None,
         callback=None if name in parsers else _checked(about),
         **_ends(about, kind),
     )
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, made]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default if visible else None,
+        annotation=Annotated[kind | None, made],
     )
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float32, Int64, UInt8
 
 from gaga.chem.geometry import Bonds, bonds_of_molecule, bonds_of_orders
 from gaga.core.errors import InvalidInput
+from gaga.evaluation.config import PROTOCOLS
 
-PROTOCOLS = ("edm", "strict")
 _NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 

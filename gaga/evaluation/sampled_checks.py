@@ -19,12 +19,10 @@ from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Progress, silent
 from gaga.core.statistics import Interval
 from gaga.core.workers import Begin
+from gaga.evaluation.config import SAMPLE_SIZE
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
 from gaga.evaluation.timed_jobs import TOOK_TOO_LONG, Chunk, Job
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
-
-SAMPLE_SIZE = 200
-"""Molecules that are drawn by default."""
 
 POSES_TIME_LIMIT, RELAXATION_TIME_LIMIT = 300.0, 600.0
 """Seconds for one molecule: of PoseBusters most are for conformers; xtb takes 1 to 10 for a drug-like molecule."""
