@@ -25,7 +25,3 @@ def __getattr__(name: str) -> Any:
     import gaga.runs.devices
 
     return getattr(gaga.runs.devices, name)
-
-
-def check_statistics_device(name: str) -> None:
-    device_name(name)

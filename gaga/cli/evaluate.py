@@ -41,7 +41,7 @@ STDOUT = Path("-")
 @takes(
     EvaluateConfig,
     spelled={"dataset": ("--dataset", "--reference", "-d")},
-    visible=("protocol", "dataset", "reference_size", "sample_size"),
+    defaults=("protocol", "dataset", "reference_size", "sample_size"),
     among={"form": "dataset"},
 )
 def evaluate(

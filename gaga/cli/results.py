@@ -1,9 +1,9 @@
 # ruff: noqa: TID253
 """Names of stored results as users type them; the rest is in gaga.runs.once."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaga.cli.render import open_store as open_store
 from gaga.core.errors import Conflict, NotFound
 from gaga.core.text import legible
 from gaga.runs.once import Key as Key
@@ -42,17 +42,3 @@ def _near(store: "Store", wanted: str) -> str:
 
     near = get_close_matches(wanted, [entry.name for entry in store.entries()], cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else "see gaga store list"
-
-
-def open_store(path: Path) -> "Store":
-    """The user's results, with the shipped ones behind them."""
-    from gaga.storage.store import Store
-
-    return Store(path)
-
-
-def compute_once(store, key, as_type, compute, *, replace=False):  # type: ignore[no-untyped-def]
-    """As `once`, for commands that are still to move."""
-    from gaga.runs.once import Policy, once
-
-    return once(store, key, as_type, lambda _: compute(), Policy(replace=replace))

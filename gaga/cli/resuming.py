@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gaga.core.progress import Reporter
 from gaga.runs.once import Key, Outcome, Policy, once
@@ -31,7 +31,7 @@ class Resumption:
 
 class _Notes(Reporter):
     def __init__(self, note: Callable[[str], None]) -> None:
-        self.note = note  # type: ignore[method-assign]
+        self.note = note  # type: ignore[method-assign, assignment]
 
 
 def compute_resumably(
@@ -39,7 +39,7 @@ def compute_resumably(
 ) -> Outcome[T]:
     """As `once`."""
     policy = Policy(resume=how.resume, replace=how.replace, engine=how.engine)
-    return once(store, key, as_type, compute, policy, _Notes(how.note))
+    return once(store, key, as_type, cast(Any, compute), policy, _Notes(how.note))
 
 
 @contextmanager

@@ -49,7 +49,6 @@ from gaga.version import __version__
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
 STRICT_TIME_LIMIT = 60.0
-DEFAULTS, SILENT = EvaluateConfig(), Reporter()
 POSEBUSTERS, RELAXATION = "posebusters", "relaxation"
 _CHARGES = {"charges": "as given"}  # earlier versions took all molecules for neutral
 _ROW_SHARE = 10  # the row has one molecule for ten of the training split
@@ -78,7 +77,7 @@ class Evaluated:
 def evaluate(
     file: str | Path,
     store: Store,
-    config: EvaluateConfig = DEFAULTS,
+    config: EvaluateConfig = EvaluateConfig(),
     *,
     name: str | None = None,
     resume: bool = False,
@@ -87,7 +86,7 @@ def evaluate(
     threads: int | None = None,
     cache: Path | None = None,
     with_table: bool = False,
-    report: Reporter = SILENT,
+    report: Reporter = Reporter(),
 ) -> Evaluated:
     """Stability, validity, uniqueness, novelty and geometry of the molecules of a file or folder, from the store if
     they were computed before.

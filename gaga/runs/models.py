@@ -52,21 +52,30 @@ class Source:
         return f"{self.path.name}:{self.digest[:12]}"
 
 
-def find_checkpoint(results: Store, given: Path | None) -> Source:
+def find_checkpoint(results: Store | None, given: Path | None) -> Source:
     """The checkpoint named, else that of the newest finished run of the store, else the one that ships with gaga."""
     if given is not None:
         path = given if given.exists() else model_file(given)  # the file of a model that ships, by its name
         return Source(path=path, why="named by `checkpoint`", digest=model_digest(given))
-    for entry in sorted(results.entries("train"), key=lambda entry: entry.created, reverse=True):
-        record = results.get("train", entry.name, TrainingRecord)
-        if record.finished and Path(record.checkpoint).is_file():
-            path = Path(record.checkpoint)
-            return Source(path=path, why=f"the newest finished run, train/{entry.name}", digest=file_digest(path))
+    found = None if results is None else _newest_run(results)
+    if found is not None:
+        return found
     why = "the model of QM9 that ships with gaga"
     return Source(path=SHIPPED_CHECKPOINT, why=why, digest=file_digest(SHIPPED_CHECKPOINT))
 
 
-def open_model(results: Store, request: ModelRequest, report: Reporter, ranks: Ranks = ALONE) -> tuple[Model, Source]:
+def _newest_run(results: Store) -> Source | None:
+    for entry in sorted(results.entries("train"), key=lambda entry: entry.created, reverse=True):
+        record = results.get("train", entry.name, TrainingRecord)
+        path = Path(record.checkpoint)
+        if record.finished and path.is_file():
+            return Source(path=path, why=f"the newest finished run, train/{entry.name}", digest=file_digest(path))
+    return None
+
+
+def open_model(
+    results: Store | None, request: ModelRequest, report: Reporter, ranks: Ranks = ALONE
+) -> tuple[Model, Source]:
     """The model on its device; an EDM folder gets the moments of the data set that is named, which becomes an input.
 
     Raises:

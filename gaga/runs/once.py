@@ -43,7 +43,9 @@ class Key:
 
     def find(self, store: Store | None) -> Entry | None:
         """The stored result of this computation."""
-        return store and store.same(self.kind, self.name, config=self.config, inputs=self.inputs, seed=self.seed)
+        if store is None:
+            return None
+        return store.same(self.kind, self.name, config=self.config, inputs=self.inputs, seed=self.seed)
 
     def put(self, store: Store | None, result: Any, *, replace: bool, renew: bool = False) -> Entry:
         """Store a result of this computation, as `Store.put`; without a store, its header alone."""
@@ -163,6 +165,7 @@ def claimed(
     if found is not None:
         yield found
         return
+    unfinished.make_room()
     with locked(unfinished.path, timeout=unfinished.patience) if ranks is None or ranks.first else nullcontext():
         # Again: while this process waited, another one may have computed it.
         found = ranks.from_first(partial(look, alone=True)) if ranks else look(alone=True)
@@ -202,6 +205,11 @@ def check_store(path: Path) -> None:
         require_writable(path)
     except Unavailable as error:
         raise Unavailable(f"the store {error.what}", remedy="name another `store`") from error
+
+
+def as_store(store: Store | Path | str | None) -> Store | None:
+    """The store in that file, with the results that ship behind it."""
+    return store if store is None or isinstance(store, Store) else Store(store)
 
 
 def slug(text: str) -> str:

@@ -65,6 +65,9 @@ class Unfinished:
         """The sentence for the reader; `by_itself` if the same command resumes without being asked to."""
         return (KEPT.replace(" with `resume=True`", "") if by_itself else KEPT) if self.has_kept() else ""
 
+    def make_room(self) -> None:
+        """Make the folder of the lock, if it is the run's own."""
+
     def check_files(self) -> None:
         """Reject a run that would overwrite files.
 
