@@ -11,6 +11,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from gaga.chem.valences import Valence, atom_valences
 from gaga.core.molecules import PackedMolecules
 from gaga.data import Dataset, load_dataset
 from gaga.evaluation import PROTOCOLS, ReferenceRow, reference_of
-from gaga.evaluation.reference import row_to_json, save_reference
+from gaga.evaluation.reference import save_reference
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "gaga" / "shipped"
@@ -57,7 +58,7 @@ def main() -> None:
     qm9 = load_dataset("qm9")
     examples = [load_dataset(ROOT / "examples" / f"{name}.sdf.gz") for name in EXAMPLES]
     write_valences([qm9.molecules, *(example.molecules for example in examples)])
-    rows = {protocol: row_to_json(build(qm9, protocol)) for protocol in PROTOCOLS}
+    rows = {protocol: asdict(build(qm9, protocol)) for protocol in PROTOCOLS}
     text = json.dumps(rows, indent=1, sort_keys=True)
     (SHIPPED / "reference_qm9.json").write_text(text + "\n", encoding="utf-8")
 

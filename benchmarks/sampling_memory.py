@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from gaga.cli.sample_checks import Job
+from gaga.cli.sample_run import Source, run
 from torch import Tensor
 
 from gaga import Store, load_model
 from gaga.chem import annotate
 from gaga.cli.render import Output
-from gaga.cli.sample_checks import Job
-from gaga.cli.sample_run import Source, run
 from gaga.models.network.layout import Layout
 from gaga.models.sampling.config import SampleConfig
 

@@ -7,19 +7,27 @@ if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
     from gaga.evaluation import evaluate as evaluate
     from gaga.models.api import load_model as load_model
-    from gaga.models.api import sample as sample
+    from gaga.runs.gaussianity import gaussianity as gaussianity
+    from gaga.runs.sample import sample as sample
+    from gaga.runs.train import train as train
+    from gaga.runs.tstar import tstar as tstar
+    from gaga.runs.variance import variance as variance
     from gaga.storage.store import Store as Store
     from gaga.version import __version__ as __version__
 
 _LAZY = {
     "load_model": "gaga.models.api",
-    "sample": "gaga.models.api",
+    "gaussianity": "gaga.runs.gaussianity",
+    "sample": "gaga.runs.sample",
+    "train": "gaga.runs.train",
+    "tstar": "gaga.runs.tstar",
+    "variance": "gaga.runs.variance",
     "load_dataset": "gaga.data",
     "evaluate": "gaga.evaluation",
     "Store": "gaga.storage.store",
     "__version__": "gaga.version",
 }
-__all__ = ["Store", "__version__", "evaluate", "load_dataset", "load_model", "sample"]
+__all__ = ["Store", *sorted(_LAZY.keys() - {"Store"})]
 
 
 def __getattr__(name: str) -> Any:

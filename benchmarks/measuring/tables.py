@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gaga.evaluation import ReferenceRow, load_row
+from gaga.evaluation import ReferenceRow, shipped_reference
 from gaga.evaluation.reference import REFERENCES
 from measuring.cells import Row
 from measuring.pairs import PAIRED, difference
@@ -96,13 +96,13 @@ def _data(row: Row, columns: Sequence[str], *, strict: bool) -> Iterable[Cells]:
     rates = dict(data.rates.items())
     cells = {title: f"{100 * rates[name].value:.1f}" for name, title in TITLES.items()}
     if strict:
-        cells["valid, strict"] = f"{100 * load_row(row['dataset'], 'strict').rates.valid.value:.1f}"
+        cells["valid, strict"] = f"{100 * shipped_reference(row['dataset'], 'strict').row.rates.valid.value:.1f}"
     yield _in_order({columns[0]: f"{data.description}, {data.n_molecules:,} molecules", **cells}, columns)
 
 
 def data_row(row: Row) -> ReferenceRow | None:
     """The reference's own row by protocol edm, where the cell's data set has one."""
-    return load_row(row["dataset"], "edm") if row["dataset"] in REFERENCES else None
+    return shipped_reference(row["dataset"], "edm").row if row["dataset"] in REFERENCES else None
 
 
 def value(rate: Mapping[str, Any]) -> float:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
 from functools import wraps
 from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from gaga.cli.errors import with_options
 from gaga.core.config import Config, Option, options_of
 
 
@@ -16,8 +17,11 @@ def takes(
     config: type[Config],
     *,
     parsers: Mapping[str, Callable[[str], Any]] | None = None,
-    spelled: Mapping[str, str] | None = None,
+    spelled: Mapping[str, str | tuple[str, ...]] | None = None,
+    defaults: Collection[str] = (),
+    show_defaults: bool = True,
     without: Collection[str] = (),
+    among: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Put the options of `config` in the place of a command's parameter `given`.
 
@@ -28,9 +32,12 @@ def takes(
         config: the dataclass that owns the options.
         parsers: for options that are written as text, such as lists: what makes a value of it.
         spelled: options whose name on the command line is not that of their field.
+        defaults: fields that `given` always has, typed or not.
+        show_defaults: whether help shows the dataclass's defaults; not if others may be in their place.
         without: fields that the command line does not have, or declares itself.
+        among: parameters of the command that are listed among the options, by the option that comes after them.
     """
-    parsers, spelled = parsers or {}, spelled or {}
+    parsers, spelled, among = parsers or {}, spelled or {}, among or {}
     names = [name for name in options_of(config) if name not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,9 +45,16 @@ def takes(
         parameters: list[inspect.Parameter] = []
         for parameter in before.parameters.values():
             if parameter.name == "given":
-                parameters += [_parameter(config, name, parsers, spelled.get(name)) for name in names]
-            else:
-                parameters.append(parameter)
+                for name in names:
+                    listed = [before.parameters[own] for own, after in among.items() if after == name]
+                    parameters += [own.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own in listed]
+                    parameters.append(
+                        _parameter(
+                            config, name, parsers, spelled.get(name), has_default=name in defaults, shows=show_defaults
+                        )
+                    )
+            elif parameter.name not in among:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @wraps(command)
         def run(**typed: Any) -> None:
@@ -56,27 +70,43 @@ def takes(
 
 
 def _parameter(
-    config: type[Config], name: str, parsers: Mapping[str, Callable[[str], Any]], flag: str | None
+    config: type[Config],
+    name: str,
+    parsers: Mapping[str, Callable[[str], Any]],
+    flags: str | tuple[str, ...] | None,
+    *,
+    has_default: bool,
+    shows: bool,
 ) -> inspect.Parameter:
     about = options_of(config)[name]
     kind = str if name in parsers else _plain(get_type_hints(config)[name])
     default = next(f.default for f in fields(config) if f.name == name)  # type: ignore[arg-type]
-    shown = "" if default in (None, MISSING) or name in parsers else f"  [default: {_shown(default)}]"
+    shown = (
+        ""
+        if default in (None, MISSING) or default is False or name in parsers or has_default or not shows
+        else f"  [default: {_shown(default)}]"
+    )
     made = typer.Option(
-        flag or f"--{name.replace('_', '-')}",
+        *((flags,) if isinstance(flags, str) else flags or (f"--{name.replace('_', '-')}",)),
         metavar=about.metavar or "|".join(about.choices) or None,
-        help=f"{about.help}{shown}",
+        help=f"{with_options(about.help)}{shown}",
         rich_help_panel=about.section or None,
+        show_default=has_default,
         callback=None if name in parsers else _checked(about),
         **_ends(about, kind),
     )
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, made]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default if has_default else None,
+        annotation=Annotated[kind if has_default else kind | None, made],
     )
 
 
 def _plain(kind: Any) -> Any:
-    """The type of an option that may be None."""
+    """The type of an option that may be None or is one of several texts."""
+    if get_origin(kind) is Literal:
+        return str
     return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 
 
@@ -86,6 +116,8 @@ def _ends(about: Option, kind: Any) -> dict[str, Any]:
 
 
 def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return " ".join(map(_shown, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -1,104 +1,27 @@
-"""The device that a command computes on, by the name that a user types."""
+"""The option `--device`: a name that no machine has is wrong usage."""
 
-import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gaga.cli.errors import usage_error
-from gaga.core.errors import Unavailable
-
-if TYPE_CHECKING:
-    import torch
-
-    from gaga.models.ranks import Ranks
+from gaga.core.errors import InvalidInput
 
 
-_MOST_JUDGES = 8
-
-
-def check_device(name: str) -> tuple[str, str]:
-    """The kind of device and its number, if any; whether this machine has it is another question.
+def device_name(name: str) -> str:
+    """The name, if it is one of a device.
 
     Raises:
-        UsageError: the name is none of auto, cpu, cuda, cuda:N, mps.
+        UsageError: it is none of auto, cpu, cuda, cuda:N, mps.
     """
-    wanted, _, number = name.lower().partition(":")
-    if wanted not in ("auto", "cpu", "cuda", "mps") or (number and not (wanted == "cuda" and number.isdecimal())):
-        raise usage_error(f"invalid value for --device: {name!r}; choose from auto, cpu, cuda, cuda:N, mps")
-    return wanted, number
+    from gaga.runs.devices import parse_device
+
+    try:
+        parse_device(name)
+    except InvalidInput as error:
+        raise usage_error(f"invalid value for --device: {name!r}; {error.remedy}") from error
+    return name
 
 
-def torch_device(name: str, ranks: "Ranks | None" = None) -> "torch.device":
-    """The device for auto, cpu, cuda, cuda:N or mps; of several processes each takes the GPU of its local rank.
+def __getattr__(name: str) -> Any:
+    import gaga.runs.devices
 
-    Raises:
-        UsageError: the name is none of these, or one GPU is named for several processes.
-        Unavailable: this machine has no such device.
-    """
-    wanted, number = check_device(name)
-    import torch
-
-    several = ranks is not None and ranks.size > 1
-    if several and number:
-        raise usage_error(f"invalid value for --device: {name!r}; each process takes its own GPU, write cuda")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda":
-        return _cuda_device(int(number or (ranks.local_rank if ranks and several else 0)), several=several)
-    if wanted == "mps" and not torch.backends.mps.is_available():
-        raise Unavailable("there is no MPS device here", received=name, remedy="use --device cpu")
-    return torch.device(wanted)
-
-
-def judging_processes(device: "torch.device") -> int:
-    """How many processes judge what a device draws: of its share of the cores all but one; on the CPU none beside it.
-
-    A GPU draws hundreds of molecules in a second, about as many as one core can judge.
-    """
-    import torch
-
-    if device.type == "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_JUDGES, cores // max(1, torch.cuda.device_count()) - 1))
-
-
-def _cuda_device(number: int, *, several: bool) -> "torch.device":
-    """The GPU, made the current one: kernels and graphs run on the current device."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if number >= count:
-        remedy = f"start at most {count} processes on this machine, or use --device cpu"
-        raise Unavailable(
-            "there is no such CUDA device here",
-            received=f"cuda:{number}",
-            remedy=remedy if several and count else "use --device cpu, or see `gaga doctor`",
-        )
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
-
-
-def check_statistics_device(name: str) -> None:
-    """Refuse a name on which no statistics run, on any machine.
-
-    Raises:
-        UsageError: the name is none of auto, cpu, cuda, cuda:N, mps.
-        Unavailable: it is mps.
-    """
-    if check_device(name)[0] == "mps":
-        raise Unavailable("the statistics need float64, which MPS does not have", remedy="use --device cpu")
-
-
-def statistics_device(name: str) -> tuple[str | None, str]:
-    """The device that torch computes statistics on, None for numpy on the CPU's threads; and what to call it.
-
-    Raises:
-        UsageError, Unavailable: as `torch_device`.
-    """
-    # Without torch, which numpy does not need.
-    device = None if check_device(name)[0] == "cpu" else torch_device(name)
-    if device is None or device.type == "cpu":
-        return None, "cpu"
-    import torch
-
-    return str(device), f"{device} ({torch.cuda.get_device_name(device)})"
+    return getattr(gaga.runs.devices, name)

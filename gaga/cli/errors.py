@@ -19,7 +19,12 @@ UsageError: Any = typer.BadParameter.__base__
 # A library error names arguments, as `resume=True`, `device=cpu` or `store`. A command in backticks has spaces.
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 # Options that are not spelled as their argument.
-_SPELLED = {"learning_rate": "--lr", "n_layers": "--layers", "source": "--from"}
+_SPELLED = {
+    "learning_rate": "--lr",
+    "n_layers": "--layers",
+    "source": "--from",
+    "centred_features=False": "--uncentred-features",
+}
 
 
 def with_options(text: str) -> str:
@@ -27,6 +32,8 @@ def with_options(text: str) -> str:
 
     def option(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
+        if (flag := _SPELLED.get(f"{name}={value}")) is not None:
+            return flag
         spelled = _SPELLED.get(name, f"--{name.replace('_', '-')}")
         return spelled if value in (None, "True") else f"{spelled} {value}"
 

@@ -2,23 +2,77 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, skipped_parts
+from gaga.cli.render import MISSING, Table, skipped_parts, stored, stored_line
 from gaga.core.text import counted
 
 if TYPE_CHECKING:
-    from gaga.evaluation import Evaluation
+    from gaga.core.statistics import Interval
+    from gaga.evaluation import Evaluation, Rate, Rates, ReferenceRow
     from gaga.evaluation.distances import Distances
-    from gaga.evaluation.rates import Rate, Rates
-    from gaga.evaluation.reference import ReferenceRow
+    from gaga.evaluation.sampled_checks import PoseChecks, Relaxation
+    from gaga.runs.evaluate import Evaluated, SampledCheck
 
 SHOWN_REASONS = 5
+_RELAXATION = {
+    "median energy, kcal/mol": "median_energy",
+    "mean energy, kcal/mol": "mean_energy",
+    "median RMSD, Å": "median_rmsd",
+    "mean RMSD, Å": "mean_rmsd",
+}
 
 
-def payload(result: "Evaluation") -> dict[str, Any]:
-    """The result as JSON has it."""
+def payload(found: "Evaluated", store: Path) -> dict[str, Any]:
+    """What was found, as JSON has it."""
+    checks = {check.kind: _check_object(check, store) for check in found.checks}
+    return {**_evaluation_object(found.evaluation.result), "posebusters": None, "relaxation": None, **checks}
+
+
+def tables(found: "Evaluated", store: Path, *, charges: bool) -> Iterator[Table | str]:
+    """What was found, as tables and sentences; with `charges`, how many molecules have a total charge."""
+    yield from _evaluation_tables(found.evaluation.result, found.label, charges=charges)
+    yield stored_line(found.evaluation.entry, store, found=found.evaluation.found)
+    for check in found.checks:
+        make: Any = _poses_tables if check.kind == "posebusters" else _relaxation_tables
+        real = check.real.result if check.real else None
+        yield from make(check.outcome.result, real, found.label, check.real_label)
+        yield stored_line(check.outcome.entry, store, found=check.outcome.found)
+        yield ""
+
+
+def _check_object(check: "SampledCheck", store: Path) -> dict[str, Any]:
+    describe: Any = _poses_object if check.kind == "posebusters" else _relaxation_object
+    return {
+        "stored": stored(check.outcome.entry, store, found=check.outcome.found),
+        **describe(check.outcome.result),
+        "real_data": check.real and describe(check.real.result),
+    }
+
+
+def _poses_object(result: "PoseChecks") -> dict[str, Any]:
+    return {
+        "drawn": len(result.indices),
+        "passes_all": rate_object(result.passes_all),
+        "checks": [
+            {"check": check, **rate_object(rate)} for check, rate in zip(result.checks, result.rates, strict=True)
+        ],
+        "version": result.posebusters,
+    }
+
+
+def _relaxation_object(result: "Relaxation") -> dict[str, Any]:
+    return {
+        "drawn": len(result.indices),
+        "relaxed": rate_object(result.relaxed),
+        **{name: asdict(getattr(result, name)) for name in _RELAXATION.values()},
+    }
+
+
+def _evaluation_object(result: "Evaluation") -> dict[str, Any]:
     data = result.real_data
     return {
         "protocol": result.protocol,
@@ -85,8 +139,7 @@ def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
     }
 
 
-def tables(result: "Evaluation", file: str, *, charges: bool) -> Iterator[Table | str]:
-    """The result as tables and sentences; `charges` asks for a word on total charges."""
+def _evaluation_tables(result: "Evaluation", file: str, *, charges: bool) -> Iterator[Table | str]:
     data = result.real_data
     real = dict(data.rates.items()) if data else {}
     rows = [
@@ -158,3 +211,50 @@ def interval(rate: "Rate") -> str:
 def fraction(rate: "Rate") -> str:
     """What was counted, of what."""
     return f"{rate.numerator:,} of {rate.denominator:,} {rate.of}" if rate.denominator else MISSING
+
+
+def _poses_tables(result: "PoseChecks", real: "PoseChecks | None", file: str, real_label: str) -> Iterator[Table | str]:
+    beside = dict(zip(real.checks, real.rates, strict=True)) if real else {}
+    rows = [("all checks", result.passes_all, real.passes_all if real else None)]
+    rows += [
+        (check.replace("_", " "), rate, beside.get(check))
+        for check, rate in zip(result.checks, result.rates, strict=True)
+    ]
+    yield Table(
+        columns=("passes, %", file, "95 % interval", "counted", f"{real_label} itself"),
+        rows=[(name, percent(rate), interval(rate), fraction(rate), percent(other)) for name, rate, other in rows],
+        title=f"PoseBusters {result.posebusters} on {_drawn(result)}",
+    )
+
+
+def _relaxation_tables(
+    result: "Relaxation", real: "Relaxation | None", file: str, real_label: str
+) -> Iterator[Table | str]:
+    rows = [
+        (label, *_estimate(getattr(result, name)), _estimate(getattr(real, name))[0] if real else MISSING)
+        for label, name in _RELAXATION.items()
+    ]
+    yield Table(
+        columns=("given to relaxed", file, "95 % interval", f"{real_label} itself"),
+        rows=rows,
+        title=f"GFN2-xTB relaxation of {_drawn(result)}",
+    )
+    yield f"Relaxed: {fraction(result.relaxed)}; the numbers are of these."
+    reasons = sorted({reason for reason in result.reasons if reason})
+    if reasons:
+        counts = ", ".join(f"{result.reasons.count(reason):,} x {reason}" for reason in reasons)
+        yield f"Not relaxed: {counts}."
+
+
+def _drawn(result: "PoseChecks | Relaxation") -> str:
+    n = len(result.indices)
+    if n == result.n_molecules:
+        return counted(n, "molecule")
+    return f"{n:,} of {counted(result.n_molecules, 'molecule')}, drawn with seed {result.seed}"
+
+
+def _estimate(estimate: "Interval") -> tuple[str, str]:
+    """A number and its interval; dashes for nothing."""
+    if estimate.estimate != estimate.estimate:  # NaN
+        return MISSING, MISSING
+    return f"{estimate.estimate:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}"

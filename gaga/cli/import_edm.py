@@ -4,25 +4,17 @@ Example:
     gaga import-edm outputs/edm_qm9 --dataset qm9 --out edm.safetensors
 """
 
-from dataclasses import replace
 from os import sep
 from os.path import realpath  # unlike Path.resolve, at ease with a link to itself
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.data import read_dataset
-from gaga.cli.one_element import note_of_training
 from gaga.cli.render import Output, Table
 from gaga.core.text import human_bytes
-
-if TYPE_CHECKING:
-    from gaga.data.features import FeatureSpace
-    from gaga.models.checkpoint import Checkpoint
-    from gaga.noise import Moments
 
 app = new_app()
 
@@ -85,18 +77,13 @@ def import_edm(
     Both write the same files; GAGA's arguments alone have max_t. The newest epoch is taken, its average over steps
     (_ema) before the weights themselves.
     """
-    from gaga.models.checkpoint import save_checkpoint
-    from gaga.models.edm import import_edm as run
-    from gaga.storage.files import refuse_to_overwrite, require_writable
+    from gaga.runs.import_edm import run
 
-    out = out or Path(f"{realpath(folder).rpartition(sep)[2]}.safetensors")
-    refuse_to_overwrite(out, overwrite=overwrite)
-    require_writable(out)
-    output = Output(json=json)
-    checkpoint, decided = run(folder, None, centred_features=centred_features, max_t=max_t)
-    if dataset is not None:
-        checkpoint = _with_moments(checkpoint, dataset, output, cache=cache)
-    save_checkpoint(checkpoint, out)
+    output, out = Output(json=json), out or Path(f"{realpath(folder).rpartition(sep)[2]}.safetensors")
+    checkpoint, decided = run(
+        folder, out, output, dataset=dataset, centred_features=centred_features, max_t=max_t, overwrite=overwrite,
+        cache=cache,
+    )  # fmt: skip
     size = out.stat().st_size
     output.show(
         {
@@ -128,22 +115,3 @@ def import_edm(
         ),
         decided,
     )
-
-
-def _with_moments(checkpoint: "Checkpoint", dataset: str, output: Output, *, cache: Path | None) -> "Checkpoint":
-    """The checkpoint with the sizes and second moments of a data set's training split."""
-    moments, inputs = moments_of(dataset, checkpoint.space, output, cache=cache)
-    return replace(checkpoint, moments=moments, provenance={**checkpoint.provenance, "moments_from": inputs})
-
-
-def moments_of(
-    dataset: str, space: "FeatureSpace", output: Output, *, cache: Path | None
-) -> "tuple[Moments, dict[str, str]]":
-    """Second moments and sizes of a data set's training split in these columns, and the data set's fingerprint."""
-    from gaga.noise import PUBLISHED_VARIANCE
-    from gaga.stats.moments import estimate_moments
-
-    data = read_dataset(dataset, output, cache=cache)
-    moments = estimate_moments(data.subset("train").molecules, space, PUBLISHED_VARIANCE.get(data.name))
-    note_of_training(moments, output)
-    return moments, {data.name: data.fingerprint}

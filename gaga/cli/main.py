@@ -17,9 +17,9 @@ from gaga.cli.commands import LazyGroup, examples
 from gaga.cli.errors import UsageError, with_options
 from gaga.cli.options import use_products
 from gaga.cli.progress import start_clock
-from gaga.cli.signals import Terminated, terminating_signals
+from gaga.cli.signals import terminating_signals
 from gaga.cli.torchrun import rank_in_environment
-from gaga.core.errors import GagaError
+from gaga.core.errors import GagaError, Terminated
 from gaga.core.text import printable
 
 app = typer.Typer(

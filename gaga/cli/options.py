@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from gaga.cli.devices import device_name
 from gaga.cli.errors import usage_error
 from gaga.core.text import legible
 
@@ -34,6 +35,31 @@ def positive(value: float | None) -> float | None:
     return value
 
 
+SPLITS = ("train", "valid", "test", "all")
+
+
+def check_split(split: str) -> str:
+    """The split in lower case.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    if split.lower() not in SPLITS:
+        raise usage_error(f"invalid value for --split: {split!r}; choose from {', '.join(SPLITS)}")
+    return split.lower()
+
+
+def check_fraction(fraction: float) -> float:
+    """The fraction where it is above 0 and at most 1.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 0.0 < fraction <= 1.0:
+        raise usage_error(f"invalid value for --fraction: {fraction:g} is not above 0 and at most 1")
+    return fraction
+
+
 Dataset = Annotated[
     str,
     typer.Option(
@@ -46,7 +72,13 @@ Dataset = Annotated[
 ]
 Split = Annotated[
     str,
-    typer.Option("--split", metavar="train|valid|test|all", show_default=True, help="Which molecules are used."),
+    typer.Option(
+        "--split",
+        metavar="|".join(SPLITS),
+        show_default=True,
+        help="Which molecules are used.",
+        callback=check_split,
+    ),
 ]
 Fraction = Annotated[
     float,
@@ -55,6 +87,7 @@ Fraction = Annotated[
         metavar="NUMBER",
         show_default=True,
         help="Share of these molecules, drawn by the seed; above 0, at most 1.",
+        callback=check_fraction,
     ),
 ]
 StorePath = Annotated[
@@ -126,6 +159,18 @@ Device = Annotated[
         show_default=True,
         rich_help_panel=_RUN,
         help="Where the network runs.",
+        callback=device_name,
+    ),
+]
+StatisticsDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        show_default=True,
+        rich_help_panel=_RUN,
+        help="Where the statistics are computed; the results are the same.",
+        callback=device_name,
     ),
 ]
 Cache = Annotated[
@@ -188,30 +233,6 @@ SamplingPrecision = Annotated[
     ),
 ]
 
-SPLITS = ("train", "valid", "test", "all")
-
-
-def check_split(split: str) -> str:
-    """The split in lower case.
-
-    Raises:
-        UsageError: there is no such split.
-    """
-    if split.lower() not in SPLITS:
-        raise usage_error(f"invalid value for --split: {split!r}; choose from {', '.join(SPLITS)}")
-    return split.lower()
-
-
-def check_fraction(fraction: float) -> float:
-    """The fraction where it is above 0 and at most 1.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not 0.0 < fraction <= 1.0:
-        raise usage_error(f"invalid value for --fraction: {fraction:g} is not above 0 and at most 1")
-    return fraction
-
 
 class Numbers(NamedTuple):
     """What the whole numbers of an option are, and how they are written."""
@@ -223,6 +244,9 @@ class Numbers(NamedTuple):
 
 TIMESTEPS = Numbers("--timesteps", "steps", "50:1000:50 (first:last:stride) or 300,400,550")
 SIZES = Numbers("--sizes", "numbers of atoms", "18 or 9,18,27 or 9:29 (smallest:largest)")
+
+
+LAST_STEP = 100_000  # of any schedule
 
 
 def parse_steps(text: str, *, last: int) -> tuple[int, ...]:

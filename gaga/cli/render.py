@@ -19,7 +19,7 @@ from gaga.core.progress import Progress, Reporter
 from gaga.core.text import printable
 
 if TYPE_CHECKING:
-    from gaga.storage.store import Entry
+    from gaga.storage.store import Entry, Store
 
 MISSING = "–"
 
@@ -142,6 +142,13 @@ def header(entry: "Entry") -> dict[str, object]:
     """A stored result's header, the same keys in every command."""
     names = ("kind", "name", "shipped", "created", "gaga_version", "format_version", "seed", "nbytes", "digest")
     return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
+
+
+def open_store(path: Path) -> "Store":
+    """The user's results, with the shipped ones behind them."""
+    from gaga.storage.store import Store
+
+    return Store(path)
 
 
 def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:

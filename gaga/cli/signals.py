@@ -9,27 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from gaga.core.errors import Terminated
+
 _ASKING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )  # Windows has SIGTERM alone
-
-
-class Terminated(SystemExit):
-    """A signal other than SIGINT asked to stop: unwinds like any exit, so that files and locks are left in order.
-
-    Its arguments are the exit code and, perhaps, what was saved.
-    """
-
-    def saying(self, saved: str) -> "Terminated":
-        """The same, with what was saved."""
-        return Terminated(self.args[0], saved)
-
-    @property
-    def line(self) -> str:
-        """What happened and what was saved, for the reader."""
-        number = self.args[0] - 128
-        how = "terminated" if number == signal.SIGTERM else f"{signal.Signals(number).name} received"
-        return f"{how}; {self.args[1] if len(self.args) > 1 else 'whatever was stored before is as it was'}"
 
 
 class StopRequest:

@@ -24,26 +24,28 @@ Format = Annotated[
 
 
 @contextmanager
-def named_input(path: str, kind: str | None) -> Iterator[str]:
+def named_input(path: str, kind: str | None, *, smiles: bool = True) -> Iterator[str]:
     """The path, or that of a temporary file with what standard input holds while the block runs.
 
     Args:
         path: as it was given; `-` for standard input.
         kind: its format, as `--format` gives it.
+        smiles: whether it may be a table of SMILES.
 
     Raises:
         UsageError: `-` without a format, a format without `-`, or an unknown one.
     """
-    from gaga.chem.io import FORMATS, file_of
+    from gaga.chem.io import FORMATS, READ_SUFFIXES, file_of
 
     if path != STANDARD:
         if kind is not None:
             raise usage_error("--format is for standard input, which is -; a file says by its name what it is")
         yield path
         return
-    if kind is None or kind.lower().removeprefix(".") not in FORMATS:
+    formats = tuple(name for name in FORMATS if smiles or f".{name}" in READ_SUFFIXES)
+    if kind is None or kind.lower().removeprefix(".") not in formats:
         wrong = "standard input needs --format" if kind is None else f"invalid value for --format: {kind!r}"
-        raise usage_error(f"{wrong}; choose from {', '.join(FORMATS)}")
+        raise usage_error(f"{wrong}; choose from {', '.join(formats)}")
     if sys.stdin is None or sys.stdin.isatty():
         raise usage_error("- reads standard input, and nothing is piped into it")
     with file_of(cast(io.BufferedIOBase, sys.stdin.buffer), kind) as file:

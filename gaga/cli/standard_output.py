@@ -7,7 +7,7 @@ Example:
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,6 @@ import typer
 
 from gaga.cli.errors import usage_error
 from gaga.cli.render import Table, format_table
-from gaga.cli.resuming import told
 from gaga.core.text import printable
 
 STANDARD = Path("-")
@@ -28,18 +27,19 @@ Format = Annotated[
 
 
 @contextmanager
-def destination(out: Path, kind: str | None, refused: Sequence[str]) -> Iterator[Path]:
+def destination(out: Path, kind: str | None, refused: Mapping[str, bool]) -> Iterator[Path]:
     """The file to write; if `out` is `-`, a temporary one, which goes to standard output when the block ends well.
 
     Args:
         out: as it was given; `-` for standard output.
         kind: the format, as `--format` gives it.
-        refused: options that were given and that standard output does not go with.
+        refused: options that standard output does not go with, and whether they were given.
 
     Raises:
         UsageError: `-` without a format or with such options, or a format without `-`.
     """
     from gaga.chem.writers import WRITTEN_SUFFIXES
+    from gaga.runs.unfinished import explained
 
     if out != STANDARD:
         if kind is not None:
@@ -51,11 +51,11 @@ def destination(out: Path, kind: str | None, refused: Sequence[str]) -> Iterator
     if suffix not in known:
         wrong = "standard output needs --format" if kind is None else f"invalid value for --format: {kind!r}"
         raise usage_error(f"{wrong}; choose from {', '.join(known)}")
-    if refused:
-        raise usage_error(f"{' and '.join(refused)} cannot go with --out -; name a file with --out")
+    if given := [option for option, asked in refused.items() if asked]:
+        raise usage_error(f"{' and '.join(given)} cannot go with --out -; name a file with --out")
     with tempfile.TemporaryDirectory(prefix="gaga-") as folder:
         path = Path(folder) / f"stdout.{suffix}"
-        with told(lambda: "", otherwise=_KEPT_NOWHERE):
+        with explained(lambda: "", otherwise=_KEPT_NOWHERE):
             yield path
         if path.is_file():
             with path.open("rb") as written:

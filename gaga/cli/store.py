@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli import evaluate_table, options
+from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, Table, header, plain, text
@@ -128,7 +128,7 @@ def export(
     form = _check_format(form, out, json=json)
     results = open_store(store)
     entry = locate(results, name)
-    if entry.kind == evaluate_table.EVALUATION and form == "csv" and field is None:
+    if entry.kind == "evaluation" and form == "csv" and field is None:
         _export_molecules(entry, out, results, overwrite=overwrite, json=json)
         return
     stored_arrays = results.arrays(entry.kind, entry.name)
@@ -151,12 +151,14 @@ def export(
 
 def _export_molecules(entry: "Entry", out: Path | None, store: "Store", *, overwrite: bool, json: bool) -> None:
     """The table of an evaluation's molecules, with what the store has of the same file besides."""
-    parts = evaluate_table.parts_of(store, entry)
+    from gaga.runs.molecule_table import parts_of, print_table, write_table
+
+    parts = parts_of(store, entry)
     if out is None:
-        _to_stdout(lambda file: evaluate_table.print_table(file, store, parts))
+        _to_stdout(lambda file: print_table(file, store, parts))
         return
     refuse_to_overwrite(out, overwrite=overwrite)
-    written = evaluate_table.write_table(out, store, parts)
+    written = write_table(out, store, parts)
     Output(json=json).show(
         {"kind": entry.kind, "name": entry.name, "out": str(out), "format": "csv", "values": written.columns},
         f"Wrote a row for each of {counted(written.rows, 'molecule')} of {entry.kind}/{entry.name} to {out}.",

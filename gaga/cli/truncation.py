@@ -5,7 +5,6 @@ Example:
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,22 +13,14 @@ import typer
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.devices import torch_device
-from gaga.cli.render import Output, Table, stored, stored_line
-from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
-from gaga.cli.sample import find_checkpoint, open_model
-from gaga.cli.selection import select
-from gaga.cli.tstar import check_plot
+from gaga.cli.render import Output, Table, open_store, stored, stored_line
 from gaga.core.text import counted
 
 if TYPE_CHECKING:
-    from gaga.core.molecules import PackedMolecules
-    from gaga.models.model import Model
-    from gaga.models.truncation import TruncationConfig, TruncationResult
+    from gaga.models.truncation import TruncationResult
 
 app = new_app()
 
-KIND, PREFIX = "truncation", "truncation_"
 _NOT_KNOWN = "not known from this model"
 
 
@@ -86,77 +77,31 @@ def truncation(
     """
     options.use_threads(threads)
     keep_freed_memory()
-    if plot is not None:
-        check_plot(plot, overwrite=overwrite)
-    from gaga.models.truncation import TruncationResult, price
+    from gaga.models.truncation import TruncationConfig
+    from gaga.runs import truncation as runs
+    from gaga.runs.models import ModelRequest
+    from gaga.runs.once import Policy
+    from gaga.runs.tstar import check_plot
 
-    output, results = Output(json=json), open_store(store)
-    source = find_checkpoint(results, checkpoint)
-    model, source = open_model(
-        source, device=torch_device(device), kernel=kernel, precision=precision,
-        dataset=dataset, cache=cache, output=output,
+    output = Output(json=json)
+    check_plot(plot, overwrite=overwrite)
+    model = ModelRequest(
+        checkpoint=checkpoint, kernel=kernel, precision=precision, device=device, dataset=dataset, cache=cache
+    )
+    steps = () if timesteps is None else options.parse_steps(timesteps, last=options.LAST_STEP)
+    request = runs.TruncationRequest(
+        dataset=dataset, split=split, max_molecules=max_molecules, batch_size=batch_size, model=model,
+        config=TruncationConfig(timesteps=steps), name=name, seed=seed, threads=threads, cache=cache,
     )  # fmt: skip
-    config = _config(model, timesteps)
-    chosen = select(dataset, output, split=split, fraction=1.0, seed=seed, cache=cache)
-    key = Key(
-        kind=KIND,
-        name=name or f"{PREFIX}{slug(chosen.dataset.name)}",
-        config={
-            "dataset": chosen.dataset.name, "split": chosen.config["split"], "max_molecules": max_molecules,
-            **asdict(config), "kernel": getattr(model.network, "kernel", "none"), "precision": precision,
-        },
-        inputs={**source.inputs(), **chosen.inputs},
-        seed=seed,
-    )  # fmt: skip
-    output.note(f"Measuring {source.path}: {source.why}.")
-    if chosen.config["split"] in ("train", "all"):
-        output.note("What the network was trained on is no lower bound: it may know these molecules by heart.")
-    with output.progress("denoising") as progress:
-
-        def work() -> TruncationResult:
-            molecules, keys = _some(chosen.dataset.molecules, max_molecules, seed)
-            return price(model, molecules, config, keys=keys, seed=seed, batch_size=batch_size, progress=progress)
-
-        outcome = compute_once(results, key, TruncationResult, work, replace=replace)
+    outcome, source = runs.run(request, open_store(store), Policy(replace=replace), output)
     if plot is not None:
-        _draw(outcome.result, plot, output)
+        runs.draw(outcome.result, plot, output)
+    head = {"stored": stored(outcome.entry, store, found=outcome.found), "checkpoint": source.path}
     output.show(
-        {
-            "stored": stored(outcome.entry, store, found=outcome.found),
-            "checkpoint": source.path,
-            **_payload(outcome.result),
-            "plot": plot,
-        },
-        *_tables(outcome),
+        {**head, **_payload(outcome.result), "plot": plot},
+        *_tables(outcome.result),
         stored_line(outcome.entry, store, found=outcome.found),
     )
-
-
-def _config(model: "Model", timesteps: str | None) -> "TruncationConfig":
-    """The steps typed, or those of the library as far as the model goes."""
-    from gaga.models.truncation import TruncationConfig
-
-    typed = () if timesteps is None else options.parse_steps(timesteps, last=model.schedule.T)
-    config = TruncationConfig(timesteps=typed)
-    return TruncationConfig(timesteps=tuple(config.steps_of(model).tolist()))
-
-
-def _some(molecules: "PackedMolecules", most: int, seed: int) -> "tuple[PackedMolecules, Any]":
-    """At most so many molecules, drawn by the seed, with their numbers; more contain fewer."""
-    import numpy as np
-
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(molecules))[:most])
-    return molecules.take(drawn), drawn
-
-
-def _draw(result: "TruncationResult", path: Path, output: Output) -> None:
-    from gaga.stats.plots import plot_nats
-
-    first = 0 if result.max_t == result.T else 1  # the lowest signal-to-noise ratio, that of T*, comes first
-    curves = dict(zip(result.references, result.curve[first:].T, strict=True))
-    beyond = None if first == 0 else result.max_t
-    plot_nats(result.curve_t[first:], curves, path, unknown_from=beyond)
-    output.note(f"Drew {path}.")
 
 
 def _payload(result: "TruncationResult") -> dict[str, Any]:
@@ -194,8 +139,7 @@ def _references(result: "TruncationResult", s: int) -> Iterator[tuple[str, dict[
         yield name, {**found, "gaussian": result.gaussian[s, r]}
 
 
-def _tables(outcome: "Outcome[TruncationResult]") -> Iterator[Table | str]:
-    result = outcome.result
+def _tables(result: "TruncationResult") -> Iterator[Table | str]:
     matched = result.references.index("matched")
     others = [r for r in range(len(result.references)) if r != matched]
     yield Table(

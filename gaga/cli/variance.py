@@ -4,17 +4,13 @@ Example:
     gaga variance --dataset qm9
 """
 
-import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, stored, stored_line
-from gaga.cli.results import Key, Outcome, compute_once, open_store, slug
-from gaga.cli.selection import select
+from gaga.cli.render import Output, Table, open_store, stored, stored_line
 from gaga.core.text import counted
 
 if TYPE_CHECKING:
@@ -72,35 +68,22 @@ def variance(
     too. The per-molecule values are stored.
     """
     options.use_threads(threads)
-    from gaga.data.features import FeatureSpace
-    from gaga.data.published import DEVIATIONS
-    from gaga.stats import variance as stats
+    from gaga.runs import variance as runs
+    from gaga.runs.once import Policy
 
+    request = runs.VarianceRequest(
+        dataset=dataset, split=split, fraction=fraction, include_charges=charges, centred_features=not uncentred_types,
+        name=name, seed=seed, threads=threads, cache=cache,
+    )  # fmt: skip
     output = Output(json=json)
-    chosen = select(dataset, output, split=split, fraction=fraction, seed=seed, cache=cache)
-    space = FeatureSpace(
-        vocabulary=chosen.dataset.vocabulary, include_charges=charges, centred_features=not uncentred_types
-    )
-    key = Key(
-        kind="variance",
-        name=name or f"variance_{slug(chosen.dataset.name)}",
-        config={**chosen.config, **asdict(space)},
-        inputs=chosen.inputs,
-        seed=chosen.seed,
-    )
-    with output.progress("variance") as progress:
-        outcome = compute_once(
-            open_store(store),
-            key,
-            stats.VarianceResult,
-            lambda: stats.variance(
-                chosen.dataset.molecules, space, threads=threads or os.cpu_count() or 1, progress=progress
-            ),
-            replace=replace,
-        )
-    published = None if charges or uncentred_types else DEVIATIONS.get(chosen.dataset.name)
+    outcome = runs.run(request, open_store(store), Policy(replace=replace), output)
+    published = runs.published(outcome)
     output.show(
-        {"stored": stored(outcome.entry, store, found=outcome.found), **_payload(outcome), "published": published},
+        {
+            "stored": stored(outcome.entry, store, found=outcome.found),
+            **_payload(outcome.result),
+            "published": published,
+        },
         *_tables(outcome.result, published, by_size=by_size),
         EXPLANATION,
         stored_line(outcome.entry, store, found=outcome.found),
@@ -131,8 +114,7 @@ def _printed(published: "Mapping[str, float]", name: str, block: str) -> tuple[s
     return (f"{published[block]:.3f}" if name == STATISTICS[0] and block in published else "",)
 
 
-def _payload(outcome: "Outcome[VarianceResult]") -> dict[str, Any]:
-    result = outcome.result
+def _payload(result: "VarianceResult") -> dict[str, Any]:
     return {
         "molecules": result.n_molecules,
         "blocks": result.blocks,

@@ -4,11 +4,13 @@ The command line, its help, the checks and the docstring in Python are made from
 """
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from gaga.core.errors import InvalidInput
 
+C = TypeVar("C", bound="Config")
 _WIDTH = 112  # of a docstring's lines
 
 
@@ -88,6 +90,13 @@ class Config:
 def options_of(config: type) -> dict[str, Option]:
     """The options of a config class by the name of their field, in order."""
     return {f.name: f.metadata["option"] for f in fields(config) if "option" in f.metadata}
+
+
+def split_off(config: type[C], options: Mapping[str, Any]) -> tuple[C, dict[str, Any]]:
+    """A config made of those of the `options` that are its fields, and the others."""
+    mine = options_of(config)
+    own = {name: value for name, value in options.items() if name in mine}
+    return config(**own), {name: value for name, value in options.items() if name not in mine}
 
 
 def _declared(value: Any) -> Option | None:

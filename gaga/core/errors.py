@@ -1,4 +1,6 @@
-"""The errors a user can act on: one line each, with the facts as attributes."""
+"""The errors a user can act on: one line each, with the facts as attributes; and the end that a signal asks for."""
+
+import signal
 
 
 class GagaError(Exception):
@@ -51,3 +53,21 @@ class Conflict(GagaError):
 
 class Unavailable(GagaError):
     """This machine lacks what was asked for: a device, a package, a network."""
+
+
+class Terminated(SystemExit):
+    """A signal other than SIGINT asked to stop: unwinds like any exit, so that files and locks are left in order.
+
+    Its arguments are the exit code and, if something was saved, what.
+    """
+
+    def saying(self, saved: str) -> "Terminated":
+        """The same, with what was saved."""
+        return Terminated(self.args[0], saved)
+
+    @property
+    def line(self) -> str:
+        """What happened and what was saved, for the reader."""
+        number = self.args[0] - 128
+        how = "terminated" if number == signal.SIGTERM else f"{signal.Signals(number).name} received"
+        return f"{how}; {self.args[1] if len(self.args) > 1 else 'whatever was stored before is as it was'}"

@@ -9,8 +9,8 @@ from pathlib import Path
 from gaga.chem.elements import symbol_of
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.progress import Progress, silent
-from gaga.data import geom
 from gaga.data.dataset import Dataset, vocabulary_of
+from gaga.data.geom import prepare as geom
 from gaga.data.geom.prepare import VOCABULARIES
 from gaga.data.own import DEFAULTS, PUBLISHED_NAMES, UserDataOptions, read_own
 from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES

@@ -3,14 +3,28 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 
 from gaga.chem.geometry import Measured
-from gaga.evaluation.measured import FiledMeasured
-from gaga.evaluation.reference import Quantiles
+from gaga.evaluation.verdicts import OnDiskMeasurements
 
 N_QUANTILES = 400
 MIN_VALUES = 20  # with fewer values of a kind, its distance is the noise of the sample
+
+
+@dataclass(frozen=True, eq=False)
+class Quantiles:
+    """The distributions of K kinds of bonds or angles, each as Q equally likely values.
+
+    Attributes:
+        codes: the kinds, most frequent first, [K].
+        shares: each kind's part of all bonds or angles, [K].
+        values: quantiles at the levels (i + 1/2) / Q, [K, Q], in Å or degrees.
+    """
+
+    codes: Int32[np.ndarray, " K"]
+    shares: Float64[np.ndarray, " K"]
+    values: Float32[np.ndarray, "K Q"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +33,10 @@ class Distances:
 
     Attributes:
         kinds: names of the data's frequent kinds, most frequent first.
-        distances: of each kind, [K]; NaN where the sample has fewer than 20 of it.
+        distances: of each kind, [K]; NaN if the sample has fewer than 20 of it.
         counts: number of values in the sample, [K].
         shares: the kind's part of all of the data's bonds or angles, [K].
-        mean: mean of the distances that are known, weighted by shares; NaN where none is.
+        mean: mean of the known distances, weighted by shares; NaN if none is known.
     """
 
     kinds: tuple[str, ...]
@@ -33,10 +47,10 @@ class Distances:
 
 
 NO_DISTANCES = Distances((), np.zeros(0), np.zeros(0, np.int64), np.zeros(0), float("nan"))
-"""Where there is nothing to compare with."""
+"""Without a reference."""
 
 
-def distances_to(reference: Quantiles, sample: Measured | FiledMeasured, kinds: tuple[str, ...]) -> Distances:
+def distances_to(reference: Quantiles, sample: Measured | OnDiskMeasurements, kinds: tuple[str, ...]) -> Distances:
     """The distances of a sample to the reference whose kinds have these names; one kind is in memory at a time."""
     distances, counts = np.zeros(len(kinds)), np.zeros(len(kinds), dtype=np.int64)
     for i, (code, row) in enumerate(zip(reference.codes, reference.values, strict=True)):
@@ -57,7 +71,7 @@ def size_distance(n_atoms: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " N
     return float(wasserstein_distance(n_atoms, np.arange(len(sizes)), v_weights=sizes))
 
 
-def quantiles_of(sample: Measured | FiledMeasured, min_share: float) -> Quantiles:
+def quantiles_of(sample: Measured | OnDiskMeasurements, min_share: float) -> Quantiles:
     """The distributions of the kinds that make up at least this part of a sample."""
     codes, counts = np.unique(sample.codes, return_counts=True)
     order = np.argsort(-counts, kind="stable")

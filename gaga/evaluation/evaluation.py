@@ -11,13 +11,11 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
-from gaga.evaluation.comparing import compare
 from gaga.evaluation.distances import Distances
-from gaga.evaluation.judging import judge
 from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
-from gaga.evaluation.reference import DataReference, ReferenceRow, shipped
-from gaga.evaluation.verdicts import Judged, Verdicts
+from gaga.evaluation.reference import DataReference, ReferenceRow, compare, rdkit_version, shipped_reference
+from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
@@ -71,20 +69,20 @@ def evaluate(
     """Stability, validity, uniqueness, novelty and geometry of molecules.
 
     Args:
-        molecules: packed molecules, a data set or its name, an SDF or XYZ file or a folder of them;
-            bonds in a file are not looked at.
+        molecules: packed molecules, a data set or its name, an SDF or XYZ file or a folder of them; bonds in a file
+            are ignored.
         protocol: "edm", to compare with papers, or "strict".
-        charges: total charges that the strict protocol judges molecules with, one for each; None for those that the
-            file or data set gives (charges of an SDF, `charge=` of an XYZ file, a property `charge`), and 0 for
-            molecules without one. EDM's protocol knows no charges.
-        workers: processes; all cores if None, this process alone for 1 or for few molecules. With more,
-            a script calls this under `if __name__ == "__main__":`.
-        time_limit: seconds for one molecule, None for as long as it takes; see `judge`.
+        charges: total charges for the strict protocol, one for each molecule; None for those that the file or data
+            set gives (charges of an SDF, `charge=` of an XYZ file, a property `charge`), and 0 for others. EDM's
+            protocol knows no charges.
+        workers: processes; all cores if None, this process alone for 1 or for few molecules. With more, a script
+            calls this under `if __name__ == "__main__":`.
+        time_limit: seconds for one molecule, None for no limit; see `judge`.
         seed: of the bootstrap.
-        reference: what novelty and distances are held against: "qm9", what `reference_of` makes of another data set,
-            or None for neither.
-        progress: told the molecules done.
-        pieces: verdicts on these very molecules that are there are not found again; the others are put there.
+        reference: what novelty and distances are computed against: "qm9", what `reference_of` makes of another data
+            set, or None for neither.
+        progress: called with the number of molecules judged so far.
+        pieces: finished verdicts on these molecules; new ones are put there.
 
     Raises:
         InvalidInput: no molecules, an unknown protocol, or charges that are not one for each molecule.
@@ -94,7 +92,7 @@ def evaluate(
     found = molecule_set(molecules, charges)
     if not found.molecules.n_atoms.any():
         raise InvalidInput("there are no molecules to evaluate", received=str(molecules)[:80])
-    data = shipped(reference, protocol) if isinstance(reference, str) else reference
+    data = shipped_reference(reference, protocol) if isinstance(reference, str) else reference
     if data is not None and data.protocol != protocol:
         raise InvalidInput("the reference was made by another protocol", received=data.protocol)
     judged = judge(
@@ -110,33 +108,27 @@ def evaluate(
 
 
 def summarise(
-    judged: Judged, protocol: str, data: DataReference | None, *, records: Records, seed: int = 0
+    judged: JudgedMolecules, protocol: str, data: DataReference | None, *, records: Records, seed: int = 0
 ) -> Evaluation:
-    """Rates and distances of molecules that have been judged, held against this data."""
-    from rdkit import rdBase
-
+    """The evaluation of molecules that have been judged, compared with this data."""
     judged = replace(judged, verdicts=_with_reasons(judged.verdicts, records.skipped))
     found = compare(judged, data.reference if data else None, np.random.default_rng(seed))
-    verdicts = found.verdicts
+    n_atoms = found.verdicts.n_atoms
     return Evaluation(
         protocol=protocol,
-        n_molecules=len(verdicts.n_atoms),
-        n_unreadable=int((verdicts.n_atoms == 0).sum()),
-        rates=found.rates,
-        bond_lengths=found.bond_lengths,
-        bond_angles=found.bond_angles,
-        sizes=found.sizes,
-        verdicts=verdicts,
+        n_molecules=len(n_atoms),
+        n_unreadable=int((n_atoms == 0).sum()),
+        **found._asdict(),
         reference=data.name if data else "",
         real_data=data.row if data else None,
         seed=seed,
-        rdkit=rdBase.rdkitVersion,
+        rdkit=rdkit_version(),
         records=records,
     )
 
 
 def _with_reasons(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
-    """The verdicts, with the reasons for which records were skipped: other commands give the same."""
+    """The verdicts, with the reasons for which records were skipped, in the words of other commands."""
     if not len(skipped.indices):
         return verdicts
     reasons = list(verdicts.reasons)

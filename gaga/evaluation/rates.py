@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
 from gaga.core.statistics import wilson_interval
+from gaga.evaluation.verdicts import Verdicts
 
 N_RESAMPLES = 1000
 LEVEL = 0.95
@@ -17,9 +18,9 @@ class Rate:
 
     Attributes:
         numerator: how many have the property.
-        denominator: how many were asked; what they are is named in `of`. Failures stay in it.
-        low: lower end of the percentile-bootstrap interval over molecules (Wilson's where all or none succeed).
-        high: upper end. With nothing to ask the interval is 0 to 1, everything.
+        denominator: how many were looked at; `of` says what they are. Failures stay in it.
+        low: lower end of the percentile-bootstrap interval over molecules (Wilson's if all or none succeed).
+        high: upper end. If the denominator is 0, the interval is 0 to 1.
         of: what the denominator counts.
         level: level of the interval.
     """
@@ -33,7 +34,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """numerator / denominator; NaN where the denominator is 0."""
+        """numerator / denominator; NaN if the denominator is 0."""
         return self.numerator / self.denominator if self.denominator else float("nan")
 
 
@@ -48,7 +49,7 @@ class Rates:
         connected: molecules in one piece, of all molecules.
         unique: distinct SMILES, of valid molecules.
         valid_and_unique: distinct SMILES, of all molecules.
-        novel: SMILES not in the training split, of distinct SMILES; of none where there is no reference.
+        novel: SMILES not in the training split, of distinct SMILES; of none without a reference.
     """
 
     atom_stable: Rate
@@ -64,6 +65,23 @@ class Rates:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
+def rates_of(verdicts: Verdicts, rng: np.random.Generator) -> Rates:
+    """Every rate of verdicts; equal molecules count once in novelty. `rng` draws the bootstrap."""
+    every = np.ones(len(verdicts.n_atoms), dtype=np.int64)
+    first = first_occurrences(verdicts.smiles) if verdicts.unique is None else verdicts.unique
+    distinct = np.zeros_like(first) if verdicts.novel is None else first
+    novel = distinct if verdicts.novel is None else first & verdicts.novel
+    return Rates(
+        atom_stable=bootstrap_rate(verdicts.n_stable_atoms, verdicts.n_atoms, "atoms", rng),
+        molecule_stable=bootstrap_rate(verdicts.stable, every, "molecules", rng),
+        valid=bootstrap_rate(verdicts.valid, every, "molecules", rng),
+        connected=bootstrap_rate(verdicts.connected, every, "molecules", rng),
+        unique=bootstrap_rate(first, verdicts.valid, "valid molecules", rng),
+        valid_and_unique=bootstrap_rate(first, every, "molecules", rng),
+        novel=bootstrap_rate(novel, distinct, "distinct valid molecules", rng),
+    )
+
+
 def bootstrap_rate(
     successes: Integer[np.ndarray, " M"] | Bool[np.ndarray, " M"],
     trials: Integer[np.ndarray, " M"] | Bool[np.ndarray, " M"],
@@ -72,10 +90,9 @@ def bootstrap_rate(
 ) -> Rate:
     """The ratio sum(successes) / sum(trials), with its interval over the M molecules.
 
-    A resample of molecules only matters through how often each distinct (successes, trials) occurs in it,
-    which is multinomial: the intervals are those of resampling all M molecules, at the cost of a few numbers.
-    Resamples without a single trial say nothing and are left out. Where all trials or none succeed, resampling
-    sees no spread: Wilson's interval for that many molecules is given instead.
+    A resample only depends on how often each distinct (successes, trials) occurs in it, which is multinomial: the
+    intervals are those of resampling all M molecules, from a few numbers. Resamples without a trial are left out. If
+    all trials or none succeed, resampling sees no spread, and the interval is Wilson's for that many molecules.
     """
     numerator, denominator = int(successes.sum()), int(trials.sum())
     if denominator == 0:
@@ -102,10 +119,9 @@ def _resampled_ratios(
 def first_occurrences(smiles: tuple[str, ...]) -> Bool[np.ndarray, " M"]:
     """Which molecules have a SMILES that no molecule before them has; never one with an empty SMILES.
 
-    The rate of uniqueness is the mean of this flag. Its interval resamples the flags as they are: to look for
-    duplicates anew in each resample would count every molecule drawn twice as its own duplicate, and put the
-    whole interval near 63 % for a sample in which all differ. The rate itself still falls as samples grow, so
-    compare it between samples of one size only.
+    The rate of uniqueness is the mean of this flag. Its interval resamples the flags as they are: if each resample
+    looked for duplicates anew, a molecule drawn twice would be its own duplicate, and the interval would lie near 63 %
+    for a sample in which all differ. The rate falls as samples grow: compare it between samples of one size only.
     """
     seen = {""}
     flags = np.zeros(len(smiles), dtype=bool)

@@ -1,36 +1,52 @@
-"""What evaluations are held against: the real data's row, its geometry, and hashes of its training molecules.
+"""What molecules are compared with: the geometry and the SMILES of a training split, and the data's own rates.
 
-All of it is data that ships with the package, made by benchmarks/build_reference.py through the same code.
+The reference of QM9 ships with the package (made by benchmarks/build_reference.py); `reference_of` makes one of any
+data set by the same code.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
-from gaga.core.errors import NotFound
-from gaga.evaluation.judging import check_protocol
-from gaga.evaluation.rates import Rates
+from gaga.chem.geometry import angle_name, bond_name
+from gaga.core.errors import InvalidInput, NotFound
+from gaga.core.progress import Progress, silent
+from gaga.data import Dataset
+from gaga.evaluation.distances import NO_DISTANCES, Distances, Quantiles, distances_to, quantiles_of, size_distance
+from gaga.evaluation.molecule_set import charges_of
+from gaga.evaluation.protocols import check_protocol
+from gaga.evaluation.rates import Rates, first_occurrences, rates_of
+from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.files import atomic_write
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 from gaga.storage.serialise import from_tree
 
 REFERENCES = ("qm9",)
+"""Data sets whose reference ships with the package."""
+
+TRAIN, TEST = 100_000, 10_000
+"""The largest numbers of molecules of the training split, and of the split of the row, that `reference_of` judges."""
+
+MIN_SHARE_OF_BONDS, MIN_SHARE_OF_ANGLES = 0.001, 0.005
+"""Kinds that make up less of a training split are too rare for their distributions to be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceRow:
-    """The real data through the same code.
+    """The data's own molecules, evaluated by the same code.
 
     Attributes:
         description: which molecules these are.
         n_molecules: how many.
-        n_train: molecules of the training split that novelty and distances are held against.
-        n_train_in_all: how many it has; where more, novelty is an upper bound.
+        n_train: molecules of the training split that novelty and distances are computed against.
+        n_train_in_all: molecules of the training split; if there are more than n_train, novelty is an upper bound.
         rates: their rates.
         bond_lengths: mean distance of bond lengths to the training split's, in Å: the floor of this number.
         bond_angles: the same of bond angles, in degrees.
@@ -52,23 +68,8 @@ class ReferenceRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantiles:
-    """The distributions of several kinds of bonds or angles, each as equally likely values.
-
-    Attributes:
-        codes: the kinds, most frequent first, [K].
-        shares: each kind's part of all bonds or angles, [K].
-        values: quantiles at the levels (i + 1/2) / Q, [K, Q], in Å or degrees.
-    """
-
-    codes: Int32[np.ndarray, " K"]
-    shares: Float64[np.ndarray, " K"]
-    values: Float32[np.ndarray, "K Q"]
-
-
-@dataclass(frozen=True, eq=False)
 class Reference:
-    """A data set's training split as one protocol sees it.
+    """A data set's training split under one protocol.
 
     Attributes:
         lengths: bond lengths in Å.
@@ -89,7 +90,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataReference:
-    """All that an evaluation is held against.
+    """What an evaluation compares molecules with.
 
     Attributes:
         name: of the data set.
@@ -104,63 +105,74 @@ class DataReference:
     row: ReferenceRow
 
 
-def shipped(name: str, protocol: str) -> DataReference:
-    """What ships with the package of a data set.
+class Comparison(NamedTuple):
+    """Verdicts with `unique` and `novel`; rates; distances of bond lengths, angles and sizes to the reference's."""
 
-    Raises:
-        NotFound: no reference of that name ships with the package.
-        InvalidInput: unknown protocol.
-    """
-    reference, row = load_reference(name, protocol), load_row(name, protocol)
-    return DataReference(name=name, protocol=protocol, reference=reference, row=row)
+    verdicts: Verdicts
+    rates: Rates
+    bond_lengths: Distances
+    bond_angles: Distances
+    sizes: float
+
+
+def compare(judged: JudgedMolecules, reference: Reference | None, rng: np.random.Generator) -> Comparison:
+    """Rates of judged molecules and their distances to a reference, None for none; `rng` draws the bootstrap."""
+    verdicts = marked(judged.verdicts, reference)
+    rates = rates_of(verdicts, rng)
+    if reference is None:
+        return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"))
+    bonds = tuple(bond_name(int(code)) for code in reference.lengths.codes)
+    angles = tuple(angle_name(int(code)) for code in reference.angles.codes)
+    return Comparison(
+        verdicts,
+        rates,
+        distances_to(reference.lengths, judged.lengths, bonds),
+        distances_to(reference.angles, judged.angles, angles),
+        size_distance(verdicts.n_atoms[verdicts.n_atoms > 0], reference.sizes),
+    )
+
+
+def marked(verdicts: Verdicts, reference: Reference | None) -> Verdicts:
+    """The verdicts with `unique`, and with `novel` if there is a reference."""
+    novel = None
+    if reference is not None:
+        novel = np.array([smiles != "" for smiles in verdicts.smiles], dtype=bool)
+        novel[novel] = ~reference.contains([smiles for smiles in verdicts.smiles if smiles])
+    return replace(verdicts, unique=first_occurrences(verdicts.smiles), novel=novel)
+
+
+def hash_smiles(smiles: list[str]) -> UInt64[np.ndarray, " n"]:
+    """The first 64 bits of each SMILES' SHA-256: 100,000 of them mistake a new one once in 10^14."""
+    digests = b"".join(hashlib.sha256(text.encode("ascii")).digest()[:8] for text in smiles)
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 @cache
-def load_reference(name: str, protocol: str) -> Reference:
-    """The shipped reference of a data set under a protocol.
+def shipped_reference(name: str, protocol: str) -> DataReference:
+    """The reference of a data set that ships with the package.
 
     Raises:
         NotFound: no reference of that name ships with the package.
         InvalidInput: unknown protocol.
     """
-    _check(name, protocol)
-    with (
-        as_file(files("gaga").joinpath("shipped", f"reference_{name}_{protocol}.npz")) as path,
-        np.load(path) as f,
-    ):
-        return Reference(
+    check_protocol(protocol)
+    if name not in REFERENCES:
+        raise NotFound(
+            "no reference of that name ships with gaga",
+            received=name,
+            remedy=f"use {REFERENCES[0]}, None, or what reference_of makes of a data set",
+        )
+    folder = files("gaga").joinpath("shipped")
+    with as_file(folder.joinpath(f"reference_{name}_{protocol}.npz")) as path, np.load(path) as f:
+        reference = Reference(
             lengths=Quantiles(f["length_codes"], f["length_shares"], f["length_values"]),
             angles=Quantiles(f["angle_codes"], f["angle_shares"], f["angle_values"]),
             sizes=f["sizes"],
             hashes=np.cumsum(f["hash_steps"], dtype=np.uint64),
         )
-
-
-@cache
-def load_row(name: str, protocol: str) -> ReferenceRow:
-    """The shipped row of a data set under a protocol.
-
-    Raises:
-        NotFound: no reference of that name ships with the package.
-        InvalidInput: unknown protocol.
-    """
-    _check(name, protocol)
-    text = files("gaga").joinpath("shipped", f"reference_{name}.json").read_text(encoding="utf-8")
-    return row_from_json(json.loads(text)[protocol])
-
-
-def row_to_json(row: ReferenceRow) -> dict[str, object]:
-    """A row as plain JSON values."""
-    return asdict(row)
-
-
-def row_from_json(values: dict[str, object]) -> ReferenceRow:
-    """The row that `row_to_json` wrote.
-
-    Raises:
-        InvalidInput: the values are not those of a row.
-    """
-    return from_tree(values, ReferenceRow)
+    rows = json.loads(folder.joinpath(f"reference_{name}.json").read_text(encoding="utf-8"))
+    row = from_tree(rows[protocol], ReferenceRow)
+    return DataReference(name=name, protocol=protocol, reference=reference, row=row)
 
 
 def save_reference(path: str, reference: Reference) -> None:
@@ -179,17 +191,99 @@ def save_reference(path: str, reference: Reference) -> None:
         )
 
 
-def hash_smiles(smiles: list[str]) -> UInt64[np.ndarray, " n"]:
-    """The first 64 bits of each SMILES' SHA-256: 100,000 of them mistake a new one once in 10^14."""
-    digests = b"".join(hashlib.sha256(text.encode("ascii")).digest()[:8] for text in smiles)
-    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+def reference_of(
+    dataset: Dataset,
+    protocol: str,
+    *,
+    train: int = TRAIN,
+    test: int = TEST,
+    workers: int | None = None,
+    time_limit: float | None = None,
+    progress: Progress = silent,
+    pieces: PartialResults = NO_PARTIALS,
+) -> DataReference:
+    """The reference of a data set under a protocol, by the code that judges the molecules compared with it.
 
+    Of a molecule with several conformers the first counts. From a larger data set molecules are drawn, the same each
+    time; the row says how many.
 
-def _check(name: str, protocol: str) -> None:
+    Args:
+        dataset: its training split is what novelty and distances are computed against; its row is that of the test
+            split, or of the validation or training split if the one before has no molecules.
+        protocol: "edm" or "strict".
+        train: the largest number of molecules of the training split.
+        test: the largest number of molecules of the row.
+        workers, time_limit, progress, pieces: as `judge` takes them.
+
+    Raises:
+        InvalidInput: unknown protocol, or a data set without training molecules.
+        Unavailable: a worker process ended early.
+    """
     check_protocol(protocol)
-    if name not in REFERENCES:
-        raise NotFound(
-            "no reference of that name ships with gaga",
-            received=name,
-            remedy=f"use {REFERENCES[0]}, None, or what reference_of makes of a data set",
+    charges, _ = charges_of(dataset)
+    known, n_train = picked(dataset, "train", train)
+    if not n_train:
+        raise InvalidInput("a data set without training molecules cannot be a reference", received=dataset.name)
+    split = row_split(dataset)
+    own, n_own = picked(dataset, split, test)
+
+    def judged(chosen: Int64[np.ndarray, " n"], before: int, stage: str) -> JudgedMolecules:
+        return judge(
+            dataset.molecules.take(chosen),
+            protocol,
+            charges=charges[chosen],
+            workers=workers,
+            time_limit=time_limit,
+            progress=lambda done, _, note="": progress(before + done, len(known) + len(own), note),
+            pieces=pieces.subset(stage),
         )
+
+    reference = _training_split(dataset, known, judged(known, 0, "train"))
+    compared = compare(judged(own, len(known), "row"), reference, np.random.default_rng(0))
+    which = "" if len(own) == n_own else f"{len(own):,} of the {n_own:,} molecules of the "
+    row = ReferenceRow(
+        description=f"{dataset.name}, {which}{split} split",
+        n_molecules=len(own),
+        n_train=len(known),
+        n_train_in_all=n_train,
+        rates=compared.rates,
+        bond_lengths=compared.bond_lengths.mean,
+        bond_angles=compared.bond_angles.mean,
+        sizes=compared.sizes,
+        split=dataset.fingerprint,
+        rdkit=rdkit_version(),
+    )
+    return DataReference(name=dataset.name, protocol=protocol, reference=reference, row=row)
+
+
+def _training_split(dataset: Dataset, known: Int64[np.ndarray, " n"], judged: JudgedMolecules) -> Reference:
+    return Reference(
+        lengths=quantiles_of(judged.lengths, MIN_SHARE_OF_BONDS),
+        angles=quantiles_of(judged.angles, MIN_SHARE_OF_ANGLES),
+        sizes=np.bincount(dataset.n_atoms[known], minlength=int(dataset.n_atoms.max()) + 1),
+        hashes=np.unique(hash_smiles([smiles for smiles in judged.verdicts.smiles if smiles])),
+    )
+
+
+def row_split(dataset: Dataset) -> str:
+    """The split of a data set's own row: test, or valid or train if the one before has no molecules."""
+    return next((name for name in ("test", "valid") if len(dataset.splits[name])), "train")
+
+
+def picked(dataset: Dataset, split: str, at_most: int) -> tuple[Int64[np.ndarray, " n"], int]:
+    """The molecules of a split that are judged, ascending, and the number of all of its molecules."""
+    members = np.sort(np.asarray(dataset.splits[split], dtype=np.int64))
+    groups = getattr(dataset, "groups", None)
+    if groups is not None:
+        members = np.sort(members[np.unique(groups[members], return_index=True)[1]])
+    if len(members) <= at_most:
+        return members, len(members)
+    drawn = np.random.default_rng(0).choice(len(members), at_most, replace=False)
+    return members[np.sort(drawn)], len(members)
+
+
+def rdkit_version() -> str:
+    """The version of RDKit, which verdicts depend on."""
+    from rdkit import rdBase
+
+    return str(rdBase.rdkitVersion)

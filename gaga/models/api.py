@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -116,18 +117,7 @@ def load_model(
 
 
 def sample(
-    model: Model | Path | str | None,
-    n: int,
-    *,
-    seed: int = 0,
-    method: str = "annealed",
-    start: str = "block",
-    t_start: int | None = None,
-    stride: int = 1,
-    steps: int | None = None,
-    sizes: tuple[int, ...] | None = None,
-    batch_size: int | None = None,
-    progress: Progress = silent,
+    model: Model | Path | str | None, n: int, *, seed: int = 0, progress: Progress = silent, **options: Any
 ) -> PackedMolecules:
     """Draw `n` molecules; molecule i depends on (seed, i) alone.
 
@@ -135,14 +125,8 @@ def sample(
         model: a model, or where one is; None is the model that ships with gaga.
         n: how many.
         seed: seed of the run.
-        method: `ddpm`, `ddim`, `heun`, `dpm++` or `annealed` (gaga.models.sampling.solvers).
-        start: reference Gaussian for q(z_T*).
-        t_start: first step; None is the model's T*.
-        stride: take every k-th step, with `ddpm` and `ddim`.
-        steps: evaluations of the network; None is every step with `ddpm` and `ddim`, and 50 with the others.
-        sizes: numbers of atoms to draw from; None is the data's histogram.
-        batch_size: molecules at a time.
         progress: called with molecule-steps done and in all.
+        options: fields of `SampleConfig`.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -150,8 +134,5 @@ def sample(
     if n < 1:
         raise InvalidInput("the number of molecules must be at least 1", received=n)
     model = model if isinstance(model, Model) else load_model(model)
-    config = SampleConfig(
-        method=method, start=start, t_start=t_start, stride=stride, steps=steps, sizes=sizes, batch_size=batch_size
-    )
-    drawn = sample_stream(model, range(n), config, seed=seed, progress=progress)
+    drawn = sample_stream(model, range(n), SampleConfig(**options), seed=seed, progress=progress)
     return pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)

@@ -3,30 +3,33 @@
 import pytest
 import torch
 
-from gaga.cli.devices import check_device, check_statistics_device, judging_processes, statistics_device, torch_device
+from gaga.cli.devices import device_name
 from gaga.cli.errors import UsageError
 from gaga.cli.torchrun import ranks_from_environment
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.models.ranks import Ranks
+from gaga.runs.devices import judging_processes, parse_device, statistics_device, torch_device
 
 
 @pytest.mark.parametrize(
     ("name", "parts"), [("auto", ("auto", "")), ("CPU", ("cpu", "")), ("cuda:12", ("cuda", "12")), ("mps", ("mps", ""))]
 )
 def test_names(name, parts):
-    assert check_device(name) == parts
+    assert parse_device(name) == parts
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:x", "cpu:0", "auto:1", "cuda:-1"])
 def test_names_that_are_none(name):
-    for check in (check_device, check_statistics_device, torch_device, statistics_device):
-        with pytest.raises(UsageError, match="choose from auto, cpu"):
+    for check in (parse_device, torch_device, statistics_device):
+        with pytest.raises(InvalidInput, match=r"(?i)choose from auto, cpu"):
             check(name)
+    with pytest.raises(UsageError, match="choose from auto, cpu"):
+        device_name(name)
 
 
 def test_statistics_need_float64():
     with pytest.raises(Unavailable, match="float64, which MPS does not have"):
-        check_statistics_device("mps")
+        statistics_device("mps")
 
 
 @pytest.fixture
@@ -115,9 +118,9 @@ def test_each_process_takes_its_own_gpu(two_gpus, name):
 def test_more_processes_than_gpus_are_refused(two_gpus):
     with pytest.raises(Unavailable, match=r"at most 2 processes"):
         torch_device("auto", Ranks(2, 3, 2))
-    with pytest.raises(UsageError, match="own GPU"):
+    with pytest.raises(InvalidInput, match="own GPU"):
         torch_device("cuda:0", Ranks(0, 2, 0))
-    with pytest.raises(UsageError, match="choose from"):
+    with pytest.raises(InvalidInput, match=r"(?i)choose from"):
         torch_device("gpu")
 
 

@@ -67,7 +67,7 @@ def test_unreadable_records_are_counted_as_failures(gaga, xyz):
         (("tiny.xyz", "--csv", "no/where.csv"), 1, "no such folder"),
         (("tiny.xyz", "--csv", "-", "--json"), 2, "give --csv a file"),
         (("notes.txt",), 1, "notes.txt holds no geometries"),
-        (("tiny.xyz", "--protocol", "loose"), 2, "choose from edm, strict"),
+        (("tiny.xyz", "--protocol", "loose"), 2, "one of edm, strict"),
         (("tiny.xyz", "--reference", "geom"), 1, "geom"),
         (("tiny.xyz", "--threads", "0"), 2, "'--threads'"),
         ((), 2, "FILE"),
@@ -130,7 +130,7 @@ def test_the_users_own_data_set_is_judged_once_and_shown_beside(gaga, xyz, drugs
 def test_the_data_sets_row_is_judged_anew_by_another_program(gaga, xyz, drugs, monkeypatch):
     words = ("evaluate", xyz, "--dataset", drugs, "--threads", 1)
     assert gaga(*words, "--json").code == 0
-    monkeypatch.setattr("gaga.cli.evaluate_reference.rdkit_version", lambda: "rdkit 1")
+    monkeypatch.setattr("gaga.runs.evaluate.engine", lambda: "rdkit 1")
     assert gaga(*words, "--json", "--name", "b").code == 0
     row = next(e for e in gaga("store", "list", "--json").json["results"] if e["kind"] == "reference")
     assert gaga("store", "show", f"reference/{row['name']}", "--json").json["config"]["rdkit"] == "rdkit 1"

@@ -64,7 +64,7 @@ def test_the_device_is_said_and_is_no_part_of_what_was_computed(gaga, xyz, monke
         asked.append(name)
         return "cpu", "cuda (Card)"
 
-    monkeypatch.setattr("gaga.cli.gaussianity.statistics_device", on_cuda)
+    monkeypatch.setattr("gaga.runs.gaussianity.statistics_device", on_cuda)
     monkeypatch.setattr("gaga.stats.reference._score_chunk", lambda *a: pytest.fail("numpy"))
     monkeypatch.setattr("gaga.stats.curves._distances_at", lambda *a: pytest.fail("numpy"))
     words = ("gaussianity", "--dataset", xyz, *QUICK[:-2])
@@ -89,7 +89,7 @@ def test_on_a_cuda_device(gaga, xyz):
 
 def test_another_configuration_is_refused_before_the_work(gaga, xyz, monkeypatch):
     assert gaga("gaussianity", "--dataset", xyz, *QUICK).code == 0
-    monkeypatch.setattr("gaga.stats.gaussianity.gaussianity", lambda *a, **k: pytest.fail("computed"))
+    monkeypatch.setattr("gaga.runs.gaussianity.gaussianity", lambda *a, **k: pytest.fail("computed"))
     refused = gaga("gaussianity", "--dataset", xyz, *QUICK, "--alpha", 0.1)
     assert refused.code == 1
     assert "alpha 0.05 (asked for 0.1)" in refused.err

@@ -7,7 +7,7 @@ import pytest
 
 from gaga.cli import options
 from gaga.cli.errors import UsageError
-from gaga.cli.sample import parse_sizes
+from gaga.cli.sample import _sizes as parse_sizes
 
 
 @pytest.mark.parametrize(

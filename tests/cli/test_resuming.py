@@ -1,18 +1,13 @@
 """Long commands are interrupted for real, with signals, and taken up again: bit for bit, told in one line."""
 
-import errno
 import signal
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from gaga import Store
-from gaga.cli.results import Key
-from gaga.cli.resuming import Resumption, compute_resumably, journal_path
-from gaga.core.errors import Conflict, Unavailable
-from gaga.storage.files import unwritable
+from gaga.runs.unfinished import partial_path
 from tests.cli.conftest import METHANE, WATER
 from tests.cli.processes import interrupted
 from tests.cli.processes import run as gaga
@@ -21,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 GAUSSIANITY = ("--timesteps", "100:1000:100", "--n-null", "50", "--n-resamples", "5", "--threads", "1", "--device",
                "cpu")  # fmt: skip
-KEPT = "what was computed is kept, and the same command with --resume goes on"
+KEPT = "what was computed is kept, and the same command with --resume continues"
 UNFINISHED = ".*.unfinished"
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 BATCH = {signal.SIGHUP: 129, signal.SIGUSR1: 138}  # a terminal that closes, a batch system before its limit
@@ -102,21 +97,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(command, number, molecules,
 def test_an_interrupted_run_is_neither_lost_nor_mixed(molecules, whole, tmp_path):
     """Without a word it is kept; with another configuration it is refused; --replace starts over."""
     words = commands(molecules)["gaussianity"]
-    path = journal_path(
-        tmp_path / "gaga.h5", Key(kind="gaussianity", name="identity_to_gaussian_many", config={}, inputs={})
-    )
+    path = partial_path(tmp_path / "gaga.h5", "gaussianity", "identity_to_gaussian_many")
     ran = interrupted(tmp_path, signal.SIGTERM, grown(tmp_path, 20_000), *words)
     assert (ran.returncode, KEPT in ran.stderr) == (143, True), ran.stderr
     content = path.read_bytes()
     for extra, says in (
-        ((), "an earlier run of gaussianity/identity_to_gaussian_many was interrupted"),
-        (("--alpha", "0.1"), "go on with --resume, or start over with --replace"),
+        ((), "an earlier run of gaussianity/identity_to_gaussian_many is unfinished"),
+        (("--alpha", "0.1"), "continue with --resume, or start over with --replace"),
         (("--resume", "--alpha", "0.1"), "was started with another alpha. Resume with"),
         (("--resume", "--seed", "1"), "was started with another seed"),
     ):
         refused = gaga(tmp_path, *words, *extra)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-        assert says in refused.stderr.replace("Go on", "go on")
+        assert says in refused.stderr.replace("Continue with", "continue with")
         assert path.read_bytes() == content
     started = b'"alpha": 0.1'
     anew = lambda: path.exists() and started in path.read_bytes() and grown(tmp_path, 2_000)()  # noqa: E731
@@ -145,105 +138,6 @@ def test_a_run_that_was_killed_after_its_result_was_stored_is_found(molecules, t
     path.write_bytes(content)
     assert "Found evaluation/" in gaga(tmp_path, *words).stdout
     assert not path.exists()
-
-
-@dataclass(frozen=True)
-class Total:
-    """A result."""
-
-    total: int
-
-
-def summed(folder, how, config, stop=False):
-    """A computation of three pieces, of which the last is never reached if it is to `stop`."""
-
-    def compute(journal):
-        for piece in "abc":
-            if piece not in journal:
-                if stop and piece == "c":
-                    raise KeyboardInterrupt
-                journal.put(piece, {"number": np.array(config["each"])})
-        return Total(sum(int(journal.get(piece)["number"]) for piece in "abc"))
-
-    key = Key(kind="total", name="it", config=config, inputs={})
-    return compute_resumably(Store(folder / "s.h5", shipped=False), key, Total, compute, how).result.total
-
-
-def how(said, resume, replace=False, engine="numpy"):
-    return Resumption(resume=resume, replace=replace, engine=lambda: engine, note=said.append)
-
-
-def test_a_command_that_computes_a_result_on_its_way_goes_on_by_itself(tmp_path):
-    said = []
-    with pytest.raises(KeyboardInterrupt, match=r"^what was computed is kept, and the same command goes on$"):
-        summed(tmp_path, how(said, None), {"each": 1}, stop=True)
-    with pytest.raises(Conflict, match="started with another each"):
-        summed(tmp_path, how(said, None), {"each": 2})
-    with pytest.raises(Conflict, match="started with another engine"):
-        summed(tmp_path, how(said, None, engine="cuda"), {"each": 1})
-    assert said == []
-    with pytest.raises(KeyboardInterrupt):
-        summed(tmp_path, how(said, None, replace=True), {"each": 1}, stop=True)
-    assert summed(tmp_path, how(said, None), {"each": 1}) == 3
-    assert said == ["Going on with total/it, which was interrupted."] * 2
-    assert {path.name for path in tmp_path.iterdir()} <= {"s.h5", "s.h5.lock"}
-
-
-@pytest.mark.parametrize("resume", [None, False])
-def test_replacing_starts_over_with_other_settings(resume, tmp_path):
-    said = []
-    with pytest.raises(KeyboardInterrupt):
-        summed(tmp_path, how(said, False), {"each": 1}, stop=True)
-    assert summed(tmp_path, how(said, resume, replace=True), {"each": 2}) == 6
-    assert said == []
-
-
-def test_replacing_a_stored_result_is_resumed_with_both_words(tmp_path):
-    said = []
-    assert summed(tmp_path, how(said, False), {"each": 1}) == 3
-    with pytest.raises(KeyboardInterrupt):
-        summed(tmp_path, how(said, False, replace=True), {"each": 2}, stop=True)
-    assert summed(tmp_path, how(said, False), {"each": 1}) == 3, "found, and what is unfinished stays"
-    assert summed(tmp_path, how(said, True, replace=True), {"each": 2}) == 6
-    assert len(said) == 1
-
-
-def test_a_store_for_which_there_is_no_room_leaves_what_was_computed_and_says_so(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise unwritable(tmp_path / "s.h5", OSError(errno.ENOSPC, "No space left on device"))
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Store, "put", full)
-        with pytest.raises(
-            Unavailable, match=r"free some space; what was computed is kept, and .* --resume goes on\.$"
-        ):
-            summed(tmp_path, how([], False), {"each": 1})
-    said = []
-    assert summed(tmp_path, how(said, True), {"each": 1}, stop=True) == 3, "nothing is computed again"
-    assert len(said) == 1
-
-
-def test_nothing_finished_is_nothing_kept(tmp_path):
-    key = Key(kind="total", name="it", config={}, inputs={})
-
-    def compute(journal):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt, match="nothing was finished yet, and the same command starts over"):
-        compute_resumably(Store(tmp_path / "s.h5"), key, Total, compute, how([], False))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["as it is", "Å", "💊" * 40, "x" * 255, "con", "a:b*c?", "%2F", ".."])
-def test_any_name_of_a_result_has_a_journal_of_its_own(name, tmp_path):
-    paths = {
-        journal_path(tmp_path / "gaga.h5", Key(kind="evaluation", name=text, config={}, inputs={}))
-        for text in (name, name + "2")
-    }
-    assert len(paths) == 2
-    for path in paths:
-        assert path.parent == tmp_path
-        path.write_bytes(b"")
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert "--resume" in refused.stderr
     resumed = run("--out", "b.sdf", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "Going on after" in resumed.stderr
+    assert "Resuming after" in resumed.stderr
     assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
     for words in ((), ("--resume",)):
         again = run("--out", "b.sdf", *words)
@@ -112,11 +112,11 @@ def test_a_run_that_is_killed_ten_times_has_every_molecule_in_the_order_of_its_s
 
 
 def test_molecules_judged_in_other_processes_are_the_same(gaga, tmp_path, monkeypatch):
-    from gaga.cli import sample_run
     from gaga.models.sampling import judge
+    from gaga.runs import sample as runs
 
     assert gaga("sample", "--n", "20", "--out", "a.sdf", *FAST).code == 0
-    monkeypatch.setattr(sample_run, "judging_processes", lambda device: 2)
+    monkeypatch.setattr(runs, "judging_processes", lambda device: 2)
     monkeypatch.setattr(judge, "_WORTH_PROCESSES", 2)
     assert gaga("sample", "--n", "20", "--out", "b.sdf", *FAST).code == 0
     assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
@@ -217,8 +217,8 @@ def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
         (("--checkpoint", "tiny.xyz"), 1, "not a readable checkpoint"),
         (("--device", "cuda:9"), 1, "no such CUDA device"),
         (("--t-start", "900"), 1, "trained on steps 0 to 550"),
-        (("--start", "best"), 1, "unknown start"),
-        (("--method", "euler"), 1, "unknown method"),
+        (("--start", "best"), 2, "best is not one of"),
+        (("--method", "euler"), 2, "euler is not one of"),
         (("--keep", "some"), 2, "--keep"),
         (("--sizes", "x"), 2, "--sizes"),
         (("--overwrite", "--resume"), 2, "one of them"),
@@ -234,19 +234,19 @@ def test_wrong_words_get_one_line_and_leave_nothing(gaga, xyz, tmp_path, words, 
 
 def test_a_result_that_another_run_stored_meanwhile_is_kept_and_the_work_too(gaga, tmp_path, monkeypatch):
     """Two runs of one name at once, into two files: the second to end is refused, and goes on under another name."""
-    from gaga.cli import sample_run
+    from gaga.runs import sample as runs
 
-    draw_all = sample_run._draw_all
+    draw_all = runs._drawn_and_written
 
-    def overtaken(task, **words):
-        monkeypatch.setattr(sample_run, "_draw_all", draw_all)
+    def overtaken(*task):
+        monkeypatch.setattr(runs, "_drawn_and_written", draw_all)
         assert gaga("sample", "--n", "1", "--out", "m.xyz", *FAST).code == 0
-        return draw_all(task, **words)
+        return draw_all(*task)
 
-    monkeypatch.setattr(sample_run, "_draw_all", overtaken)
+    monkeypatch.setattr(runs, "_drawn_and_written", overtaken)
     ran = gaga("sample", "--n", "2", "--out", "m.sdf", *FAST)
     assert ran.code == 1
-    assert "what was drawn is kept" in ran.err
+    assert "what was computed is kept" in ran.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [".m.sdf.unfinished", "gaga.h5", "m.xyz"]
     assert gaga("sample", "--n", "2", "--out", "m.sdf", "--name", "other", "--resume", *FAST).code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gaga.h5", "m.sdf", "m.xyz"]

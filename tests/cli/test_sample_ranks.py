@@ -120,7 +120,7 @@ def test_a_run_whose_process_was_killed_goes_on_with_another_number_of_them(alon
     assert "--resume" in refused.stderr
     resumed = run(tmp_path, 0 if victim else 3, *words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "Going on after" in resumed.stderr
+    assert "Resuming after" in resumed.stderr
     same_results(tmp_path, alone[0])
 
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from gaga.cli.signals import Terminated, stop_requests, terminating_signals
+from gaga.cli.signals import stop_requests, terminating_signals
+from gaga.core.errors import Terminated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 LINES = {signal.SIGTERM: "terminated", signal.SIGHUP: "SIGHUP received", signal.SIGUSR1: "SIGUSR1 received"}

@@ -42,7 +42,7 @@ def test_another_run_under_the_same_name_is_refused_or_replaced(train):
     assert train().code == 0
     other = train("--lr", "0.003")
     assert other.code == 1
-    assert "--resume" in other.err
+    assert "learning_rate" in other.err
     assert "--replace" in other.err
     assert train("--lr", "0.003", "--replace").code == 0
     assert train("--lr", "0.002", "--name", "b").code == 0
@@ -72,7 +72,7 @@ def test_other_type_columns_are_another_run(gaga, xyz):
         assert gaga("data", "prepare", xyz, "--vocabulary", vocabulary, "--out", out).code == 0
     words = ("train", "--max-t", "60", *SMALL, "--steps", "4", "--dataset")
     assert gaga(*words, "data.h5").code == 0
-    for more, line in (((), "different run"), (("--resume",), "another vocabulary")):
+    for more, line in (((), "with vocabulary"), (("--resume",), "another vocabulary")):
         other = gaga(*words, "geom.h5", *more)
         assert (other.code, other.out) == (1, "")
         assert line in other.err
@@ -92,11 +92,11 @@ def test_runs_from_before_batches_were_filled_by_edges_are_found_again(train, ga
 
 @pytest.mark.parametrize(("words", "threads"), [((), os.cpu_count()), (("--threads", "3"), 3)])
 def test_moments_are_measured_on_as_many_threads_as_there_are(gaga, xyz, monkeypatch, words, threads):
-    from gaga.stats import moments
+    from gaga.runs import inputs
 
-    used, original = [], moments.estimate_moments
+    used, original = [], inputs.estimate_moments
     monkeypatch.setattr(
-        moments, "estimate_moments", lambda *args, **how: used.append(how["threads"]) or original(*args, **how)
+        inputs, "estimate_moments", lambda *args, **how: used.append(how["threads"]) or original(*args, **how)
     )
     small = ("--preset", "tiny", "--hidden", "8", "--layers", "1", "--dry-run")
     assert gaga("train", "--dataset", xyz, "--max-t", "60", *small, *words).code == 0
@@ -353,8 +353,8 @@ def test_what_rank_0_finds_wrong_ends_all(xyz, tmp_path):
         (("--kernel", "fast"), 1, "unknown kernel"),
         (("--init-from", "none.safetensors"), 1, "no checkpoint there"),
         (("--resume",), 1, "no training state"),
-        (("--lr", "-1"), 1, "learning rate"),
-        (("--weight-decay", "nan"), 1, "weight_decay must be a finite number"),
+        (("--lr", "-1"), 2, "--lr"),
+        (("--weight-decay", "nan"), 2, "nan is not at least 0"),
         (("--factors", "1,nan,10"), 1, "factors must be three finite numbers"),
         (("--factors", "a,b"), 2, "--factors"),
         (("--dataset", "nowhere.sdf"), 1, "nowhere.sdf"),

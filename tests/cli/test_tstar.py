@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gaga.cli import commands, gaussianity
+from gaga.cli import commands
 from gaga.cli.main import main
-from gaga.cli.tstar import _measured_on
-from gaga.stats.config import TstarConfig
+from gaga.runs import gaussianity
+from gaga.runs.tstar import measured_on
+from gaga.stats.config import GaussianityConfig, TstarConfig
 
 QUICK = ("--timesteps", "200:1000:200", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
 
@@ -98,12 +99,12 @@ def test_shipped_results_are_read_and_said_to_be(noised, tmp_path, monkeypatch):
 
 def test_what_is_lacking_is_computed_where_the_name_says_of_what(gaga, tmp_path, monkeypatch):
     monkeypatch.setattr("gaga.storage.store.SHIPPED_STORE", tmp_path / "none.h5")
-    changes = {"n_null": 20, "n_resamples": 10}
+    config = GaussianityConfig(timesteps=(300, 900), n_null=20, n_resamples=10)
     run = gaussianity.run
 
-    def smaller(request, store, output):
+    def smaller(request, *more):
         assert request.dataset == "qm9"
-        return run(replace(request, fraction=0.0005, timesteps="300,900", changes=changes), store, output)
+        return run(replace(request, fraction=0.0005, config=config), *more)
 
     monkeypatch.setattr(gaussianity, "run", smaller)
     ran = gaga("tstar", "identity_to_gaussian_QM9", "--threads", 1, "--json")
@@ -145,6 +146,6 @@ def test_help_names_the_defaults_of_the_library():
 
 
 def test_what_a_result_was_measured_on():
-    assert _measured_on({"fraction": 0.02}) == "2 % of"
-    assert _measured_on({}) == "100 % of"
-    assert _measured_on({"fraction": 1.0, "until": 0.002}) == "what it takes to know it to ± 0.002, within 100 % of"
+    assert measured_on({"fraction": 0.02}) == "2 % of"
+    assert measured_on({}) == "100 % of"
+    assert measured_on({"fraction": 1.0, "until": 0.002}) == "what it takes to know it to ± 0.002, within 100 % of"

@@ -6,9 +6,8 @@ import pytest
 
 from gaga.core.errors import InvalidInput
 from gaga.data import Dataset, load_dataset
-from gaga.evaluation import DataReference, evaluate, load_row, reference_of
-from gaga.evaluation.data_reference import picked, row_split
-from gaga.evaluation.reference import load_reference
+from gaga.evaluation import DataReference, evaluate, reference_of, shipped_reference
+from gaga.evaluation.reference import picked, row_split
 from gaga.storage.partial import PartialFile
 from gaga.storage.store import Store
 
@@ -17,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def drugs():
-    return load_dataset(EXAMPLES / "mosesaq_xtb_1000.sdf.gz").subset(0.3)
+    return load_dataset(EXAMPLES / "mosesaq_xtb_1000.sdf.gz").subset(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +58,9 @@ def test_the_shipped_reference_is_made_so():
     part = np.sort(qm9.splits["train"])
     members, n = picked(qm9, "train", len(qm9))
     np.testing.assert_array_equal(members, part)
-    assert n == load_row("qm9", "edm").n_train
-    np.testing.assert_array_equal(np.bincount(qm9.n_atoms[members], minlength=30), load_reference("qm9", "edm").sizes)
+    assert n == shipped_reference("qm9", "edm").row.n_train
+    sizes = shipped_reference("qm9", "edm").reference.sizes
+    np.testing.assert_array_equal(np.bincount(qm9.n_atoms[members], minlength=30), sizes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

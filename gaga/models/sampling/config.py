@@ -63,7 +63,7 @@ class SampleConfig(Config):
     t_start: int | None = option(None, "First step.  [default: the model's T*]", metavar="STEP", at_least=1)
     stride: int = option(1, "Take every k-th step.", metavar="N", at_least=1)
     dataset_var: float | None = option(
-        None, "One variance for all columns, with the start scalar.", metavar="V", above=0, below=float("inf")
+        None, "One variance for all columns, with `start=scalar`.", metavar="V", above=0, below=float("inf")
     )
     sizes: tuple[int, ...] | None = option(
         None, "Numbers of atoms to draw.  [default: as in the data]", metavar="N,N|N:M", at_least=1

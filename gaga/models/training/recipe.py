@@ -1,127 +1,112 @@
+# ruff: noqa: RUF009 - options are fields
 """Training recipes: one frozen configuration, and the presets that users name."""
 
 import math
+import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from gaga.core.errors import InvalidInput
+from gaga.core.config import Config, option
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import EDM_FACTORS, FeatureSpace
-from gaga.models.network.kernels.choose import Precision
-from gaga.models.network.precondition import Prediction
 from gaga.noise import Schedule, make_schedule
 
+# Prediction and Precision are those of models.network, which needs torch; this module does not.
+Prediction = Literal["eps", "v", "x0"]
+Precision = Literal["float32", "bfloat16"]
 LearningRateSchedule = Literal["constant", "cosine"]
 OptimizerName = Literal["adamw", "muon"]
 Clipping = Literal["adaptive", "median", "none"]
 NoiseLevels = Literal["uniform", "lognormal"]
+_option = partial(option, section="Hyperparameters (by default the preset's)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Config):
     """Every hyperparameter of a training run. The defaults are GAGA's published recipe for QM9 (`gaga-qm9`).
 
-    Attributes:
-        hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
-        include_charges: a column with the atomic number. centred_features: types centred in each molecule.
-        tuned_for_atoms: the mean size of the molecules that the other values were chosen with. Sums over a molecule's
-            atoms are divided by the training set's mean size relative to it, where that is above one; 0: they are not.
-        factors: what positions, types and charges are divided by.
-        prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
-        noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
-            cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA).
-        max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
-        batch_size: molecules in a step. batch_edges: where given, the room for edges in a step instead, of which a
-            molecule of N atoms takes N^2 (training.batches.Epochs); the loss is the mean over each batch either way.
-        epochs: passes over the training set; steps: where given, ends there instead.
-        learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
-        optimizer: AdamW for everything, or Muon for the matrices inside blocks (training.muon), at matrix_rate times
-            the learning rate.
-        weight_decay, amsgrad: of AdamW. clipping: of the gradient norm: EDM's adaptive one, or by the median
-            of late, which outliers do not move.
-        ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
-        ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
-            relative to the steps done (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2).
-        stratified_t: spread a batch's steps evenly over [0, T*] instead of drawing each alone.
-        padded_denominator: divide the loss by the batch's largest size, as the published code does.
-        precision: float32, or bfloat16 for the matrix products (coordinates stay float32).
-        validate_every, sample_every: steps between validation losses, and between stability samples (0: at the end).
-        stability_samples: how many molecules each stability sample draws. save_every_s: seconds between saved states.
+    `tuned_for_atoms`: the mean size of the molecules that the other values were chosen with. `noise_levels`: the
+    log-normal is cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA). `batch_edges`: the room for edges
+    in a step (training.batches.Epochs); the loss is the mean over each batch either way. `clipping`: median is of
+    recent gradient norms, which outliers do not move. `ema_decay`, `ema_warmup`: with the warm-up it starts at
+    (1 + step) / (10 + step). `ema_width`: the standard deviation of the average's profile relative to the steps done
+    (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2); replaces both. `precision`: coordinates stay
+    float32.
     """
 
-    hidden: int = 256
-    n_layers: int = 9
-    inv_sublayers: int = 1
-    tuned_for_atoms: float = 0.0
-    include_charges: bool = False
-    centred_features: bool = True
-    factors: tuple[float, float, float] = EDM_FACTORS
-    prediction: Prediction = "eps"
-    noise_levels: NoiseLevels = "uniform"
-    noise_mean: float = -1.26
-    noise_spread: float = 1.41
-    max_t: int = 550
-    schedule: str = "polynomial_2"
-    diffusion_steps: int = 1000
-    precision_of_schedule: float = 1e-5
-    batch_size: int = 256
-    batch_edges: int | None = None
-    epochs: int = 1650
-    steps: int | None = None
-    learning_rate: float = 1e-4
-    optimizer: OptimizerName = "adamw"
-    matrix_rate: float = 3.0
-    lr_schedule: LearningRateSchedule = "constant"
-    warmup_steps: int = 0
-    weight_decay: float = 1e-12
-    amsgrad: bool = True
-    clipping: Clipping = "adaptive"
-    ema_decay: float = 0.9999
-    ema_warmup: bool = False
-    ema_width: float | None = None
-    stratified_t: bool = False
-    padded_denominator: bool = False
-    precision: Precision = "float32"
-    validate_every: int = 2000
-    sample_every: int = 20000
-    stability_samples: int = 1000
-    save_every_s: float = 120.0
+    hidden: int = _option(256, "Width of the network (nf).", metavar="N", at_least=1)
+    n_layers: int = _option(9, "Blocks of the network.", metavar="N", at_least=1)
+    inv_sublayers: int = _option(1, "Message layers of a block.", metavar="N", at_least=1)
+    tuned_for_atoms: float = _option(
+        0.0, "Divide sums over atoms by the data's mean size over N, if above 1; 0: do not.", metavar="N", at_least=0
+    )
+    include_charges: bool = _option(False, "A column with the nuclear charge.")
+    centred_features: bool = _option(True, "Types centred in each molecule.")
+    factors: tuple[float, float, float] = _option(
+        EDM_FACTORS, "What positions, types and charges are divided by.", metavar="X,Y,Z", above=0
+    )
+    prediction: Prediction = _option(
+        "eps", "What the network predicts; x0 as Karras et al. precondition it.", choices=get_args(Prediction)
+    )
+    noise_levels: NoiseLevels = _option(
+        "uniform", "Steps drawn evenly, or ln(sigma/alpha) from a normal distribution.", choices=get_args(NoiseLevels)
+    )
+    noise_mean: float = _option(-1.26, "Mean of ln(sigma/alpha), for `noise_levels=lognormal`.", metavar="X")
+    noise_spread: float = _option(
+        1.41, "Standard deviation of ln(sigma/alpha), for `noise_levels=lognormal`.", metavar="X", above=0
+    )
+    max_t: int = _option(550, "T*, the largest step that is trained on.", metavar="STEP", at_least=1)
+    schedule: str = _option("polynomial_2", "Noise schedule.", metavar="polynomial_2|cosine")
+    diffusion_steps: int = _option(1000, "Steps of the whole schedule.", metavar="T", at_least=1)
+    precision_of_schedule: float = _option(1e-5, "Smallest value of the schedule's clipping.")
+    batch_size: int = _option(256, "Molecules in a step.", metavar="N", at_least=1)
+    batch_edges: int | None = _option(
+        None, "Fill steps by edges instead: a molecule of 44 atoms takes 44^2 of them.", metavar="N", at_least=1
+    )
+    epochs: int = _option(1650, "Passes over the training set.", metavar="N", at_least=1)
+    steps: int | None = _option(None, "End after this many optimiser steps instead.", metavar="N", at_least=1)
+    learning_rate: float = _option(1e-4, "Learning rate.", metavar="RATE", above=0, below=1)
+    optimizer: OptimizerName = _option(
+        "adamw", "Muon is for the matrices inside blocks.", choices=get_args(OptimizerName)
+    )
+    matrix_rate: float = _option(3.0, "Rate of Muon's matrices, relative to `learning_rate`.", metavar="X", above=0)
+    lr_schedule: LearningRateSchedule = _option(
+        "constant", "Learning rate after the warm-up.", choices=get_args(LearningRateSchedule)
+    )
+    warmup_steps: int = _option(0, "Steps of linear warm-up.", metavar="N", at_least=0)
+    weight_decay: float = _option(1e-12, "Weight decay of AdamW.", metavar="X", at_least=0)
+    amsgrad: bool = _option(True, "AdamW with amsgrad, as EDM.")
+    clipping: Clipping = _option("adaptive", "Gradient clipping; adaptive is EDM's.", choices=get_args(Clipping))
+    ema_decay: float = _option(0.9999, "Decay of the averaged weights.", metavar="X", at_least=0, below=1)
+    ema_warmup: bool = _option(False, "Average over fewer steps at first.")
+    ema_width: float | None = _option(
+        None, "Power-function average of this relative width, such as 0.1, instead.", metavar="X", above=0, below=0.288
+    )
+    stratified_t: bool = _option(False, "Spread a batch's steps evenly over [0, T*].")
+    padded_denominator: bool = _option(
+        False, "Divide the loss by the batch's largest size, as published, or by each molecule's own."
+    )
+    precision: Precision = _option("float32", "Precision of matrix products.", choices=get_args(Precision))
+    validate_every: int = _option(2000, "Steps between validation losses.", metavar="N", at_least=1)
+    sample_every: int = _option(20000, "Steps between stability samples; 0: at the end.", metavar="N", at_least=0)
+    stability_samples: int = _option(1000, "Molecules of a stability sample.", metavar="N", at_least=1)
+    save_every_s: float = _option(120.0, "Time between saved states.", metavar="SECONDS", at_least=0)
 
     def __post_init__(self) -> None:
         self._check_types()
-        positive = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
-                    "stability_samples", "validate_every")  # fmt: skip
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
-        for name in ("steps", "batch_edges"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
+        super().__post_init__()
         if self.max_t > self.diffusion_steps:
             raise InvalidInput(
                 f"max_t must be 1 to {self.diffusion_steps}, the steps of the schedule", received=self.max_t
             )
-        if not 0 < self.learning_rate < 1:
-            raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
-        if not 0 <= self.ema_decay < 1:
-            raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
         if self.tuned_for_atoms and self.tuned_for_atoms < 1:
             raise InvalidInput("tuned_for_atoms must be at least 1, or 0", received=self.tuned_for_atoms)
-        if self.ema_width is not None and not 0 < self.ema_width < 0.288:
-            raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
-        if self.matrix_rate <= 0:
-            raise InvalidInput("matrix_rate must be positive", received=self.matrix_rate)
-        if self.noise_spread <= 0:
-            raise InvalidInput("noise_spread must be positive", received=self.noise_spread)
-        for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
-            if getattr(self, name) < 0:
-                raise InvalidInput(f"{name} must not be negative", received=getattr(self, name))
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in get_args(allowed):
-                raise InvalidInput(f"{name} is one of {', '.join(get_args(allowed))}", received=getattr(self, name))
-        if len(self.factors) != 3 or min(self.factors) <= 0:
+        if len(self.factors) != 3:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
 
     def space(self, vocabulary: tuple[int, ...]) -> FeatureSpace:
@@ -205,14 +190,6 @@ _TYPE_WORDS = {
     "bool": "true or false",
     "tuple[float, float, float]": "three finite numbers",
 }
-_CHOICES = {
-    "lr_schedule": LearningRateSchedule,
-    "clipping": Clipping,
-    "precision": Precision,
-    "prediction": Prediction,
-    "noise_levels": NoiseLevels,
-    "optimizer": OptimizerName,
-}
 
 
 @cache
@@ -274,3 +251,26 @@ def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
         return recipe
     except TypeError as error:
         raise InvalidInput(f"a hyperparameter has the wrong type: {error}", received=given) from error
+
+
+def read_recipe(preset: str | None, path: Path | None, changes: Mapping[str, Any]) -> Recipe:
+    """A preset, changed by a TOML file of hyperparameters (and perhaps `preset`), then by `changes`.
+
+    Raises:
+        NotFound: there is no such TOML file.
+        InvalidInput: the file or a value in it is wrong; or as `make_recipe`.
+    """
+    from_file = _read_toml(path) if path else {}
+    named = from_file.pop("preset", "small")
+    if not isinstance(named, str):
+        raise InvalidInput("a preset is named by text", received=named)
+    return make_recipe(preset or named, **(from_file | dict(changes)))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise NotFound("no such configuration file", received=path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not TOML: {error}") from error

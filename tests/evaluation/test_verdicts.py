@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from gaga.chem.geometry import Measured
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.core.molecules import PackedMolecules, pack
 from gaga.data import load_dataset
-from gaga.evaluation import judging
-from gaga.evaluation.judging import PROTOCOLS, judge
+from gaga.evaluation import PROTOCOLS, verdicts
+from gaga.evaluation.verdicts import OnDiskMeasurements, judge
 from gaga.storage.partial import PartialFile
 
 
@@ -20,14 +21,10 @@ def sample():
     return molecules.take(np.random.default_rng(0).choice(len(molecules), 600, replace=False))
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_workers_do_not_change_verdicts(sample, protocol):
-    one, two = (judge(sample, protocol, workers=n) for n in (1, 2))
-    for field in ("n_atoms", "n_stable_atoms", "stable", "valid", "connected"):
-        np.testing.assert_array_equal(getattr(one.verdicts, field), getattr(two.verdicts, field))
-    assert one.verdicts.smiles == two.verdicts.smiles
-    np.testing.assert_array_equal(one.lengths.values, two.lengths.values)
-    np.testing.assert_array_equal(one.angles.codes, two.angles.codes)
+def test_workers_do_not_change_verdicts(sample, monkeypatch):
+    monkeypatch.setattr(verdicts, "_CHUNK", 40)
+    some = sample.take(np.arange(100))
+    assert_same(*(judge(some, "edm", workers=n) for n in (1, 2)))  # by strict: see the worker that is killed
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -36,12 +33,10 @@ def test_empty_and_not_finite_molecules_fail_in_their_place(sample, protocol):
     molecules = pack(
         [(numbers, positions), (np.zeros(0), np.zeros((0, 3))), (numbers, np.full_like(positions, np.nan))]
     )
-    verdicts = judge(molecules, protocol).verdicts
-    assert verdicts.valid.tolist() == [True, False, False]
-    assert verdicts.stable.tolist() == [True, False, False]
-    assert verdicts.connected.tolist() == [True, False, False]
-    assert verdicts.n_stable_atoms.tolist() == [len(numbers), 0, 0]
-    assert verdicts.smiles[1:] == ("", "")
+    found = judge(molecules, protocol).verdicts
+    assert found.valid.tolist() == found.stable.tolist() == found.connected.tolist() == [True, False, False]
+    assert found.n_stable_atoms.tolist() == [len(numbers), 0, 0]
+    assert found.smiles[1:] == ("", "")
 
 
 def test_bonds_of_all_molecules_are_measured(sample):
@@ -51,10 +46,12 @@ def test_bonds_of_all_molecules_are_measured(sample):
     assert len(judged.angles.values) > len(judged.lengths.values)
 
 
-def test_progress_counts_molecules(sample):
+def test_progress_counts_molecules(sample, monkeypatch):
+    monkeypatch.setattr(verdicts, "_CHUNK", 25)
     seen = []
-    judge(sample, "edm", workers=1, progress=lambda done, total, note="": seen.append((done, total)))
-    assert seen == [(250, 600), (500, 600), (600, 600)]
+    some = sample.take(np.arange(60))
+    judge(some, "edm", workers=1, progress=lambda done, total, note="": seen.append((done, total)))
+    assert seen == [(25, 60), (50, 60), (60, 60)]
 
 
 def test_no_molecules():
@@ -70,11 +67,12 @@ def test_wrong_arguments(sample):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
-def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(sample, tmp_path):
-    many = sample.take(np.tile(np.arange(len(sample)), 4))
+def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(verdicts, "_CHUNK", 40)
+    many = sample.take(np.arange(400))
 
     def kill(done, total, note=""):
-        if done == 500:
+        if done == 80:
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
     with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
@@ -86,11 +84,11 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_what_was_judged_is_kept(
 
 
 def test_a_molecule_too_large_for_every_pair_is_refused(monkeypatch):
-    monkeypatch.setattr(judging, "MAX_ATOMS", 4)
+    monkeypatch.setattr(verdicts, "MAX_ATOMS", 4)
     positions = np.arange(15, dtype=np.float32).reshape(5, 3)
     with pytest.raises(InvalidInput, match="more than 4 atoms"):
-        judging.judge(pack([([6] * 5, positions)]), "edm")
-    assert len(judging.judge(pack([([6] * 4, positions[:4])]), "edm").verdicts.n_atoms) == 1
+        judge(pack([([6] * 5, positions)]), "edm")
+    assert len(judge(pack([([6] * 4, positions[:4])]), "edm").verdicts.n_atoms) == 1
 
 
 class Stopped(Exception):
@@ -99,10 +97,10 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_judging_that_stops_after_any_piece_ends_bit_for_bit_as_another(sample, protocol, tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "_CHUNK", 40)
-    molecules = sample.take(np.arange(130))
+    monkeypatch.setattr(verdicts, "_CHUNK", 15)
+    molecules = sample.take(np.arange(50))
     expected = judge(molecules, protocol)
-    for pieces, last in enumerate((40, 80, 120, 130), start=1):
+    for pieces, last in enumerate((15, 30, 45, 50), start=1):
 
         def stop(done, total, note="", last=last):
             if done == last:
@@ -135,17 +133,17 @@ def sulfur_chain(n):
 
 
 def test_a_molecule_that_takes_too_long_fails_by_itself(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "_CHUNK", 3)
+    monkeypatch.setattr(verdicts, "_CHUNK", 3)
     molecules = pack([sample[0], sulfur_chain(4000), sample[1], sample[2], sample[3]])
     with PartialFile(tmp_path / "journal", {}, remedy="") as journal:
         judged = judge(molecules, "strict", workers=1, time_limit=5.0, pieces=journal)
         assert len(journal) == 2
         assert multiprocessing.active_children() == []
         assert_same(judge(molecules, "strict", time_limit=5.0, pieces=journal), judged)
-    verdicts = judged.verdicts
-    assert verdicts.reasons == ("", "time", "", "", "")
-    assert verdicts.valid.tolist() == [True, False, True, True, True]
-    assert (verdicts.n_atoms[1], verdicts.n_stable_atoms[1], verdicts.smiles[1]) == (4000, 0, "")
+    found = judged.verdicts
+    assert found.reasons == ("", "time", "", "", "")
+    assert found.valid.tolist() == [True, False, True, True, True]
+    assert (found.n_atoms[1], found.n_stable_atoms[1], found.smiles[1]) == (4000, 0, "")
     assert_same(
         judge(molecules.take([0, 2, 3, 4]), "strict"), judge(molecules.take([0, 2, 3, 4]), "strict", time_limit=60.0)
     )
@@ -169,3 +167,31 @@ def test_reasons(sample):
 def test_no_time_is_refused(sample, seconds):
     with pytest.raises(InvalidInput, match="more than nothing"):
         judge(sample, "edm", time_limit=seconds)
+
+
+@pytest.fixture
+def parts():
+    rng = np.random.default_rng(0)
+    return [
+        Measured(rng.integers(0, 5, n).astype(np.int32), rng.normal(size=n).astype(np.float32))
+        for n in (3, 0, 100_000, 1)
+    ]
+
+
+def test_measurements_on_disk_are_those_that_were_added_in_order(parts):
+    on_disk = OnDiskMeasurements()
+    for part in parts:
+        on_disk.append(part)
+    whole = Measured(np.concatenate([p.codes for p in parts]), np.concatenate([p.values for p in parts]))
+    assert len(on_disk) == len(whole.codes)
+    np.testing.assert_array_equal(on_disk.codes, whole.codes)
+    np.testing.assert_array_equal(on_disk.values, whole.values)
+    for code in range(7):
+        np.testing.assert_array_equal(on_disk.of_kind(code), whole.of_kind(code))
+    assert len(on_disk.of_kind(3)) > 19_000
+    assert on_disk.of_kind(3).dtype == np.float32
+
+
+def test_no_measurements_on_disk():
+    on_disk = OnDiskMeasurements()
+    assert (len(on_disk), len(on_disk.codes), len(on_disk.of_kind(1))) == (0, 0, 0)

@@ -1,4 +1,4 @@
-"""One CSV of one's molecules: what `gaga evaluate --csv` and `gaga store export` of an evaluation write."""
+"""One CSV of molecules: what `gaga evaluate --csv` and `gaga store export` of an evaluation write."""
 
 import csv
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaga.core.errors import InvalidInput
+from gaga.evaluation.table import table
+from gaga.storage.files import atomic_write, refuse_to_overwrite, require_writable
+from gaga.storage.store import Entry, Store
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from gaga.storage.store import Entry, Store
-
-EVALUATION, RELAXATION, POSEBUSTERS = "evaluation", "relaxation", "posebusters"
-STDOUT = Path("-")
 _BYTE_ORDER_MARK = "\ufeff"  # by which a spreadsheet knows UTF-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class TableParts:
     """Stored results of the same molecules that one table is made of.
 
     Attributes:
-        evaluation: the verdicts. other: those by the other protocol.
-        relaxation, poses: of a sample of them. None for each that is not there.
+        evaluation: the verdicts.
+        other: the verdicts by the other protocol, None if there are none.
+        relaxation, poses: of a sample of the molecules, None if there are none.
     """
 
-    evaluation: "Entry"
-    other: "Entry | None" = None
-    relaxation: "Entry | None" = None
-    poses: "Entry | None" = None
+    evaluation: Entry
+    other: Entry | None = None
+    relaxation: Entry | None = None
+    poses: Entry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,55 +42,52 @@ class Written:
     columns: list[str]
 
 
-def check_csv(path: Path | None, *, overwrite: bool) -> None:
-    """Stop before the work if the table could not be written after it.
+def check_csv(path: Path, *, overwrite: bool) -> None:
+    """Reject, before the work, a table that could not be written after it.
 
     Raises:
         InvalidInput: the name does not end in .csv.
-        Conflict: the file is there, and `overwrite` is false.
+        Conflict: the file exists, and `overwrite` is false.
         NotFound, Unavailable: it cannot be written.
     """
-    from gaga.storage.files import refuse_to_overwrite, require_writable
-
-    if path is None or path == STDOUT:
-        return
     if path.suffix.lower() != ".csv":
         raise InvalidInput("the table of molecules is a CSV file", received=path, remedy="end its name in .csv")
     refuse_to_overwrite(path, overwrite=overwrite)
     require_writable(path)
 
 
-def parts_of(store: "Store", evaluation: "Entry") -> Parts:
-    """An evaluation and what the store has of the same file; of several, the newest."""
+def parts_of(store: Store, evaluation: Entry) -> TableParts:
+    """An evaluation and what the store has of the same file; of several results, the newest."""
 
-    def newest(kind: str, **config: str) -> "Entry | None":
-        there = [entry for entry in store.entries(kind) if _same_file(entry, evaluation)]
-        fitting = [entry for entry in there if all(entry.config.get(key) == value for key, value in config.items())]
+    def newest(kind: str, **config: str) -> Entry | None:
+        fitting = [
+            entry
+            for entry in store.entries(kind)
+            if _same_file(entry, evaluation) and all(entry.config.get(key) == value for key, value in config.items())
+        ]
         return max(fitting, key=lambda entry: entry.created, default=None)
 
     other = "strict" if evaluation.config.get("protocol") == "edm" else "edm"
-    return Parts(
+    return TableParts(
         evaluation=evaluation,
-        other=newest(EVALUATION, protocol=other),
-        relaxation=newest(RELAXATION, of="file"),
-        poses=newest(POSEBUSTERS, of="file"),
+        other=newest("evaluation", protocol=other),
+        relaxation=newest("relaxation", of="file"),
+        poses=newest("posebusters", of="file"),
     )
 
 
-def _same_file(entry: "Entry", evaluation: "Entry") -> bool:
+def _same_file(entry: Entry, evaluation: Entry) -> bool:
     """Whether a result is of the very file that was evaluated."""
     digest = evaluation.inputs.get(str(evaluation.config.get("file")))
     return digest is not None and digest in entry.inputs.values()
 
 
-def write_table(path: Path, store: "Store", parts: Parts) -> Written:
+def write_table(path: Path, store: Store, parts: TableParts) -> Written:
     """Write the table to a file, all of it or nothing.
 
     Raises:
         NotFound, Unavailable: it cannot be written.
     """
-    from gaga.storage.files import atomic_write
-
     with (
         _opened(store, parts) as (heading, rows, is_ascii),
         atomic_write(path) as partial,
@@ -100,8 +97,8 @@ def write_table(path: Path, store: "Store", parts: Parts) -> Written:
         return _write(file, heading, rows)
 
 
-def print_table(file: "SupportsWrite[str]", store: "Store", parts: Parts) -> Written:
-    """Write the table to an open file, as it comes."""
+def print_table(file: "SupportsWrite[str]", store: Store, parts: TableParts) -> Written:
+    """Write the table to an open file, row by row."""
     with _opened(store, parts) as (heading, rows, _):
         return _write(file, heading, rows)
 
@@ -115,24 +112,19 @@ def _write(file: "SupportsWrite[str]", heading: list[str], rows: Iterator[list[s
 
 
 @contextmanager
-def _opened(store: "Store", parts: Parts) -> Iterator[tuple[list[str], Iterator[list[str]], bool]]:
+def _opened(store: Store, parts: TableParts) -> Iterator[tuple[list[str], Iterator[list[str]], bool]]:
     """The heading, the rows, and whether all text is ASCII, while the store is open."""
-    from gaga.evaluation.table import table
-
     with ExitStack() as files:
 
-        def opened(entry: "Entry | None") -> Any:
+        def opened(entry: Entry | None) -> Any:
             return entry and files.enter_context(store.opened(entry.kind, entry.name))
 
         evaluation = opened(parts.evaluation)
         others = (opened(parts.other), opened(parts.relaxation), opened(parts.poses))
         # A file that was read otherwise by an earlier version has other records.
-        there = [tree if tree and tree["n_molecules"] == evaluation["n_molecules"] else None for tree in others]
-        heading, rows = table(evaluation, other=there[0], relaxation=there[1], poses=there[2])
-        yield heading, rows, _is_ascii(evaluation)
-
-
-def _is_ascii(evaluation: Any) -> bool:
-    """Whether names, the only text that files give, are ASCII."""
-    names = (evaluation.get("records") or {}).get("names", [])
-    return all(name.isascii() for piece in names for name in piece.tolist())
+        other, relaxation, poses = (
+            tree if tree and tree["n_molecules"] == evaluation["n_molecules"] else None for tree in others
+        )
+        heading, rows = table(evaluation, other=other, relaxation=relaxation, poses=poses)
+        names = (evaluation.get("records") or {}).get("names", [])  # the only text that files give
+        yield heading, rows, all(name.isascii() for piece in names for name in piece.tolist())
