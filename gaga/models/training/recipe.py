@@ -27,22 +27,22 @@ class Recipe:
         hidden: width of the network (nf). n_layers: blocks. inv_sublayers: message layers of a block.
         include_charges: a column with the atomic number. centred_features: types centred in each molecule.
         tuned_for_atoms: the mean size of the molecules that the other values were chosen with. Sums over a molecule's
-            atoms are divided by the training set's mean size relative to it, where that is above one; 0: they are not.
+            atoms are divided by the training set's mean size relative to it, if that is above one; 0: they are not.
         factors: what positions, types and charges are divided by.
         prediction: what the network's output means: the noise (EDM), v, or x0 as Karras et al. 2022 precondition it.
         noise_levels: steps t drawn evenly, or ln(sigma_t / alpha_t) from a normal of noise_mean and noise_spread,
             cut to [0, T*] (Karras et al. 2022; the defaults are those of VEDA).
         max_t: T*, the largest step trained on. schedule, diffusion_steps, precision_of_schedule: the noise schedule.
-        batch_size: molecules in a step. batch_edges: where given, the room for edges in a step instead, of which a
+        batch_size: molecules in a step. batch_edges: if given, the room for edges in a step instead, of which a
             molecule of N atoms takes N^2 (training.batches.Epochs); the loss is the mean over each batch either way.
-        epochs: passes over the training set; steps: where given, ends there instead.
+        epochs: passes over the training set; steps: if given, the run ends there instead.
         learning_rate, lr_schedule, warmup_steps: linear warm-up, then constant or a cosine to zero.
         optimizer: AdamW for everything, or Muon for the matrices inside blocks (training.muon), at matrix_rate times
             the learning rate.
         weight_decay, amsgrad: of AdamW. clipping: of the gradient norm: EDM's adaptive one, or by the median
             of late, which outliers do not move.
         ema_decay: of the averaged weights; ema_warmup: start at (1 + step) / (10 + step) instead of at ema_decay.
-        ema_width: where given, instead of both a power-function average whose profile has this standard deviation,
+        ema_width: if given, instead of both a power-function average whose profile has this standard deviation,
             relative to the steps done (Karras et al. 2024, arXiv 2312.02696, equation 121 and algorithm 2).
         stratified_t: spread a batch's steps evenly over [0, T*] instead of drawing each alone.
         padded_denominator: divide the loss by the batch's largest size, as the published code does.
@@ -181,7 +181,7 @@ class Recipe:
 
 
 def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
-    """Refuse hyperparameters that were asked for and have no effect beside the others."""
+    """Reject hyperparameters that were given and have no effect together with the others."""
     averaged = recipe.ema_width is not None
     for names, unused, remedy in (
         ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),
