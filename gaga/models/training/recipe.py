@@ -1,6 +1,7 @@
 """Training recipes: one frozen configuration, and the presets that users name."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args
@@ -90,39 +91,22 @@ class Recipe:
     save_every_s: float = 120.0
 
     def __post_init__(self) -> None:
-        self._check_types()
-        positive = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
-                    "stability_samples", "validate_every")  # fmt: skip
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
-        for name in ("steps", "batch_edges"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1", received=getattr(self, name))
+        for f in fields(self):
+            right, words = _TYPES.get(_type_name(f.type), (_is_text, "text"))
+            if not right(getattr(self, f.name)):
+                raise InvalidInput(f"{f.name} must be {words}", received=repr(getattr(self, f.name)))
+        for names, right, words in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not right(value):
+                    raise InvalidInput(words.format(name), received=value)
         if self.max_t > self.diffusion_steps:
             raise InvalidInput(
                 f"max_t must be 1 to {self.diffusion_steps}, the steps of the schedule", received=self.max_t
             )
-        if not 0 < self.learning_rate < 1:
-            raise InvalidInput("the learning rate must be between 0 and 1", received=self.learning_rate)
-        if not 0 <= self.ema_decay < 1:
-            raise InvalidInput("the EMA decay must be in [0, 1)", received=self.ema_decay)
-        if self.tuned_for_atoms and self.tuned_for_atoms < 1:
-            raise InvalidInput("tuned_for_atoms must be at least 1, or 0", received=self.tuned_for_atoms)
-        if self.ema_width is not None and not 0 < self.ema_width < 0.288:
-            raise InvalidInput("the EMA's width must be above 0 and below 0.288", received=self.ema_width)
-        if self.matrix_rate <= 0:
-            raise InvalidInput("matrix_rate must be positive", received=self.matrix_rate)
-        if self.noise_spread <= 0:
-            raise InvalidInput("noise_spread must be positive", received=self.noise_spread)
-        for name in ("warmup_steps", "weight_decay", "sample_every", "save_every_s"):
-            if getattr(self, name) < 0:
-                raise InvalidInput(f"{name} must not be negative", received=getattr(self, name))
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in get_args(allowed):
                 raise InvalidInput(f"{name} is one of {', '.join(get_args(allowed))}", received=getattr(self, name))
-        if len(self.factors) != 3 or min(self.factors) <= 0:
-            raise InvalidInput("factors are three positive numbers", received=self.factors)
 
     def space(self, vocabulary: tuple[int, ...]) -> FeatureSpace:
         """The columns of molecules of these elements."""
@@ -160,25 +144,6 @@ class Recipe:
         """Steps from here until something is measured."""
         return min(every - step % every for every in (self.validate_every, self.sample_every) if every)
 
-    def _check_types(self) -> None:
-        """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
-        for f in fields(self):
-            value = getattr(self, f.name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            good = {
-                "int": whole,
-                "int | None": whole or value is None,
-                "float": whole or (isinstance(value, float) and math.isfinite(value)),
-                "float | None": value is None or whole or (isinstance(value, float) and math.isfinite(value)),
-                "bool": isinstance(value, bool),
-                "tuple[float, float, float]": isinstance(value, tuple)
-                and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
-            }
-            if not good.get(_type_name(f.type), isinstance(value, str)):
-                raise InvalidInput(
-                    f"{f.name} must be {_TYPE_WORDS.get(_type_name(f.type), 'text')}", received=repr(value)
-                )
-
 
 def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
     """Reject hyperparameters that were given and have no effect together with the others."""
@@ -197,14 +162,39 @@ def _type_name(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) and annotation is not tuple else str(annotation)
 
 
-_TYPE_WORDS = {
-    "int": "a whole number",
-    "int | None": "a whole number",
-    "float": "a finite number",
-    "float | None": "a finite number",
-    "bool": "true or false",
-    "tuple[float, float, float]": "three finite numbers",
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+Check = Callable[[Any], bool]
+_TYPES: dict[str, tuple[Check, str]] = {
+    "int": (_is_whole, "a whole number"),
+    "int | None": (lambda v: v is None or _is_whole(v), "a whole number"),
+    "float": (_is_finite, "a finite number"),
+    "float | None": (lambda v: v is None or _is_finite(v), "a finite number"),
+    "bool": (lambda v: isinstance(v, bool), "true or false"),
+    "tuple[float, float, float]": (lambda v: isinstance(v, tuple) and all(map(_is_finite, v)), "three finite numbers"),
 }
+_POSITIVE = ("hidden", "n_layers", "inv_sublayers", "batch_size", "epochs", "diffusion_steps", "max_t",
+             "stability_samples", "validate_every", "steps", "batch_edges")  # fmt: skip
+_RANGES: tuple[tuple[tuple[str, ...], Check, str], ...] = (
+    (_POSITIVE, lambda v: v >= 1, "{} must be at least 1"),
+    (("learning_rate",), lambda v: 0 < v < 1, "the learning rate must be between 0 and 1"),
+    (("ema_decay",), lambda v: 0 <= v < 1, "the EMA decay must be in [0, 1)"),
+    (("tuned_for_atoms",), lambda v: v == 0 or v >= 1, "tuned_for_atoms must be at least 1, or 0"),
+    (("ema_width",), lambda v: 0 < v < 0.288, "the EMA's width must be above 0 and below 0.288"),
+    (("matrix_rate", "noise_spread"), lambda v: v > 0, "{} must be positive"),
+    (("warmup_steps", "weight_decay", "sample_every", "save_every_s"), lambda v: v >= 0, "{} must not be negative"),
+    (("factors",), lambda v: len(v) == 3 and min(v) > 0, "factors are three positive numbers"),
+)
 _CHOICES = {
     "lr_schedule": LearningRateSchedule,
     "clipping": Clipping,
