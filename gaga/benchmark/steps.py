@@ -20,7 +20,7 @@ from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import Step, forward_step, train_step
 from gaga.core.errors import Unavailable
 from gaga.core.progress import Progress, silent
-from gaga.models.network.kernels.lanes import one_thread
+from gaga.models.network.kernels.threaded_groups import one_thread
 
 _COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
 _SHARE = 0.6  # of the free memory that a padded step may take

@@ -24,7 +24,7 @@ SHIPPED = {path.stem: path for path in (SHIPPED_CHECKPOINT, SMALL_CHECKPOINT)}
 def model_file(path: Path) -> Path:
     """The file whose content names a model: a checkpoint, that of a run's folder, or an EDM folder's weights.
 
-    A name of a model that ships, where nothing of that name is there, is that model's file.
+    The name of a model that ships is that model's file, unless a file or folder has the name.
     """
     if path.is_dir():
         return edm_files(path).weights if is_edm_folder(path) else path / "model.safetensors"
@@ -81,10 +81,10 @@ def load_model(
         device: where the weights go.
         kernel: how the network runs; all kernels give the same results.
         precision: `bfloat16` rounds the operands of matrix products: faster, and within about 0.5 %; `auto` does so
-            where the fused kernels run in nothing else, but not for EDM folders.
-        centred_features: of an EDM folder, whether types are centred in each molecule; None is as its arguments tell
-            (`Model.decided` says what was taken and why).
-        max_t: of an EDM folder, T*; None is as its arguments tell.
+            if the fused kernels run in nothing else, but not for EDM folders.
+        centred_features: of an EDM folder, whether types are centred in each molecule; None: what its arguments say
+            (`Model.decided` says what was chosen and why).
+        max_t: of an EDM folder, T*; None: what its arguments say.
 
     Raises:
         NotFound: nothing is there.
@@ -122,7 +122,7 @@ def sample(
     """Draw `n` molecules; molecule i depends on (seed, i) alone.
 
     Args:
-        model: a model, or where one is; None is the model that ships with gaga.
+        model: a model, or its path; None is the model that ships with gaga.
         n: how many.
         seed: seed of the run.
         progress: called with molecule-steps done and in all.

@@ -46,7 +46,7 @@ class Checkpoint:
         schedule: the noise schedule, with its table.
         precondition: what the network's output means.
         max_t: T*, the largest step that was trained.
-        moments: the data set's second moments and histogram of sizes; None where an EDM folder gave none.
+        moments: the data set's second moments and histogram of sizes; None if an EDM folder gave none.
         weights: parameters by name, the exponential moving average of training.
         dataset: name of the data set.
         recipe: the training configuration.
@@ -88,7 +88,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint; what was there before stays until the new one is whole."""
+    """Write a checkpoint; the file that it replaces stays until the new one is whole."""
     tensors = {f"weights.{k}": v.detach().cpu().contiguous() for k, v in checkpoint.weights.items()}
     tensors["schedule.gamma"] = torch.from_numpy(checkpoint.schedule.gamma.copy())
     if checkpoint.moments is not None:
@@ -180,7 +180,7 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
 
 
 def _check(path: Path, checkpoint: Checkpoint) -> None:
-    """Stop where the parts do not belong together."""
+    """Reject parts that do not belong together."""
     network, moments = checkpoint.network, checkpoint.moments
     if not 1 <= checkpoint.max_t <= checkpoint.schedule.T:
         raise InvalidInput(f"{path}: T* is not a step of its schedule", received=checkpoint.max_t)
@@ -193,7 +193,7 @@ def _check(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def require_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Stop at weights that can only make numbers that are none.
+    """Reject weights that are not finite.
 
     Raises:
         InvalidInput: one is not finite, or the weights are not floating-point numbers.
@@ -239,14 +239,14 @@ def _as_array(value: Any) -> Any:
 
 
 def _precondition(header: dict[str, Any]) -> Precondition:
-    said = header.get("precondition")
-    return EPS if said is None else Precondition(said["prediction"], tuple(map(float, said["sd"])))
+    about = header.get("precondition")
+    return EPS if about is None else Precondition(about["prediction"], tuple(map(float, about["sd"])))
 
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
     """The moments, of the shapes and types that they are declared with, and finite."""
-    there = (*_MOMENT_ARRAYS, *([_ALONE] if f"moments.{_ALONE}" in tensors else []))
-    parts: dict[str, Any] = {name: tensors[f"moments.{name}"].numpy() for name in there}
+    names = (*_MOMENT_ARRAYS, *([_ALONE] if f"moments.{_ALONE}" in tensors else []))
+    parts: dict[str, Any] = {name: tensors[f"moments.{name}"].numpy() for name in names}
     parts.setdefault(_ALONE, np.zeros((0, 3), dtype=np.int64))
     parts |= {name: _as_array(header[name]) for name in ("blocks", "scalar", "published")}
     moments = from_tree(parts, Moments)

@@ -61,5 +61,5 @@ def uniforms(seed: int, molecules: Int64[Tensor, " M"], stream: int | Int64[Tens
 
 
 def exact_device(device: torch.device) -> torch.device:
-    """Where float64 is computed for tensors on this device: there, but for Apple's devices, which do not have it."""
+    """The device that computes float64 for tensors on this device: itself, or the CPU for Apple's devices."""
     return torch.device("cpu") if device.type == "mps" else device

@@ -70,9 +70,9 @@ class Diffusion:
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
         """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
         _, _, gamma, sd = self._tables_like(like)
-        place = t * self.schedule.T
-        below = place.floor().clamp_(0, self.schedule.T - 1)
-        at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], place - below)
+        position = t * self.schedule.T
+        below = position.floor().clamp_(0, self.schedule.T - 1)
+        at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], position - below)
         return self.precondition.coefficients(at, t, self.space.columns, sd)
 
     def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -101,8 +101,8 @@ class Diffusion:
         """The L2 objective of each molecule, 1/2 |(eps - eps_hat) / c_out|^2 / (C N), N its own number of atoms.
 
         It is the squared error of the network's own output: EDM's objective if it predicts the noise (c_out = 1),
-        Karras et al.'s weight 1 / c_out^2 where it predicts x0. At t = 0 EDM's objective holds the likelihood of the
-        types given z_0, which no parameter enters: only the positions count there, where the noise is predicted.
+        Karras et al.'s weight 1 / c_out^2 if it predicts x0. At t = 0 EDM's objective holds the likelihood of the
+        types given z_0, which no parameter enters: only the positions count there, if the noise is predicted.
 
         Args:
             x: clean columns on the zero-mean subspace.

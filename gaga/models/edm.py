@@ -69,7 +69,7 @@ class EdmModel(NamedTuple):
 
 
 def edm_files(folder: Path) -> EdmFiles:
-    """The newest weights, the average over steps where both are there, and the arguments that belong to them."""
+    """The newest weights, the average over steps if there are both, and the arguments that belong to them."""
     names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     weights = [found for name in names if (found := _WEIGHTS_NAME.fullmatch(name))]
     arguments = {_epoch(found): name for name in names if (found := _ARGUMENTS_NAME.fullmatch(name))}
@@ -105,8 +105,8 @@ def load_edm(
     Args:
         folder: where it is.
         dtype, device, kernel, precision: as of `gaga.load_model`.
-        centred_features: whether types are centred in each molecule; None is as the arguments tell.
-        max_t: T*; None is as the arguments tell.
+        centred_features: whether types are centred in each molecule; None: what the arguments say.
+        max_t: T*; None: what the arguments say.
 
     Raises:
         NotFound: a file is missing.
@@ -144,7 +144,7 @@ def import_edm(
 
     Args:
         folder: what EDM's or GAGA's training wrote.
-        moments: of the data set that it was trained on, in the model's own columns (`load_edm` tells them);
+        moments: of the data set that it was trained on, in the model's own columns (`load_edm` gives them);
             without them the checkpoint predicts, but cannot sample.
         centred_features, max_t: as of `load_edm`, which also says what it raises.
     """
@@ -182,7 +182,7 @@ def read_arguments(path: Path) -> dict[str, Any]:
     _require(path)
     if path.stat().st_size > _MOST_ARGUMENTS:
         raise InvalidInput(f"{path} is larger than the arguments of a run", received=f"{path.stat().st_size:,} bytes")
-    value = _told_where(path, lambda: read_plain(path.read_bytes(), frozenset({_NAMESPACE})))
+    value = _naming(path, lambda: read_plain(path.read_bytes(), frozenset({_NAMESPACE})))
     if not isinstance(value, Built) or value.arguments or not isinstance(value.state, dict):
         raise InvalidInput(f"{path} holds no argparse.Namespace")
     return {str(name): argument for name, argument in value.state.items()}
@@ -196,7 +196,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         InvalidInput: it is no state dict that `torch.save` wrote.
     """
     _require(path)
-    return _told_where(path, lambda: read_state_dict(path))
+    return _naming(path, lambda: read_state_dict(path))
 
 
 def _require(path: Path) -> None:
@@ -207,7 +207,7 @@ def _require(path: Path) -> None:
         )
 
 
-def _told_where(path: Path, read: Callable[[], T]) -> T:
+def _naming(path: Path, read: Callable[[], T]) -> T:
     """What `read` gives; its complaint names the file."""
     try:
         return read()
@@ -242,12 +242,12 @@ def _vocabulary(arguments: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _centred(arguments: dict[str, Any]) -> bool:
-    """GAGA's training, and it alone, centres types, where there are no charges."""
+    """Only GAGA's training centres types, and only without charges."""
     return _BY_GAGA in arguments and not arguments["include_charges"]
 
 
 def _last_step(arguments: dict[str, Any], T: int, path: Path) -> int:
-    """T* as the arguments tell it: GAGA's `max_t`, where None is all steps, and all steps of EDM's models."""
+    """T* by the arguments: GAGA's `max_t` (None is all steps); all steps of EDM's models."""
     value = arguments.get(_BY_GAGA)
     if value is None:
         return T
@@ -273,11 +273,11 @@ def _decided(
 ) -> str:
     """Whose training it was, what that follows from, and what follows from that or was asked for."""
     charges = "charges" if space.include_charges else "no charges"
-    told = f"max_t {str(arguments[_BY_GAGA])[:40]}" if _BY_GAGA in arguments else "no max_t"
+    has = f"max_t {str(arguments[_BY_GAGA])[:40]}" if _BY_GAGA in arguments else "no max_t"
     whose = "GAGA" if _BY_GAGA in arguments else "EDM"
     types, steps = (" (as asked)" if it else "" for it in asked)
     return (
-        f"{files.weights.name} is a model of {whose}'s training, as {files.arguments.name} has {told} and {charges}: "
+        f"{files.weights.name} is a model of {whose}'s training, as {files.arguments.name} has {has} and {charges}: "
         f"types {'' if space.centred_features else 'not '}centred in each molecule{types}, T* = {last} of {T}{steps}."
     )
 

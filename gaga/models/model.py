@@ -9,7 +9,7 @@ from gaga.noise import Moments
 
 @dataclass(frozen=True, eq=False)
 class Model(Diffusion):
-    """A diffusion with what sampling needs beside it.
+    """A diffusion with everything else that sampling needs.
 
     Attributes:
         max_t: T*, the largest step that the network was trained on.

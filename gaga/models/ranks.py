@@ -1,4 +1,4 @@
-"""Several processes that work as one: which of them this is, and what they say to each other (torch.distributed)."""
+"""Several processes that work as one: which of them this is, and what they exchange (torch.distributed)."""
 
 import datetime
 import re
@@ -39,11 +39,11 @@ class Ranks:
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """This process's share of n things: every size-th; the first of them where there are too few for all."""
+        """This process's share of n things: every size-th; the first of them if there are too few for all."""
         return slice(self.rank, None, self.size) if self.rank < n else slice(0, 1)
 
     def connect(self, device: torch.device, timeout_s: float = 600.0) -> None:
-        """Join the others; what each of them then waits for is given up after `timeout_s`.
+        """Join the others; each of them waits for another at most `timeout_s`.
 
         Raises:
             Unavailable: the others could not be reached.
@@ -92,18 +92,18 @@ class Ranks:
         """
         if self.size == 1:
             return compute()
-        told: list[Any] = [None]
+        shared: list[Any] = [None]
         if self.first:
             try:
-                told = [compute()]
+                shared = [compute()]
             except GagaError as error:
-                told = [error]
+                shared = [error]
         with _someone_missing(self):
-            torch.distributed.broadcast_object_list(told, 0)
-        if isinstance(told[0], GagaError):
-            told[0].told = not self.first
-            raise told[0]
-        answer: T = told[0]
+            torch.distributed.broadcast_object_list(shared, 0)
+        if isinstance(shared[0], GagaError):
+            shared[0].told = not self.first
+            raise shared[0]
+        answer: T = shared[0]
         return answer
 
     def wait(self) -> None:
@@ -118,9 +118,9 @@ class Ranks:
 
     @contextmanager
     def together(self, device: torch.device, timeout_s: float = 600.0) -> Iterator[None]:
-        """Join the others, and take leave of them when the block has ended.
+        """Open the process group for the block.
 
-        Where it has not ended well, the others notice when they next wait for this process; on GPUs when it is gone.
+        If the block fails, the other ranks fail at their next collective (CPU), or when this process exits (GPU).
 
         Raises:
             Unavailable: the others could not be reached.
@@ -142,13 +142,13 @@ ALONE = Ranks()
 
 @contextmanager
 def _someone_missing(ranks: Ranks) -> Iterator[None]:
-    """Turns what torch.distributed raises into one line: gloo's, for one, without its source file and its advice."""
+    """Turn what torch.distributed raises into one line, without gloo's source file and its advice."""
     try:
         yield
     except RuntimeError as error:
-        said = re.sub(r"^\[[^\]]*\] *", "", str(error).splitlines()[0]).split(". ")[0]
+        reason = re.sub(r"^\[[^\]]*\] *", "", str(error).splitlines()[0]).split(". ")[0]
         raise RankLost(
             f"rank {ranks.rank} of {ranks.size} lost the others",
-            received=said.rstrip("."),
+            received=reason.rstrip("."),
             remedy="if none of them says why, repeat it with `resume=True`: it continues from what was saved last",
         ) from error

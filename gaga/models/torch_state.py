@@ -1,7 +1,9 @@
 """State dicts that `torch.save` wrote, read without torch's unpickler (PyTorch 1.6 and later: a zip file).
 
 `data.pkl` says how each tensor lies in a storage, `data/<key>` are the storages' bytes, little-endian. Nothing is
-executed, nothing is unpacked onto the disk, and every size is checked against the bytes that are there.
+executed, nothing is unpacked onto the disk, and every size is checked against the bytes of the file.
+`torch.load(weights_only=True)` (torch 2.13) executes nothing either, but accepts flipped bits, and compressed members,
+which can fill the memory.
 """
 
 import math

@@ -7,7 +7,7 @@ with L the best denoiser of Gaussian data of the moments' covariance (Wiener) an
                            >= 1/2 int_0^snr(t) [E|x - L(z_s)|^2 - E|x - D(z_s)|^2] ds,
 
 squares summed over all columns of all atoms. Here D = L + c (D_net - L): the network's denoiser, drawn to the linear
-one where its own inaccuracy costs more than it knows, as at the highest noise levels. c in [0, 1] is one number for
+one if its own inaccuracy costs more than it knows, as at the highest noise levels. c in [0, 1] is one number for
 each level, fitted on the other half of the molecules, so that nothing is gained by chance.
 
 For a Gaussian g with other moments, on the zero-mean subspace,
@@ -15,7 +15,7 @@ For a Gaussian g with other moments, on the zero-mean subspace,
     KL(q(z_t) || g_t) = KL(q(z_t) || matched_t) + KL(matched_t || g_t),
 
 averaged over molecules whose sizes, means and covariances are those of the moments; the last term is a closed form.
-A network that was trained up to T* < T says nothing on snr below snr(T*): that part of the integral is left out, and
+A network that was trained up to T* < T gives nothing for snr below snr(T*): that part of the integral is left out, and
 the sum is still a lower bound.
 """
 
@@ -42,7 +42,7 @@ from gaga.models.wiener import Wiener, divergence, information, linear_mmse
 from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, ReferenceKind
 
 STEPS = (250, 350, 450, 550, 650, 800, 1000)
-STREAM = 2  # of random numbers, beside the objective's for training and validation
+STREAM = 2  # of random numbers, besides the objective's for training and validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class TruncationResult:
         timesteps: the steps, [S].
         T, max_t: steps of the schedule, and the last one that the model was trained on.
         references: names of the Gaussians.
-        nats, low, high: KL(q(z_t) || g_t) with its bootstrap interval over molecules at `level`, [S, R]; where the
+        nats, low, high: KL(q(z_t) || g_t) with its bootstrap interval over molecules at `level`, [S, R]; if the
             model knows nothing of the step (`known`), the closed form alone.
         gaussian: of that KL(matched_t || g_t), a closed form, [S, R].
         alone: KL(q(z_t) || matched_t) with the network's denoiser by itself (c = 1), [S].
@@ -132,7 +132,7 @@ class TruncationResult:
     def known(self) -> Bool[np.ndarray, " S"]:
         """Whether the model says anything of KL(q(z_t) || matched_t) at each step, [S].
 
-        All that is to be integrated at T* = `max_t` < T lies beyond it, where the network was not trained.
+        All that is to be integrated at T* = `max_t` < T lies beyond it, in steps that the network was not trained on.
         """
         known: Bool[np.ndarray, " S"] = self.timesteps < (self.T + 1 if self.max_t == self.T else self.max_t)
         return known
@@ -173,9 +173,9 @@ class Errors:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Molecules of like sizes: their places among all, keys of their noise, clean columns in float64, layout."""
+    """Molecules of like sizes: their indices among all, keys of their noise, clean columns in float64, layout."""
 
-    places: Int64[np.ndarray, " B"]
+    indices: Int64[np.ndarray, " B"]
     keys: Int64[Tensor, " B"]
     x: Float64[Tensor, "A C"]
     layout: Layout
@@ -199,7 +199,7 @@ def price(
         keys: number of each molecule, by which its noise is drawn at each noise level; by default their order.
         seed: of noise and resamples.
         batch_size: molecules at a time.
-        progress: told the evaluations of the network, one for each molecule and noise level.
+        progress: called with the evaluations of the network, one for each molecule and noise level.
 
     Raises:
         InvalidInput: a step was not trained, the model holds no moments, a molecule has an element that the model does
@@ -215,8 +215,8 @@ def price(
     done = 0
     for batch in _batches(model, molecules, keys, batch_size):
         for node, snr in enumerate(grid.snr):
-            products[:, batch.places, node] = _products(model, batch, float(snr), node, seed)
-            done += len(batch.places)
+            products[:, batch.indices, node] = _products(model, batch, float(snr), node, seed)
+            done += len(batch.indices)
             progress(done, products[0].size)
     return _result(model, config, molecules.n_atoms, grid, Errors(*products), seed)
 
@@ -228,10 +228,10 @@ def _batches(
     where = exact_device(parameters_of(model).device)
     order = np.argsort(molecules.n_atoms, kind="stable")
     for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        some = molecules.take(places)
-        x = torch.from_numpy(model.space.encode(some)).to(where)
-        yield _Batch(places, torch.from_numpy(keys[places]).to(where), x, Layout.of(some.n_atoms, where))
+        indices = order[start : start + batch_size]
+        chosen = molecules.take(indices)
+        x = torch.from_numpy(model.space.encode(chosen)).to(where)
+        yield _Batch(indices, torch.from_numpy(keys[indices]).to(where), x, Layout.of(chosen.n_atoms, where))
 
 
 @torch.no_grad()
@@ -256,9 +256,9 @@ def _noise(model: Model, z: Float64[Tensor, "A C"], snr: float, layout: Layout) 
     """The network's eps_hat at this noise level, which lies between steps."""
     like = parameters_of(model)
     time = float(model.schedule.time_at(np.array([-np.log(snr)]))[0]) / model.schedule.T
-    there = layout if like.device == z.device else Layout.of(layout.n_atoms, like.device)
+    on_device = layout if like.device == z.device else Layout.of(layout.n_atoms, like.device)
     t = torch.full((len(layout),), time, dtype=like.dtype, device=like.device)
-    return model.noise(z.to(like.dtype).to(like.device), t, there).to(z.device).double()
+    return model.noise(z.to(like.dtype).to(like.device), t, on_device).to(z.device).double()
 
 
 def _result(

@@ -65,7 +65,7 @@ def divergence(
 
 
 def _divergence(covariance: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """KL(N(0, covariance) || N(0, other)); 0 where there are no columns."""
+    """KL(N(0, covariance) || N(0, other)); 0 without columns."""
     eigenvalues = np.linalg.eigvals(np.linalg.solve(other, covariance)).real
     return float(0.5 * (eigenvalues - 1 - np.log(eigenvalues)).sum())
 

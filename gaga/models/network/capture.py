@@ -14,7 +14,7 @@ WARMUP = 3  # calls on a side stream before a recording, as torch asks for (libr
 class Replay:
     """Calls a function without arguments that reads and writes tensors which stay where they are.
 
-    The first calls on a CUDA device run as they are; then the function is recorded, and from there on the recording is
+    The first calls on a CUDA device simply run; then the function is recorded, and from then on the recording is
     replayed. Each call is one execution, recorded or not, so that a training step may be given to it.
 
     Args:
@@ -62,7 +62,7 @@ class Replay:
 
 @contextmanager
 def _on_this_stream(device: torch.device) -> Iterator[None]:
-    """Come back to the current stream; torch stays on the one that it records on where a recording fails."""
+    """Come back to the current stream: if a recording fails, torch stays on the stream that it records on."""
     stream = torch.cuda.current_stream(device)
     try:
         yield

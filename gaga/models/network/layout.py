@@ -44,7 +44,7 @@ class Capacity:
         return Capacity(max(self.molecules, more.molecules), max(self.atoms, more.atoms), tiles)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Layout:
     """M packed molecules on a device.
 
@@ -54,6 +54,8 @@ class Layout:
         molecule: molecule of each atom, [A].
         tiles: rows in tiles, as the fused kernels take them; made when first asked for.
         pad_to: the width that the naive kernel pads to; None is the largest molecule.
+        capacity: the room that the batch is padded to, if it is.
+        overwritten: whether another batch was copied into the tensors.
     """
 
     n_atoms: Int64[np.ndarray, " real"]
@@ -61,8 +63,8 @@ class Layout:
     molecule: Int64[Tensor, " A"]
     pad_to: int | None = None
     capacity: Capacity | None = field(default=None, repr=False)
+    overwritten: bool = field(default=False, repr=False)
     _groups: dict[int, tuple[tuple[Tensor, Tensor], ...]] = field(default_factory=dict, repr=False)
-    _taken_over: list[bool] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(
@@ -112,10 +114,10 @@ class Layout:
         """For each distinct size n, the atoms [b, n] of b molecules and those molecules [b]; cut to about `most` edges.
 
         Raises:
-            InvalidInput: the tensors have taken over another batch, whose sizes are not known on the host.
+            InvalidInput: another batch was copied into the tensors, and its sizes are not known on the host.
         """
-        if self._taken_over:
-            raise InvalidInput("this layout has taken over another batch, which only kernels over tiles can run")
+        if self.overwritten:
+            raise InvalidInput("another batch was copied into this layout, which only kernels over tiles can run")
         if most not in self._groups:
             self._groups[most] = self._grouped(most)
         return self._groups[most]
@@ -159,16 +161,14 @@ class Layout:
         return {name: getattr(self, name) for name in names} | self.tiles.tensors()
 
     def copy_(self, other: "Layout") -> None:
-        """Take over another batch in place; both have the same capacity. Only tensors change, not `n_atoms`.
+        """Copy another batch of the same capacity into the tensors; `n_atoms` does not change.
 
-        A batch that lies on the host is copied when the device comes to it, which is not waited for.
+        Does not wait until the device has copied a batch that is on the host.
         """
-        self._taken_over.append(True)
-        self._taken_over[1:] = []
-        theirs = other.tensors()
-        for name, mine in self.tensors().items():
-            pinned = mine.device.type == "cuda" and theirs[name].device.type == "cpu"
-            mine.copy_(theirs[name].pin_memory() if pinned else theirs[name], non_blocking=pinned)
+        self.overwritten, source = True, other.tensors()
+        for name, target in self.tensors().items():
+            pinned = target.device.type == "cuda" and source[name].device.type == "cpu"
+            target.copy_(source[name].pin_memory() if pinned else source[name], non_blocking=pinned)
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -61,7 +61,7 @@ class Messages(nn.Module):
         self.node_mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
     def gate(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Weight [1, F] and bias [1] of the attention gate, where there is one."""
+        """Weight [1, F] and bias [1] of the attention gate, None if there is none."""
         if self.att_mlp is None:
             return None, None
         linear = cast(nn.Linear, self.att_mlp[0])

@@ -39,7 +39,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Precondition:
-    """A prediction, with the root mean square `sd` of each clean column where it needs one (x0).
+    """A prediction, with the root mean square `sd` of each clean column if it needs one (x0).
 
     Raises:
         InvalidInput: the prediction is unknown, or `sd` is missing, superfluous or not positive.

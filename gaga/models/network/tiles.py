@@ -48,8 +48,8 @@ class Tiles:
         shifts: largest shift in each tile, [K].
         first_block: block of the tile's first shift, [K]; edge (i, s) is row i mod 64 of block first_block + s - 1.
         first_item: the tile's first item, and the number of items behind the last tile, [K + 1].
-        item_tile, item_shift: tile of each item, -1 where there is no work, and its first shift less one, [I].
-        block_tile: tile of each block, -1 where there is none, [blocks].
+        item_tile, item_shift: tile of each item, -1 if there is no work, and its first shift less one, [I].
+        block_tile: tile of each block, -1 if there is none, [blocks].
     """
 
     start: Int32[Tensor, " R"]
@@ -65,7 +65,7 @@ class Tiles:
     def of(
         cls, n_atoms: Int64[np.ndarray, " M"], device: torch.device | str, capacity: TileCapacity | None = None
     ) -> "Tiles":
-        """The tiles of molecules of these sizes, in their order; like sizes beside each other waste least."""
+        """The tiles of molecules of these sizes, in their order; neighbours of similar size waste least."""
         plan = _Plan.of(n_atoms, capacity.rows if capacity else None)
         items, blocks = max(len(plan.item_tile), 1), max(plan.blocks, 1)  # a launch of nothing is an error
         if capacity:

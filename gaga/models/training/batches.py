@@ -1,4 +1,4 @@
-"""Random batches, keyed by (seed, epoch): the order of a run does not depend on where it was interrupted."""
+"""Random batches, keyed by (seed, epoch): the order of a run does not depend on interruptions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Batch:
         weights: Float32[np.ndarray, " B"],
         capacity: Capacity | None = None,
     ) -> "Batch":
-        """Molecules of these sizes, on the host, in a capacity where one is given."""
+        """Molecules of these sizes, on the host, in a capacity if one is given."""
         layout = Layout.of(n_atoms) if capacity is None else Layout.filled(n_atoms, capacity)
         molecules = len(layout)
         return cls(
@@ -63,20 +63,20 @@ class Batch:
             return self
 
         def sent(value: Tensor) -> Tensor:
-            return _departing(value, device).to(device, non_blocking=device.type == "cuda")
+            return _pinned(value, device).to(device, non_blocking=device.type == "cuda")
 
         layout = replace(self.layout, sizes=sent(self.layout.sizes), molecule=sent(self.layout.molecule))
         return Batch(sent(self.atoms), sent(self.keys), sent(self.t), sent(self.weights), layout)
 
     def copy_(self, other: "Batch") -> None:
-        """Take over another batch of the same capacity in place, without waiting for the device."""
-        theirs = other.tensors()
-        for name, mine in self.tensors().items():
-            mine.copy_(_departing(theirs[name], mine.device), non_blocking=mine.is_cuda)
+        """Copy another batch of the same capacity into the tensors, without waiting for the device."""
+        source = other.tensors()
+        for name, target in self.tensors().items():
+            target.copy_(_pinned(source[name], target.device), non_blocking=target.is_cuda)
 
 
-def _departing(value: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host where a copy to the device may leave from without being waited for."""
+def _pinned(value: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host, in memory that is copied to a CUDA device without waiting."""
     return value.pin_memory() if device.type == "cuda" else value
 
 
@@ -89,12 +89,12 @@ def _extended(values: Shaped[Tensor, "n *rest"], length: int) -> Shaped[Tensor, 
 class Epochs:
     """How M molecules become batches: every molecule once an epoch, in a random order that (seed, epoch) decides.
 
-    A batch is a random subset, as stochastic gradients need it. It has `batch_size` molecules, or where `edges` is
-    given as many as the room for edges allows: a molecule of N atoms takes N^2 of it, and a batch the next molecules
+    A batch is a random subset, as stochastic gradients need it. It has `batch_size` molecules. If `edges` is given, it
+    has as many as the room for edges allows instead: a molecule of N atoms takes N^2 edges, and a batch takes molecules
     while the epoch's running total stays within `edges` for each batch so far. Room that a batch leaves goes to the
-    next, so that batches take `edges` on average, none as much as `edges` plus the largest N^2, and all epochs have
-    equally many. Within a batch molecules are sorted by size (ties stay random): that changes no sum, and like sizes
-    beside each other waste least.
+    next, so that batches take `edges` on average, none as much as `edges` plus the largest N^2, and all epochs have the
+    same number of batches. Within a batch molecules are sorted by size (ties stay random): that changes no sum, and
+    neighbours of similar size waste least.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
@@ -136,7 +136,7 @@ class Epochs:
             epoch, first = epoch + 1, 0
 
     def _cuts(self, order: Int64[np.ndarray, " M"]) -> Int64[np.ndarray, " length_plus_1"]:
-        """Where in the order each batch begins, and where the last one ends."""
+        """Index in the order at which each batch begins, and at which the last one ends."""
         if self.edges is None:
             return np.append(np.arange(self.length) * self.batch_size, len(order))
         upto = np.cumsum(self.n_atoms[order] ** 2)

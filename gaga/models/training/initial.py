@@ -77,7 +77,7 @@ def initial_network(
         network = EGNN(config, kernel, recipe.precision)
     if init_from is not None and start is not None:
         _check(init_from, start, config, space, recipe)
-        _tell(init_from, start, space, config)
+        _log_changes(init_from, start, space, config)
         network.load_state_dict(_carried_over(start, space))
     return network
 
@@ -97,7 +97,7 @@ def _sums_divided_by(recipe: Recipe, mean_atoms: float | None, start: Checkpoint
 
 
 def _mean_atoms(start: Checkpoint) -> float:
-    """Mean size of the molecules that a checkpoint was trained on; infinity where it does not say."""
+    """Mean size of the molecules that a checkpoint was trained on; infinity if it does not say."""
     if start.moments is None or not start.moments.counts.any():
         return math.inf
     counts = start.moments.counts
@@ -124,7 +124,7 @@ def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: Featur
         )
 
 
-def _tell(init_from: Path, start: Checkpoint, space: FeatureSpace, config: EGNNConfig) -> None:
+def _log_changes(init_from: Path, start: Checkpoint, space: FeatureSpace, config: EGNNConfig) -> None:
     new = [z for z in space.vocabulary if z not in start.space.vocabulary]
     if new:
         starts = [f"{symbol_of(z)} as {symbol_of(most_similar(z, start.space.vocabulary))}" for z in new]

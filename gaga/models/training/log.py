@@ -25,7 +25,7 @@ _EARLY, _LATER = (1, 2, 5, 10, 20, 50, 100, 200, 500), 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """One row of the log; None where a quantity was not measured at this step.
+    """One row of the log; None for quantities that were not measured at this step.
 
     Losses are those of the recipe's own prediction, per column and atom (`Diffusion.loss`): two recipes that predict
     other things cannot be compared by them. `gradient_norm` is the mean before clipping, `clipped` the
@@ -50,7 +50,7 @@ class Metrics:
     measured: bool = True
 
     def plain(self) -> dict[str, Any]:
-        """The row with null for what is not finite; `measured` only where it is false."""
+        """The row with null for what is not finite; `measured` only if it is false."""
         row = {name: value for name, value in asdict(self).items() if (name, value) != ("measured", True)}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
@@ -72,22 +72,22 @@ class Window:
         self.clipped += norm > limit
 
     def spend(self, seconds: float, waited: float) -> None:
-        """Some steps took so long in all, and waited so long for data."""
+        """Add the time that some steps took in all, and waited for data."""
         self.seconds += seconds
         self.waited += waited
 
     @property
     def data_wait(self) -> float | None:
-        """The part of the time that steps waited for data; None where there were none."""
+        """The part of the time that steps waited for data; None before the first."""
         return self.waited / self.seconds if self.seconds else None
 
     def note(self) -> str:
-        """The loss of late, and how much of the time went to waiting where that is a hundredth or more."""
+        """The recent loss, and the share of time spent waiting for data if it is 1 % or more."""
         share = self.data_wait or 0.0
         return f"loss {np.mean(self.losses[-100:]):.4f}" + (f", waits for data {share:.0%}" if share >= 0.01 else "")
 
     def means(self) -> dict[str, float | None]:
-        """Mean loss and norm, shares of steps clipped and of time waited; None where there were no steps."""
+        """Mean loss and norm, shares of steps clipped and of time waited; None if there were no steps."""
         if not self.losses:
             return {"train_loss": None, "gradient_norm": None, "clipped": None, "data_wait": None}
         return {
@@ -124,7 +124,7 @@ class History:
 
     @property
     def step(self) -> int:
-        """The step that the newest row is about; 0 where there is none."""
+        """The step that the newest row is about; 0 if there is none."""
         return self.rows[-1].step if self.rows else 0
 
     def reaches(self, step: int, *, sampled: bool = False) -> bool:
@@ -143,7 +143,7 @@ class History:
         return min(filter(math.isfinite, losses), default=math.inf)
 
     def write(self, path: Path) -> None:
-        """The log as JSON lines: all of it, or what was there before.
+        """Write the log as JSON lines, atomically.
 
         Raises:
             Unavailable: it cannot be written.
@@ -153,7 +153,7 @@ class History:
 
     @classmethod
     def at(cls, step: int, path: Path, window: dict[str, Any]) -> "History":
-        """What a run goes on with from the state after this step and its window; later rows are dropped."""
+        """The history of a run that resumes from the state after this step, with its window; later rows are dropped."""
         history = cls([row for row in read_rows(path) if row.step <= step])
         if not history.reaches(step):
             history.window = Window(**window)
@@ -161,12 +161,12 @@ class History:
 
 
 def is_logged(step: int) -> bool:
-    """Whether the log has a row of losses after so many steps: 1, 2, 5, 10, ..., 500, and each thousandth."""
+    """Whether the log has a row of losses after this many steps: 1, 2, 5, 10, ..., 500, and each thousandth."""
     return step in _EARLY or (step > 0 and step % _LATER == 0)
 
 
 def read_rows(path: Path) -> list[Metrics]:
-    """The log as rows; none where the file is missing.
+    """The log as rows; none if the file is missing.
 
     Raises:
         InvalidInput: it is no log of training.
@@ -181,7 +181,7 @@ def read_rows(path: Path) -> list[Metrics]:
 def validated(dataset: Dataset) -> Int64[np.ndarray, " n"]:
     """The molecules that validation losses are of: the first of the split, or conformers from all over it.
 
-    Conformers of a molecule lie beside each other, so that the first would be of a few dozen molecules.
+    Conformers of a molecule are neighbours, so that the first ones would be of a few dozen molecules.
     """
     valid = dataset.splits["valid"]
     if dataset.groups is None or len(valid) <= _VALIDATED:
@@ -197,8 +197,8 @@ def sampled_stability(
     They are drawn in fifty evaluations of the network (`annealed`). Each process draws every size-th molecule on its
     device, and all get the same fractions.
     """
-    mine = range(n_molecules)[ranks.rank :: ranks.size]
-    drawn = sample_stream(model, mine, SampleConfig(method="annealed"), seed=seed)
+    share = range(n_molecules)[ranks.rank :: ranks.size]
+    drawn = sample_stream(model, share, SampleConfig(method="annealed"), seed=seed)
     counts = [(*edm_stability(m.atomic_numbers, m.positions), len(m.atomic_numbers)) for m in drawn]
     total = np.array(counts, dtype=np.int64).reshape(-1, 3).sum(axis=0)
     atoms, molecules, of_atoms = ranks.sum(torch.from_numpy(total).to(device)).tolist()

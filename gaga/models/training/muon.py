@@ -32,7 +32,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, rate: Float[Tensor, ""], taken: Bool[Tensor, ""], weight_decay: float = 0.0) -> None:
-        """One step at this learning rate, with AdamW's weight decay; where it is not taken, nothing changes."""
+        """One step at this learning rate, with AdamW's weight decay; if it is not taken, nothing changes."""
         for group, momentum in zip(self._groups, self._momenta, strict=True):
             gradient = torch.stack([p.grad for p in group if p.grad is not None])
             averaged = torch.lerp(momentum, gradient, 1.0 - MOMENTUM)

@@ -72,9 +72,9 @@ class Objective:
         t = self._steps(len(members), step, stream)
         sizes = features.n_atoms[members]
         weights = self._weights(sizes) * (ranks.rank < len(members))
-        mine = ranks.share(len(members))
-        atoms = features.fetch(members[mine]) if atoms is None else atoms
-        return Batch.of(atoms, sizes[mine], members[mine], t[mine], weights[mine], capacity)
+        share = ranks.share(len(members))
+        atoms = features.fetch(members[share]) if atoms is None else atoms
+        return Batch.of(atoms, sizes[share], members[share], t[share], weights[share], capacity)
 
     def losses(
         self,
@@ -133,8 +133,8 @@ class Objective:
         recipe = self.recipe
         level = recipe.noise_schedule().gamma[: recipe.max_t + 1] / 2
         edges = np.concatenate([level[:1], (level[1:] + level[:-1]) / 2, level[-1:]])
-        place = (edges - recipe.noise_mean) / recipe.noise_spread
-        upto = ndtr(place) if place[0] + place[-1] < 0 else -ndtr(-place)  # by the tail where differences are exact
+        z = (edges - recipe.noise_mean) / recipe.noise_spread
+        upto = ndtr(z) if z[0] + z[-1] < 0 else -ndtr(-z)  # by the tail in which differences are exact
         if not upto[-1] > upto[0]:
             raise InvalidInput(
                 "no noise level of [0, T*] has a share in training",
@@ -144,7 +144,7 @@ class Objective:
         return shares
 
     def _weights(self, n_atoms: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
-        """1 / B; times N / N_max where the objective of each molecule is divided by the batch's largest size.
+        """1 / B; times N / N_max if the objective of each molecule is divided by the batch's largest size.
 
         B is the batch's own number of molecules: a step follows the mean over its batch, however many that are.
         """

@@ -56,7 +56,7 @@ class Optimiser:
         """Take a step along a gradient of all parameters, which is clipped in place.
 
         Returns:
-            loss, norm of the gradient before clipping, largest norm allowed, and 1 where the step was taken, else 0.
+            loss, norm of the gradient before clipping, largest norm allowed, and 1 if the step was taken, else 0.
         """
         loss = loss.to(self._exact, torch.float64)
         norm = torch.linalg.vector_norm(gradient).to(self._exact, torch.float64)
@@ -113,15 +113,15 @@ class Optimiser:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` gave, in place.
+        """Copy what `tensors` gave back, in place.
 
         Raises:
             InvalidInput: they are of another network.
         """
-        mine = self.tensors()
-        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in tensors.items()}:
+        own = self.tensors()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
             raise InvalidInput("the training state holds other tensors than this network and its optimiser have")
-        for name, value in mine.items():
+        for name, value in own.items():
             value.copy_(tensors[name])
 
 

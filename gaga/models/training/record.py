@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class MetricsLog:
-    """The log as columns, one entry for each measurement; not a number where a quantity was not measured."""
+    """The log as columns, one entry for each measurement; NaN if a quantity was not measured."""
 
     step: Int64[np.ndarray, " L"]
     epoch: Int64[np.ndarray, " L"]

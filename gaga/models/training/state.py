@@ -1,6 +1,6 @@
-"""The states of a training run on disk: enough to go on bit for bit on the CPU, and nothing that executes.
+"""The states of a training run on disk: enough to resume bit for bit on the CPU, and nothing that executes.
 
-The newest three are kept, each with a checksum: where the newest is damaged, the one before serves.
+The newest three are kept, each with a checksum: if the newest is damaged, the one before it is used.
 """
 
 import json
@@ -24,18 +24,18 @@ from gaga.models.checkpoint import tensor_digest
 from gaga.models.training.recipe import Recipe
 from gaga.storage.files import atomic_write, with_utf8_name
 
-_FORMER = 2  # kept beside the newest
+_BACKUPS = 2  # kept besides the newest
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Counters:
-    """What changes from step to step beside the tensors.
+    """What changes from step to step besides the tensors.
 
     Attributes:
         step: optimiser steps taken, skipped ones included.
-        seconds: time spent training, over all sittings.
-        bad_steps: steps on end whose loss or gradient was not finite.
+        seconds: time spent training, interruptions left out.
+        bad_steps: steps in a row whose loss or gradient was not finite.
     """
 
     step: int = 0
@@ -60,7 +60,7 @@ class TrainingState:
     def save(self, path: Path, *, first: bool = False) -> None:
         """Write the state; the one before stays until this one is whole, and then as one of the last three.
 
-        The first of a run takes the place of all that another run left there.
+        The first state of a run replaces all that another run left there.
         """
         about = {"window": self.window, "identity": self.identity, "products": self.products}
         header = json.dumps({"counters": asdict(self.counters), **about})
@@ -74,17 +74,17 @@ class TrainingState:
             if held is not None:
                 held.unlink(missing_ok=True)
             raise
-        _make_former(path, held)
+        _rotate(path, held)
 
     @classmethod
     def load_newest(cls, path: Path, device: torch.device) -> "TrainingState":
-        """The state at this path, or where that is damaged the newest before it that is not; says so in the log.
+        """The state at this path, or if it is damaged the newest backup that is not; the log says so.
 
         Raises:
             InvalidInput: none of them can be read.
         """
         problems: list[InvalidInput] = []
-        for candidate in (path, *_former(path)):
+        for candidate in (path, *_backups(path)):
             try:
                 state = cls.load(candidate, device)
             except InvalidInput as error:
@@ -117,7 +117,7 @@ class TrainingState:
             raise InvalidInput(f"no training state to resume at {path}: {error}") from error
 
     def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
-        """Stop where the state belongs to another run.
+        """Reject a state of another run.
 
         Raises:
             Conflict: the identity differs; the line names what differs.
@@ -144,13 +144,13 @@ def write_skipped_step(path: Path, step: int, seed: int, molecules: Int64[np.nda
         partial.write_text(json.dumps({"step": step, "seed": seed, "molecules": molecules.tolist()}))
 
 
-def _former(path: Path) -> list[Path]:
-    """Where the states before the newest are, newer ones first."""
-    return [path.with_name(f"{path.stem}.{k}{path.suffix}") for k in range(1, _FORMER + 1)]
+def _backups(path: Path) -> list[Path]:
+    """Paths of the states before the newest, newer ones first."""
+    return [path.with_name(f"{path.stem}.{k}{path.suffix}") for k in range(1, _BACKUPS + 1)]
 
 
 def _hold(path: Path) -> Path | None:
-    """The state at this path under a second name, until it becomes the one before; None where there is none."""
+    """A second name for the state at this path until it becomes a backup; None if there is no state."""
     held = path.with_name(f".{path.name}.former")
     held.unlink(missing_ok=True)
     if not path.exists():
@@ -158,18 +158,18 @@ def _hold(path: Path) -> Path | None:
     try:
         os.link(path, held)
     except OSError:  # a file system without links
-        shutil.copyfile(path, held)  # not atomic: nobody reads it before it is published whole, by its new name
+        shutil.copyfile(path, held)  # not atomic: it is read only under the name that it gets when it is whole
     return held
 
 
-def _make_former(path: Path, held: Path | None) -> None:
-    """Give the state that was held, and those before it, the names of the ones before; without it they go."""
-    for newer, older in reversed(list(pairwise(_former(path)))):
+def _rotate(path: Path, held: Path | None) -> None:
+    """Rotate the backups (state -> state.1 -> state.2); with no previous state, delete them."""
+    for newer, older in reversed(list(pairwise(_backups(path)))):
         if held is None:
             older.unlink(missing_ok=True)
         elif newer.exists():
             newer.replace(older)
-    newest = _former(path)[0]
+    newest = _backups(path)[0]
     if held is None:
         newest.unlink(missing_ok=True)
     else:

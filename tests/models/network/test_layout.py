@@ -61,7 +61,7 @@ def test_sums_on_the_device_are_the_same_every_time():
     torch.testing.assert_close(first.cpu(), Layout.of(sizes).sum(values.cpu()))
 
 
-def test_a_batch_is_taken_over_in_place():
+def test_a_batch_is_copied_in_place():
     one, other = np.array([4, 9, 9]), np.array([7, 8, 3])
     capacity = Capacity.around(one, margin=0.3)
     layout = Layout.filled(one, capacity)
@@ -69,7 +69,7 @@ def test_a_batch_is_taken_over_in_place():
     fresh = Layout.filled(other, capacity)
     for name, tensor in layout.tensors().items():
         assert torch.equal(tensor, fresh.tensors()[name]), name
-    with pytest.raises(InvalidInput, match="taken over another batch"):
+    with pytest.raises(InvalidInput, match="another batch was copied"):
         layout.groups(1600)
 
 

@@ -105,7 +105,7 @@ def test_what_fills_a_capacity_has_no_weight(columns):
     assert not filled.atoms[atoms:].any()
 
 
-def test_a_batch_is_taken_over_in_place(columns):
+def test_a_batch_is_copied_in_place(columns):
     capacity = Capacity.around(np.array([7, 7, 7]), molecules=3)
     one = batch_of(columns, np.array([3, 1]), capacity)
     other = batch_of(columns, np.array([9, 0, 5]), capacity)

@@ -141,7 +141,7 @@ def test_a_filled_batch_takes_the_same_step(network):
 
 
 @pytest.mark.parametrize("network", [PerAtom, flat])
-def test_batches_taken_over_in_place_and_in_a_capacity_that_grows(network):
+def test_batches_copied_in_place_and_in_a_capacity_that_grows(network):
     """What a CUDA device does, but for the recording."""
     recipe = replace(RECIPE, batch_size=18)
     exact, static = stepper(network(), recipe=recipe), stepper(network(), recipe=recipe)

@@ -1,7 +1,7 @@
 """The EGNN on molecules of equal size: exact edges, and no product for each edge that can be done once for each atom.
 
 The first linear layer of an edge network is factorised (`kernels.factorised`). Groups are small enough for a core's
-cache, and run side by side on as many threads as torch has (`kernels.lanes`).
+cache, and run side by side on as many threads as torch has (`kernels.threaded_groups`).
 """
 
 from typing import cast
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gaga.models.network.kernels.edges import lengths, neighbours, sum_of_messages
 from gaga.models.network.kernels.factorised import EdgeWeights, normalised, rounded_linear, updated_nodes
-from gaga.models.network.kernels.lanes import run_in_lanes
+from gaga.models.network.kernels.threaded_groups import run_in_threads
 from gaga.models.network.layout import Layout
 from gaga.models.network.parameters import Coordinates, Parameters
 
@@ -23,7 +23,7 @@ def run_bucketed(
     network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
-    return run_in_lanes(_dense, network, z, t, layout)
+    return run_in_threads(_dense, network, z, t, layout)
 
 
 def _dense(network: Parameters, z: Float[Tensor, "b n C"], t: Float[Tensor, " b"]) -> Float[Tensor, "b n C"]:

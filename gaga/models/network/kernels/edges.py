@@ -22,7 +22,7 @@ _silu_backward = torch.ops.aten.silu_backward.grad_input
 
 
 class Messages(torch.autograd.Function):
-    """sum_j e_ij m_ij with the gate e_ij = sigmoid(w m_ij + b), or 1 where there is none."""
+    """sum_j e_ij m_ij with the gate e_ij = sigmoid(w m_ij + b), or 1 without a gate."""
 
     @staticmethod
     def forward(
@@ -108,7 +108,7 @@ def sum_of_messages(
     p: Tensor, q: Tensor, geometry: Tensor, wg: Tensor, w2: Tensor, b2: Tensor,
     gate_w: Tensor | None, gate_b: Tensor | None, product: torch.dtype,
 ) -> Float[Tensor, "b n F"]:  # fmt: skip
-    """`Messages` where gradients are wanted, else the same without keeping anything."""
+    """`Messages` if gradients are enabled, else the same without keeping anything."""
     if torch.is_grad_enabled():
         return Messages.apply(p, q, geometry, wg, w2, b2, gate_w, gate_b, product)  # type: ignore[no-any-return, no-untyped-call]
     b, n, width = p.shape
@@ -123,7 +123,7 @@ def sum_of_messages(
 def lengths(
     p: Tensor, q: Tensor, geometry: Tensor, wg: Tensor, w2: Tensor, b2: Tensor, head: Tensor, product: torch.dtype
 ) -> Float[Tensor, " E"]:
-    """`Lengths` where gradients are wanted, else the same without keeping anything."""
+    """`Lengths` if gradients are enabled, else the same without keeping anything."""
     if torch.is_grad_enabled():
         return Lengths.apply(p, q, geometry, wg, w2, b2, head, product)  # type: ignore[no-any-return, no-untyped-call]
     z2 = _hidden(p, q, geometry, wg, w2, b2, product, keep=False)[1]
@@ -134,7 +134,7 @@ def lengths(
 def _hidden(
     p: Tensor, q: Tensor, geometry: Tensor, wg: Tensor, w2: Tensor, b2: Tensor, product: torch.dtype, *, keep: bool
 ) -> tuple[Float[Tensor, "E F"], Float[Tensor, "E F"]]:
-    """z1 and z2; z1 is overwritten where it is not kept."""
+    """z1 and z2; z1 is overwritten unless it is kept."""
     b, n, width = p.shape
     z1 = p.new_empty((b, n, n - 1, width))
     torch.add(p[:, :, None], neighbours(q), out=z1)

@@ -1,8 +1,8 @@
 """All edges of a batch at once, in the slots of its tiles: plain torch, shapes that a batch of a capacity shares.
 
 What is elementwise or a product over edges is one region for an edge network, which `compile` gives to torch.compile;
-what goes from rows to edges and back stays outside, by hand, so that nothing is added atomically and the same batch
-gives the same numbers. The twin of the fused kernels, and what CUDA falls back to where they cannot run.
+what goes from rows to edges and back stays outside, by hand: nothing is added atomically, so that the same batch
+gives the same numbers. The twin of the fused kernels, and what CUDA falls back to if they cannot run.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def run_compiled(
 
 @cache
 def _compiled_regions() -> tuple[Region, Region]:
-    # One for each width, precision, and way of asking for gradients; past the limit torch would go on uncompiled.
+    # One for each width, precision, and way of asking for gradients; past the limit torch would continue uncompiled.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILATIONS)
     return torch.compile(messages_of_edges, dynamic=True), torch.compile(heads_of_edges, dynamic=True)
 
@@ -52,7 +52,7 @@ class EdgeIndex:
 
     Attributes:
         tile: tile of each block; there: whether a slot is an edge, [S].
-        row, column: rows i and j, i itself where there is no edge. reverse: slot of the edge from j to i.
+        row, column: rows i and j, i itself if the slot is no edge. reverse: slot of the edge from j to i.
         lengths: blocks of each tile, and behind them those that are filler, [K + 1].
     """
 
@@ -134,7 +134,7 @@ def messages_of_edges(
     gate_w: Float[Tensor, "1 F"] | None,
     gate_b: Float[Tensor, "1"] | None,
 ) -> Float[Tensor, "S F"]:
-    """Gated messages e_ij m_ij; 0 where there is no edge."""
+    """Gated messages e_ij m_ij; 0 in slots without an edge."""
     m = _hidden(pair, geometry, wg, w2, b2)
     if gate_w is not None and gate_b is not None:
         m = m * torch.sigmoid((m * gate_w).sum(dim=1, keepdim=True) + gate_b)
@@ -151,7 +151,7 @@ def heads_of_edges(
     b2: Float[Tensor, " F"],
     head: Float[Tensor, "1 F"],
 ) -> Float[Tensor, " S"]:
-    """w m_ij; 0 where there is no edge."""
+    """w m_ij; 0 in slots without an edge."""
     return (_hidden(pair, geometry, wg, w2, b2) * head).sum(dim=1) * there
 
 
@@ -193,7 +193,7 @@ def _run(
 def _edge_arguments(
     mlp: nn.Sequential, h: Tensor, geometry: Tensor, index: EdgeIndex, product: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """P_i + Q_j [S, F], geometry, where there are edges, W_g, W2, b2 of an edge network."""
+    """P_i + Q_j [S, F], geometry, which slots are edges, W_g, W2, b2 of an edge network."""
     w, h = EdgeWeights.of(mlp), h.to(product)
     p, q = linear(h, w.w_i.to(product), w.b1.to(product)), linear(h, w.w_j.to(product))
     return PairSum.apply(p, q, index), geometry, index.there, w.w_g, w.w2, w.b2

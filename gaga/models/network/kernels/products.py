@@ -150,7 +150,7 @@ def usable() -> tuple[Library, ...]:
 def library_on(device: "torch.device", before: str | None = None) -> Library | None:
     """The library for a run on this device, None if it is not a CPU.
 
-    A resumed run goes on with the library that it used `before`, if that is usable here; else the log says so. Runs
+    A resumed run continues with the library that it used `before` if that is usable here; if not, the log says so. Runs
     that name none (an empty string) are from a version that used MKL only.
     """
     if device.type != "cpu":
@@ -240,7 +240,7 @@ def measure() -> Measured:
     """A layer of 512 rows and its gradients by oneDNN against float64; the layer by both libraries in turn."""
     import torch
 
-    from gaga.models.network.kernels.lanes import one_thread
+    from gaga.models.network.kernels.threaded_groups import one_thread
 
     generator = torch.Generator().manual_seed(0)
     a, g = (torch.randn(_ROWS, _WIDTH, generator=generator) for _ in range(2))
@@ -280,7 +280,7 @@ def _by_onednn(run: Callable[[], T]) -> T:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Processor time of this thread, which other programs hardly change; of the wall where its clock is coarse."""
+    """Processor time of this thread, which other programs hardly change; wall time if that clock is coarse."""
     fine = time.get_clock_info("thread_time").resolution < _FINE
     clock = time.thread_time if fine else time.perf_counter
     began = clock()

@@ -96,7 +96,7 @@ def test_the_same_numbers_every_time(run):
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_lanes_change_rounding_only(threads):
+def test_threads_change_rounding_only(threads):
     case, before = Case((9, 9, 4, 12, 29, 1, 5)), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -112,7 +112,7 @@ def test_lanes_change_rounding_only(threads):
     torch.testing.assert_close(without_graph, found["output"], rtol=1e-12, atol=1e-12)
 
 
-def test_lanes_differentiate_once_and_survive_a_fork():
+def test_threads_differentiate_once_and_survive_a_fork():
     import os
 
     case, before = Case((9, 9, 4, 12)), torch.get_num_threads()

@@ -202,7 +202,7 @@ def test_outputs_and_every_gradient_are_those_of_mkl(kernel, threads):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_forward_and_backward_run_with_the_setting_on(check_finds, monkeypatch, threads):
-    """Also in the threads of lanes: hooks look at the setting while gradients are computed."""
+    """Also in several threads: hooks look at the setting while gradients are computed."""
     from gaga.models.network.kernels import bucketed
 
     check_finds(FAST)

@@ -46,7 +46,7 @@ def _product(a, b, INTERPRET: tl.constexpr):
 @triton.jit
 @no_type_check
 def neighbour(i, start, size, s):
-    """Row of the neighbour at shift s; the row itself where there is none."""
+    """Row of the neighbour at shift s; the row itself if there is none."""
     place = i - start + s
     place = place - tl.where(place >= size, size, 0)
     return tl.where(s < size, start + place, i)
@@ -139,7 +139,7 @@ def head_backward(
 ):  # fmt: skip
     """Gradients D_EDGE [slots] of the heads' values, and each item's share DHEAD [items, F] of that of the head.
 
-    Where the head is a gate, from GRAD, the gradient of the sums [R, F], and the gates EDGE; else D_EDGE is there.
+    If the head is a gate, from GRAD, the gradient of the sums [R, F], and the gates EDGE; else D_EDGE is given.
     """
     item = tl.program_id(0)
     tile = tl.load(item_tile + item)

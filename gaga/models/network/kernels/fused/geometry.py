@@ -25,7 +25,7 @@ def _difference(X, i, j):
 @triton.jit
 @no_type_check
 def distances(X, D, start, size, first_block, block_tile):
-    """D [slots]: squared distances of the edges of a block; 0 where there is no edge."""
+    """D [slots]: squared distances of the edges of a block; 0 in slots without an edge."""
     b = tl.program_id(0)
     tile = tl.load(block_tile + b)
     if tile >= 0:
@@ -103,7 +103,7 @@ def displacement(X, PHI, OUT, start, size, shifts, first_block, reach, norm_cons
 def heads_gradient(
     X, PHI, GRAD, DPHI, start, size, first_block, block_tile, reach, norm_constant, scale, TANH: tl.constexpr
 ):  # fmt: skip
-    """DPHI [slots] of a block from the gradient of the displacement [R, 3]; 0 where there is no edge."""
+    """DPHI [slots] of a block from the gradient of the displacement [R, 3]; 0 in slots without an edge."""
     b = tl.program_id(0)
     tile = tl.load(block_tile + b)
     if tile >= 0:

@@ -44,7 +44,7 @@ class Launch:
     def warps_backward(self) -> int:
         """Warps of edge_backward, which waits for memory most: on Hopper twice as many save a sixth of its time.
 
-        For sm_100 the compiler makes no tensor core instructions of so many.
+        For sm_100 the compiler makes no tensor core instructions for that many.
         """
         return 16 if self.hopper and self.features >= 256 else self.warps
 
@@ -188,7 +188,9 @@ class Displacement(torch.autograd.Function):
 def _spend(ctx: Any) -> tuple[Tensor, ...]:
     """What was saved; once, as the backward pass writes over it."""
     if getattr(ctx, "spent", False):
-        raise RuntimeError("the fused kernels differentiate a graph once; use the kernel torch where it is kept")
+        raise RuntimeError(
+            "the fused kernels differentiate a graph once; use the kernel torch to differentiate it again"
+        )
     ctx.spent = True
     saved: tuple[Tensor, ...] = ctx.saved_tensors
     return saved
@@ -202,7 +204,7 @@ def _forward(
     inputs: EdgeInputs, w2: Tensor, b2: Tensor, head: Tensor, bias: Tensor | None, tiles: Tiles, *, gate: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Sums [R, F] (nothing where there is no gate), numbers of the edges [S], and z2 / 2 [S, F] where it is kept."""
+    """Sums [R, F] (empty without a gate), numbers of the edges [S], and z2 / 2 [S, F] (empty if not kept)."""
     launch, dtype = Launch.of(inputs.p), inputs.p.dtype
     width, items = launch.features, len(tiles.item_tile)
     edge = head.new_empty(tiles.slots)
@@ -225,7 +227,7 @@ def _forward(
 def _head_backward(
     z2: Tensor, head: Tensor, gates: Tensor | None, grad: Tensor | None, d_edge: Tensor, tiles: Tiles, *, gate: bool
 ) -> Float[Tensor, "1 F"]:
-    """Gradient of the head; fills `d_edge` with that of its argument where it is a gate."""
+    """Gradient of the head; fills `d_edge` with that of its argument if it is a gate."""
     launch, items = Launch.of(z2), len(tiles.item_tile)
     parts = head.new_empty((items, launch.features))
     device.head_backward[(items,)](
@@ -275,6 +277,6 @@ def _weight_gradient(inputs: EdgeInputs, dz2: Tensor, tiles: Tiles, launch: Laun
 
 
 def _sum_of_edges(values: Float[Tensor, " S"], tiles: Tiles) -> Float[Tensor, ""]:
-    """Sum over the slots of the blocks that there are; those without an edge hold 0."""
+    """Sum over the slots of real blocks; slots without an edge hold 0."""
     there = (tiles.block_tile >= 0)[:, None]
     return torch.where(there, values.view(-1, TILE), 0.0).sum()

@@ -1,8 +1,8 @@
-"""The groups of a batch side by side, one thread each: nothing waits inside an operation, only at the end of the batch.
+"""The groups of a batch run side by side, one thread each.
 
-Two threads inside one small operation meet at its end, and wait there for each other whenever another program has a
-core for a moment; here they meet once in a pass. Which lane takes a group depends on the sizes and the number of lanes
-alone, and sums over groups have an order, so that results are the same bit for bit.
+Intra-op threads synchronise after every small operation, and stall if another program takes a core. Here each thread
+runs whole groups, and they synchronise once in a pass. Which thread runs a group depends only on the sizes and the
+number of threads, and sums over groups have a fixed order, so that results are the same bit for bit.
 """
 
 import os
@@ -28,7 +28,7 @@ _NUMBERS = 1600 * 256  # of a group, one for each edge and feature: a few such a
 _EDGES_OF_AN_ATOM = 3.5  # what the networks of an atom cost, in edges
 
 
-def run_in_lanes(
+def run_in_threads(
     dense: Dense, network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """`dense(network, z [b, n, C], t [b])` for every group of the layout, put together again."""
@@ -36,29 +36,29 @@ def run_in_lanes(
     count = min(torch.get_num_threads(), len(groups)) if z.device.type == "cpu" else 1
     if count == 1:
         return _together(z, groups, [dense(network, z[atoms], t[members]) for atoms, members in groups])
-    lanes = deal(groups, count)
+    shares = balance_groups(groups, count)
     if not torch.is_grad_enabled():
-        results = _run(lambda lane: [_without_graph(dense, network, z[a], t[m]) for a, m in lane], lanes)
-        return _together(z, [g for lane in lanes for g in lane], [out for lane in results for out in lane])
-    output: Tensor = _Lanes.apply(dense, network, lanes, z, t, *network.parameters())  # type: ignore[no-untyped-call]
+        results = _run(lambda share: [_without_graph(dense, network, z[a], t[m]) for a, m in share], shares)
+        return _together(z, [g for share in shares for g in share], [out for share in results for out in share])
+    output: Tensor = _ThreadedGroups.apply(dense, network, shares, z, t, *network.parameters())  # type: ignore[no-untyped-call]
     return output
 
 
-def deal(groups: Sequence[Group], count: int) -> list[list[Group]]:
-    """Groups over lanes, the most expensive first, each to the lane that has least."""
+def balance_groups(groups: Sequence[Group], count: int) -> list[list[Group]]:
+    """Groups over threads: the most expensive first, each to the thread with the least work so far."""
     costs = [atoms.numel() * (atoms.shape[1] - 1 + _EDGES_OF_AN_ATOM) for atoms, _ in groups]
-    lanes: list[list[Group]] = [[] for _ in range(count)]
+    shares: list[list[Group]] = [[] for _ in range(count)]
     loads = [0.0] * count
     for cost, index in sorted(zip(costs, range(len(groups)), strict=True), reverse=True):
         least = loads.index(min(loads))
-        lanes[least].append(groups[index])
+        shares[least].append(groups[index])
         loads[least] += cost
-    return lanes
+    return shares
 
 
 @torch.no_grad()
 def _without_graph(dense: Dense, network: Parameters, z: Tensor, t: Tensor) -> Tensor:
-    """Whether there are graphs is a thread's own setting, and threads of a pool start with them."""
+    """Whether graphs are kept is a setting of each thread, and threads of a pool start with graphs."""
     return dense(network, z, t)
 
 
@@ -67,38 +67,46 @@ def _together(z: Tensor, groups: Sequence[Group], outputs: Sequence[Tensor]) -> 
     return torch.empty_like(z).index_copy(0, order, torch.cat([out.reshape(-1, z.shape[1]) for out in outputs]))
 
 
-class _Lanes(torch.autograd.Function):
-    """Each lane has a graph of its own, from copies of its inputs to its outputs, and differentiates it by itself."""
+class _ThreadedGroups(torch.autograd.Function):
+    """Each thread has a graph of its own, from copies of its inputs to its outputs, and differentiates it by itself."""
 
     @staticmethod
     def forward(
-        ctx: Any, dense: Dense, network: Parameters, lanes: list[list[Group]], z: Tensor, t: Tensor, *parameters: Tensor
+        ctx: Any,
+        dense: Dense,
+        network: Parameters,
+        shares: list[list[Group]],
+        z: Tensor,
+        t: Tensor,
+        *parameters: Tensor,
     ) -> Tensor:
         wants = ctx.needs_input_grad[3], ctx.needs_input_grad[4]
 
-        def forward(lane: list[Group]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        def forward(share: list[Group]) -> list[tuple[Tensor, Tensor, Tensor]]:
             with torch.enable_grad():
-                inputs = [(_leaf(z[a], wants[0]), _leaf(t[m], wants[1])) for a, m in lane]
+                inputs = [(_leaf(z[a], wants[0]), _leaf(t[m], wants[1])) for a, m in share]
                 return [(*pair, dense(network, *pair)) for pair in inputs]
 
-        ctx.graphs = _run(forward, lanes)
-        ctx.lanes, ctx.parameters, ctx.shapes = lanes, parameters, (z.shape, t.shape)
+        ctx.graphs = _run(forward, shares)
+        ctx.shares, ctx.parameters, ctx.shapes = shares, parameters, (z.shape, t.shape)
         outputs = [out.detach() for graph in ctx.graphs for _, _, out in graph]
-        return _together(z, [g for lane in lanes for g in lane], outputs)
+        return _together(z, [g for share in shares for g in share], outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         graphs, ctx.graphs = ctx.graphs, None
         if graphs is None:
-            raise RuntimeError("lanes differentiate a graph once; where it is kept, use torch.set_num_threads(1)")
+            raise RuntimeError(
+                "threads differentiate a graph once; to differentiate it again, use torch.set_num_threads(1)"
+            )
         parameters = [p for p in ctx.parameters if p.requires_grad]
         dz = grad.new_zeros(ctx.shapes[0]) if ctx.needs_input_grad[3] else None
         dt = grad.new_zeros(ctx.shapes[1]) if ctx.needs_input_grad[4] else None
 
         def backward(number: int) -> list[Tensor | None]:
             sums: list[Tensor | None] = [None] * len(parameters)
-            for (atoms, members), (z, t, out) in zip(ctx.lanes[number], graphs[number], strict=True):
+            for (atoms, members), (z, t, out) in zip(ctx.shares[number], graphs[number], strict=True):
                 wanted = [i for i in (z, t) if i.requires_grad] + parameters
                 grads = list(torch.autograd.grad(out, wanted, grad[atoms], allow_unused=True))
                 if dz is not None:
@@ -134,16 +142,16 @@ def _run(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
             return [task(items[0]), *(other.result() for other in others)]
         finally:
             for other in others:
-                other.exception()  # none may go on in the background
+                other.exception()  # none may continue in the background
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "gaga-lane", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, "gaga-group", initializer=torch.set_num_threads, initargs=(1,))
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has no threads of its parent
 
 
 @contextmanager
