@@ -10,8 +10,8 @@ from gaga.chem.elements import symbol_of
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.progress import Progress, silent
 from gaga.data.dataset import Dataset, vocabulary_of
-from gaga.data.geom import prepare as geom
-from gaga.data.geom.prepare import VOCABULARIES
+from gaga.data.geom.prepare import HOW, VOCABULARIES
+from gaga.data.geom.prepare import NAME as GEOM
 from gaga.data.own import DEFAULTS, PUBLISHED_NAMES, UserDataOptions, read_own
 from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.data.prepared import read_prepared, require_suffix, write_prepared
@@ -222,7 +222,7 @@ def _ask_nothing(name_or_path: str | Path, own: UserDataOptions) -> None:
 
 
 def _load_named(name: str, cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
-    return _load_geom(cache_dir) if name.lower() == geom.NAME else _load_qm9(cache_dir, source, progress)
+    return _load_geom(cache_dir) if name.lower() == GEOM else _load_qm9(cache_dir, source, progress)
 
 
 def _load_geom(cache_dir: Path) -> Dataset:
@@ -231,9 +231,9 @@ def _load_geom(cache_dir: Path) -> Dataset:
     Raises:
         Unavailable: it is not there.
     """
-    cached = prepared_path(geom.NAME, cache_dir)
+    cached = prepared_path(GEOM, cache_dir)
     if not cached.exists():
-        raise Unavailable("GEOM-Drugs is not prepared on this machine, and cannot be downloaded", remedy=geom.HOW)
+        raise Unavailable("GEOM-Drugs is not prepared on this machine, and cannot be downloaded", remedy=HOW)
     return read_prepared(cached)
 
 

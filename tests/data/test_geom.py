@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgpack
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from gaga.chem.elements import GEOM_VOCABULARY
+from gaga.chem.pickled import BinaryReader
 from gaga.chem.records import NO_ATOMS, NON_FINITE, TOO_FAR, UNKNOWN_ELEMENT, UNREADABLE
 from gaga.core.errors import Conflict, InvalidInput, NotFound
 from gaga.data import load_dataset, prepare
@@ -41,6 +43,18 @@ def write(form, folder: Path, molecules) -> Path:
         "folder": lambda: made.write_folder(folder / "rdkit_folder", molecules),
         "archive": lambda: made.write_archive(folder / "rdkit_folder.tar.gz", molecules),
     }[form]()
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """One process for all pickles of these tests, as it takes seconds to start."""
+    with BinaryReader() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def same_reader(reader, monkeypatch):
+    monkeypatch.setattr("gaga.data.geom.pickles.BinaryReader", lambda: nullcontext(reader))
 
 
 @pytest.fixture(scope="module")
