@@ -16,6 +16,7 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.errors import with_options
 from gaga.cli.render import Output, Table
 from gaga.core.errors import GagaError
 from gaga.core.text import counted, human_bytes
@@ -183,7 +184,7 @@ def check_data(cache: Path | None) -> Iterator[Check]:
     try:
         yield _check_cache(cache or default_cache_dir())
     except GagaError as error:
-        yield Check(name="cache", state="missing", found=error.what, remedy=error.remedy)
+        yield Check(name="cache", state="missing", found=error.what, remedy=with_options(error.remedy))
     for state in named_data_sets(cache):
         name = state["name"]
         if state["path"] is None and name == "geom":  # which nobody needs who has no copy of it
