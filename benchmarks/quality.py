@@ -28,7 +28,6 @@ from measuring.studies import EVALUATIONS, STARTS, STUDIES, T_STARS, Asked, cell
 from measuring.tables import tables, value
 
 from gaga.cli.allocator import keep_freed_memory
-from gaga.cli.devices import torch_device
 from gaga.cli.progress import progress_bar
 from gaga.core.errors import GagaError, InvalidInput
 from gaga.core.progress import Progress
@@ -37,6 +36,7 @@ from gaga.models.api import SHIPPED_CHECKPOINT, load_model
 from gaga.models.model import Model
 from gaga.models.network.kernels.choose import PRECISIONS
 from gaga.models.sampling.config import METHODS, SPACINGS, SampleConfig
+from gaga.runs.devices import torch_device
 
 _AT_ONE_NUMBER = 50  # evaluations of the study of spacings
 

@@ -15,15 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from gaga.cli.sample_checks import Job
-from gaga.cli.sample_run import Source, run
 from torch import Tensor
 
 from gaga import Store, load_model
 from gaga.chem import annotate
-from gaga.cli.render import Output
+from gaga.core.progress import Reporter
 from gaga.models.network.layout import Layout
 from gaga.models.sampling.config import SampleConfig
+from gaga.runs.models import Source
+from gaga.runs.once import Policy
+from gaga.runs.sample import SampleRequest, draw
 
 
 def says_zero(z: Tensor, t: Tensor, layout: Layout) -> Tensor:
@@ -38,17 +39,10 @@ def measure(n: int, judged: bool) -> str:
     model = replace(load_model(), network=says_zero)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         out, store = Path(folder) / "mols.sdf", Path(folder) / "gaga.h5"
-        job = Job(out=out, n=n, seed=0, repeats=1, keep="all", trajectory=0)
+        request = SampleRequest(out=out, n=n, config=SampleConfig(method="ddpm", stride=model.max_t))
         source = Source(path=Path("zero"), why="", digest="0")
         began = time.perf_counter()
-        run(
-            job,
-            SampleConfig(method="ddpm", stride=model.max_t),
-            model,
-            source,
-            Store(store, shipped=False),
-            Output(silent=True),
-        )
+        draw(request, model, source, Store(store, shipped=False), Policy(), Reporter())
         seconds = time.perf_counter() - began
         sizes = f"{out.stat().st_size / 1e6:.0f} MB of SDF, {store.stat().st_size / 1e6:.0f} MB of store"
     return f"{n:>9,} molecules  {peak_mb():6.0f} MB  {seconds:6.0f} s  {sizes}"

@@ -19,7 +19,7 @@ from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, stored, stored_line
-from gaga.cli.results import open_store, require_writable
+from gaga.cli.results import open_store
 from gaga.core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def allocator_settings(environment: "os._Environ[str] | dict[str, str]") -> str:
 
 def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bool, overwrite: bool) -> None:
     """Refuse before the work what could not be kept after it."""
+    from gaga.runs.once import check_store
     from gaga.storage import files
 
     there = results.find(KIND, name)
@@ -180,7 +181,7 @@ def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bo
             f"a benchmark of {there.created[:10]} is stored as {there.name}",
             remedy="give this one another --name, or add --replace",
         )
-    require_writable(results.path)
+    check_store(results.path)
     if out is None:
         return
     if not out.absolute().parent.is_dir():

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.cli import data_geom, data_own, options
+from gaga.cli import data_report, options
+from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.data_report import summary, tables
-from gaga.cli.render import Output, Table, skipped_parts
+from gaga.cli.errors import usage_error
+from gaga.cli.render import Output, Table
 from gaga.cli.standard_input import Format, named_input
-from gaga.core.text import counted, human_bytes
+from gaga.core.config import options_of
+from gaga.core.errors import InvalidInput
+from gaga.core.text import human_bytes
+from gaga.runs.data_config import OwnConfig  # noqa: TID253 - loads nothing else
 
 if TYPE_CHECKING:
-    from gaga.data import Dataset
     from gaga.data.own import UserDataOptions
 
 app = new_app(group=True)
-
-HYDROGEN = 1
-NO_HYDROGENS = "No molecule has a hydrogen; stability and validity need them explicit, so add them first."
 
 Wanted = Annotated[
     str,
@@ -42,6 +42,46 @@ SplitSeed = Annotated[
 ]
 
 
+_GEOM = "GEOM-Drugs"
+Conformers = Annotated[
+    int | None,
+    typer.Option(
+        "--conformers",
+        metavar="N",
+        min=1,
+        rich_help_panel=_GEOM,
+        help="Of each molecule, lowest in energy; 30 by default.",
+    ),
+]
+Vocabulary = Annotated[
+    str | None,
+    typer.Option(
+        "--vocabulary",
+        metavar="geom|data",
+        help="Type columns: EDM's 16 elements of GEOM-Drugs (its default), or those that occur.",
+    ),
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file",
+        metavar="FILE",
+        rich_help_panel=_GEOM,
+        help='Who is trained on: JSON {"train": [...], "valid": [...], "test": [...]} or CSV molecule,split, by '
+        "SMILES or number (from 0, of those that are kept); 80/10/10 by content by default.",
+    ),
+]
+
+
+def _elements(text: str) -> tuple[int, ...]:
+    from gaga.chem.elements import number_of
+
+    try:
+        return tuple(sorted({number_of(symbol) for symbol in text.split(",")}))
+    except InvalidInput as error:
+        raise usage_error(f"invalid value for --elements: {text!r}; write symbols as in H,C,N,O,F") from error
+
+
 @app.callback(epilog=examples("gaga data list", "gaga data info mine.sdf.gz"))
 def group() -> None:
     """List, prepare or describe data sets."""
@@ -50,9 +90,9 @@ def group() -> None:
 @app.command("list", cls=Command, epilog=examples("gaga data list", "gaga data list --json"))
 def list_datasets(cache: options.Cache = None, json: options.Json = False) -> None:
     """List the named data sets and whether they are ready on this machine."""
-    from gaga.data.loading import NAMES
+    from gaga.runs.data import named_data_sets
 
-    found = [describe_named(name, cache) for name in NAMES]
+    found = named_data_sets(cache)
     rows = [(d["name"], d["state"], d["size"] and human_bytes(d["size"]), d["path"]) for d in found]
     Output(json=json).show(
         {"datasets": found},
@@ -60,27 +100,6 @@ def list_datasets(cache: options.Cache = None, json: options.Json = False) -> No
         "Any command also takes your own molecules: --dataset mine.sdf, .sdf.gz, .mol, .xyz, or a folder of them.",
         "Those that are SMILES get their geometries once: gaga data prepare mine.csv --embed --out mine.h5",
     )
-
-
-def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
-    """State of a named data set: prepared in the cache, at hand in a package, or to be downloaded."""
-    from gaga.data import found_prepared
-    from gaga.data.qm9 import installed_qm9pack
-
-    prepared = found_prepared(name, cache)
-    if prepared is not None:
-        return {"name": name, "state": "prepared", "path": str(prepared), "size": prepared.stat().st_size}
-    if name == "geom":
-        return {
-            "name": name,
-            "state": "to be prepared from your copy: gaga data prepare geom --from PATH",
-            "path": None,
-            "size": None,
-        }
-    source = installed_qm9pack()
-    if source is not None:
-        return {"name": name, "state": "installed, prepared at first use", "path": str(source), "size": None}
-    return {"name": name, "state": "downloaded at first use", "path": None, "size": None}
 
 
 @app.command(
@@ -99,6 +118,7 @@ def describe_named(name: str, cache: Path | None) -> dict[str, Any]:
         "gaga data prepare geom --from rdkit_folder.tar.gz --conformers 5 --out geom5.h5 --resume",
     ),
 )
+@takes(OwnConfig, parsers={"elements": _elements}, defaults=("time_limit",), among={"input_format": "time_limit"})
 def prepare_dataset(
     name: WantedOrSmiles,
     out: Annotated[
@@ -108,23 +128,13 @@ def prepare_dataset(
     lean: Annotated[
         bool, typer.Option("--lean", help="Positions, elements and split alone, compressed; needs --out.")
     ] = False,
-    vocabulary: data_geom.Vocabulary = None,
-    conformers: data_geom.Conformers = None,
-    split_file: data_geom.SplitFile = None,
+    vocabulary: Vocabulary = None,
+    conformers: Conformers = None,
+    split_file: SplitFile = None,
     source: options.Source = None,
     split_seed: SplitSeed = None,
-    embed: data_own.Embed = False,
-    optimise: data_own.Optimise = None,
-    smiles_column: data_own.SmilesColumn = None,
-    largest_fragment: data_own.LargestFragment = False,
-    elements: data_own.Elements = None,
-    min_atoms: data_own.MinAtoms = None,
-    max_atoms: data_own.MaxAtoms = None,
-    neutral: data_own.Neutral = False,
-    no_duplicates: data_own.NoDuplicates = False,
-    one_molecule_per_record: data_own.OneMoleculePerRecord = False,
+    given: Any = None,
     input_format: Format = None,
-    time_limit: data_own.TimeLimit = data_own.DEFAULT_TIME_LIMIT,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     cache: options.Cache = None,
@@ -137,62 +147,37 @@ def prepare_dataset(
     Of your own molecules only those that you ask for are taken; SMILES become molecules in 3D. GEOM-Drugs is read as a
     stream, from any form in which people have it. What was made or read of either survives an interruption.
     """
-    from gaga.data import load_dataset, prepare
+    options.use_threads(1)  # in each of the processes; --threads is the number of processes
+    from gaga.data import load_dataset
+    from gaga.runs.data import makes_geometries, prepare_data, prepare_geom_drugs
 
-    options.use_threads(1)  # of each of the processes, which are as many as --threads says
     output, is_geom = Output(json=json), name.lower() == "geom"
-    own = data_own.wanted_of(
-        embed=embed,
-        optimise=optimise,
-        smiles_column=smiles_column,
-        largest_fragment=largest_fragment,
-        elements=elements,
-        min_atoms=min_atoms,
-        max_atoms=max_atoms,
-        neutral=neutral,
-        no_duplicates=no_duplicates,
-        one_molecule_per_record=one_molecule_per_record,
-        time_limit=time_limit,
-        seed=seed,
-        threads=threads,
-    )
-    data_own.check_prepare(
+    try:
+        own = OwnConfig(**given).wanted(seed=seed, workers=threads)
+    except InvalidInput as error:
+        raise usage_error(f"these options cannot be: {error.line.rstrip('.')}") from error
+    _check_prepare(
         needs_out=lean or vocabulary is not None or split_seed is not None, out=out, vocabulary=vocabulary, lean=lean,
         streams=conformers is not None or split_file is not None, is_streamed=is_geom and source is not None, own=own,
         nameless_source=source is not None and not is_geom and name.lower() != "qm9",
     )  # fmt: skip
     if is_geom and source is not None:
-        data_geom.prepare(
-            source, out, output, cache=cache, conformers=conformers, vocabulary=vocabulary or "geom",
-            split_file=split_file, split_seed=split_seed, resume=resume, overwrite=overwrite,
+        path, written, rule = prepare_geom_drugs(
+            source, out=out, cache=cache, conformers=conformers, vocabulary=vocabulary or "geom",
+            split_file=split_file, split_seed=split_seed, resume=resume, overwrite=overwrite, report=output,
         )  # fmt: skip
+        output.show(*data_report.prepared_geom(path, written, rule, source, vocabulary or "geom"))
         return
-    with (
-        named_input(name, input_format) as read,
-        data_own.kept_geometries(read, out, own, output, resume=resume, overwrite=overwrite) as pieces,
-        output.progress(f"preparing {name}") as progress,
-    ):
-        path = prepare(
-            read,
-            out=out,
-            lean=lean,
-            overwrite=overwrite,
-            vocabulary=vocabulary,
-            source=source,
-            cache_dir=cache,
-            split_seed=split_seed,
-            own=own,
-            pieces=pieces,
-            progress=progress,
-        )
-    dataset = load_dataset(path)
-    size = path.stat().st_size
-    output.show(
-        {"path": str(path), "size": size, **summary(dataset), "rule": None},
-        f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)}).",
-        *(data_own.account(dataset) or _skipped_lines(dataset)),
-        *_notes(dataset),
-    )
+    with named_input(name, input_format) as read:
+        if resume and not makes_geometries(read, out, own):
+            raise usage_error(
+                "--resume continues --embed, --optimise, or geom --from PATH; other work is quickly done again"
+            )
+        path = prepare_data(
+            read, out=out, own=own, lean=lean, vocabulary=vocabulary, source=source, cache=cache,
+            split_seed=split_seed, resume=resume, overwrite=overwrite, report=output,
+        )  # fmt: skip
+    output.show(*data_report.prepared(path, load_dataset(path)))
 
 
 @app.command(
@@ -205,69 +190,58 @@ def prepare_dataset(
         "gaga data info - --format xyz < ensemble.xyz",
     ),
 )
+@takes(OwnConfig, without=set(options_of(OwnConfig)) - {"one_molecule_per_record"})
 def info(
     name: Wanted,
     verify: Annotated[
         bool, typer.Option("--verify", help="Hold every position of a large prepared file against its fingerprint.")
     ] = False,
     source: options.Source = None,
-    one_molecule_per_record: data_own.OneMoleculePerRecord = False,
+    given: Any = None,
     input_format: Format = None,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
     """Describe a data set: molecules, elements, sizes, split, properties, and what was skipped."""
-    from gaga.data.loading import verify as hold_against_fingerprint
-    from gaga.data.own import UserDataOptions
+    from gaga.data.loading import verify as verify_positions
+    from gaga.runs.inputs import read_dataset
 
-    output, own = Output(json=json), UserDataOptions(one_molecule_per_record=one_molecule_per_record)
+    output = Output(json=json)
     with named_input(name, input_format) as read:
-        dataset = read_dataset(read, output, cache=cache, source=source, own=own)
+        dataset = read_dataset(read, output, cache=cache, source=source, own=OwnConfig(**given).wanted())
     if verify:
-        hold_against_fingerprint(dataset)
-    units = dataset.annotations.units
-    properties = [{"name": p, "unit": units.get(p, "")} for p in dataset.properties]
-    payload = {
-        **summary(dataset),
-        "skipped_records": [
-            {"reason": record.reason, "where": record.where, "detail": record.detail}
-            for record in dataset.skipped_records
-        ],
-        "has_smiles": dataset.annotations.smiles is not None,
-        "properties": properties,
-    }
-    shown = skipped_parts(payload["skipped_records"], len(dataset.skipped_records))
-    output.show(payload, *tables(payload), *data_own.account(dataset), *shown)
+        verify_positions(dataset)
+    output.show(*data_report.described_in_full(dataset))
 
 
-def read_dataset(
-    name: str,
-    output: Output,
+def _check_prepare(
     *,
-    cache: Path | None = None,
-    source: Path | None = None,
-    own: "UserDataOptions | None" = None,
-) -> "Dataset":
-    """The data set of that name or path; what was skipped, and what was taken for what, goes to stderr."""
-    from gaga.data import load_dataset
-    from gaga.data.own import DEFAULTS
+    needs_out: bool,
+    out: Path | None,
+    vocabulary: str | None,
+    lean: bool,
+    streams: bool,
+    is_streamed: bool,
+    own: "UserDataOptions",
+    nameless_source: bool,
+) -> None:
+    """Stop at options of `prepare` that do not go together.
 
-    with output.progress(f"reading {name}") as progress:
-        dataset = load_dataset(name, source=source, cache_dir=cache, own=own or DEFAULTS, progress=progress)
-    for line in (*_skipped_lines(dataset), *_notes(dataset)):
-        output.note(line)
-    if HYDROGEN not in dataset.vocabulary:
-        output.note(NO_HYDROGENS)
-    return dataset
-
-
-def _skipped_lines(dataset: "Dataset") -> list[str]:
-    if not dataset.skipped:
-        return []
-    reasons = ", ".join(f"{n} {reason}" for reason, n in dataset.skipped.items())
-    return [f"Skipped {counted(sum(dataset.skipped.values()), 'molecule')}: {reasons}."]
-
-
-def _notes(dataset: "Dataset") -> tuple[str, ...]:
-    """What its files lack, and which records are conformers of one molecule."""
-    return dataset.preparation.notes if dataset.preparation is not None else ()
+    Raises:
+        UsageError: so they do.
+    """
+    if vocabulary not in (None, "geom", "data"):
+        raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
+    if is_streamed and lean:
+        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
+    if is_streamed and own.non_defaults():
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.non_defaults())
+        raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")
+    if nameless_source:
+        raise usage_error("--from is for qm9 and geom; your own molecules are read from the path itself")
+    if streams and not is_streamed:
+        raise usage_error("--conformers and --split-file need gaga data prepare geom --from PATH")
+    if needs_out and out is None and not is_streamed:
+        raise usage_error(
+            "--lean, --vocabulary and --split-seed need --out FILE.h5: the cache keeps whole data sets, as published"
+        )

@@ -1,13 +1,70 @@
 """What a data set holds, as JSON and as a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Table
+from gaga.cli.render import Table, skipped_parts
+from gaga.core.text import counted, human_bytes
 
 if TYPE_CHECKING:
     from gaga.data import Dataset
     from gaga.data.preparation import Preparation
+    from gaga.data.streamed import Prepared
+
+
+def prepared(path: Path, dataset: "Dataset") -> Iterator[Any]:
+    """The JSON object of a file that was prepared, then tables and sentences."""
+    from gaga.runs.inputs import notes, skipped_lines
+
+    size = path.stat().st_size
+    yield {"path": str(path), "size": size, **summary(dataset), "rule": None}
+    yield f"Prepared {counted(len(dataset), 'molecule')} of {dataset.name} in {path} ({human_bytes(size)})."
+    yield from account(dataset) or skipped_lines(dataset)
+    yield from notes(dataset)
+
+
+def prepared_geom(path: Path, written: "Prepared", rule: str, source: Path, vocabulary: str) -> Iterator[Any]:
+    """The same of GEOM-Drugs."""
+    from gaga.data.geom.prepare import VOCABULARIES
+
+    size = path.stat().st_size
+    summary_of = described(
+        name="geom", molecules=written.conformers, distinct=written.molecules, elements=written.elements,
+        sizes=written.sizes, splits=written.splits, skipped=written.skipped, origin=source.name,
+        fingerprint=written.fingerprint,
+    )  # fmt: skip
+    yield {"path": str(path), "size": size, **summary_of, "rule": rule}
+    elements = "16 elements of GEOM-Drugs" if VOCABULARIES[vocabulary] else "elements that occur"
+    yield (
+        f"Prepared {counted(written.conformers, 'conformer')} of {counted(written.molecules, 'molecule')} "
+        f"({written.atoms:,} atoms, {elements}) in {path} ({human_bytes(size)})."
+    )
+    yield rule
+    apart = written.conformers - sum(written.splits.values())
+    splits = ", ".join(f"{name} {n:,}" for name, n in written.splits.items())
+    yield f"Split by molecule, conformers of each: {splits}{f'; in none of them {apart:,}' if apart else ''}."
+    if written.skipped:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in written.skipped.items())
+        yield f"Skipped {counted(sum(written.skipped.values()), 'conformer')}: {reasons}."
+
+
+def described_in_full(dataset: "Dataset") -> Iterator[Any]:
+    """The JSON object of a data set, then its tables."""
+    units = dataset.annotations.units
+    payload = {
+        **summary(dataset),
+        "skipped_records": [
+            {"reason": record.reason, "where": record.where, "detail": record.detail}
+            for record in dataset.skipped_records
+        ],
+        "has_smiles": dataset.annotations.smiles is not None,
+        "properties": [{"name": name, "unit": units.get(name, "")} for name in dataset.properties],
+    }
+    yield payload
+    yield from _tables(payload)
+    yield from account(dataset)
+    yield from skipped_parts(payload["skipped_records"], len(dataset.skipped_records))
 
 
 def summary(dataset: "Dataset") -> dict[str, Any]:
@@ -61,7 +118,7 @@ def described(
     }
 
 
-def tables(payload: dict[str, Any]) -> list[Table | str]:
+def _tables(payload: dict[str, Any]) -> list[Table | str]:
     sizes = [row["n_atoms"] for row in payload["sizes"]]
     rows: list[tuple[str, object]] = [
         ("molecules", _molecules_line(payload)),
@@ -80,3 +137,22 @@ def tables(payload: dict[str, Any]) -> list[Table | str]:
 def _molecules_line(payload: dict[str, Any]) -> str:
     entries, distinct = payload["molecules"], payload["distinct_molecules"]
     return f"{entries:,}" if entries == distinct else f"{entries:,} conformers of {distinct:,}"
+
+
+def account(dataset: "Dataset") -> list[Table]:
+    """What became of a user's molecules, where anything was asked of them."""
+    preparation = dataset.preparation
+    if preparation is None or not preparation.asked:
+        return []
+    rows: list[tuple[str, object]] = [
+        ("read", preparation.read),
+        *((f"left out: {reason}", n) for reason, n in dataset.skipped.items()),
+        ("kept", preparation.kept),
+        *((f"  embedded with {name}", n) for name, n in preparation.force_fields.items()),
+    ]
+    return [Table(columns=("what went where", "molecules"), rows=rows), _asked(preparation)]
+
+
+def _asked(preparation: "Preparation") -> Table:
+    asked = [(f"--{name.replace('_', '-')}", value) for name, value in preparation.asked.items()]
+    return Table(columns=("asked for", ""), rows=[*asked, *preparation.programs.items()])

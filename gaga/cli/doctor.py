@@ -179,16 +179,15 @@ def check_store(path: Path) -> Check:
 
 def check_data(cache: Path | None) -> Iterator[Check]:
     """The cache, and where each named data set would come from."""
-    from gaga.cli.data import describe_named
     from gaga.data import default_cache_dir
-    from gaga.data.loading import NAMES
+    from gaga.runs.data import named_data_sets
 
     try:
         yield _check_cache(cache or default_cache_dir())
     except GagaError as error:
         yield Check(name="cache", state="missing", found=error.what, remedy=with_options(error.remedy))
-    for name in NAMES:
-        state = describe_named(name, cache)
+    for state in named_data_sets(cache):
+        name = state["name"]
         if state["path"] is None and name == "geom":  # which nobody needs who has no copy of it
             yield Check(name=name, state="ok", found=state["state"])
         elif state["path"] is None:

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253
 """Names of stored results as users type them; the rest is in gaga.runs.once."""
 
 from typing import TYPE_CHECKING
@@ -6,15 +5,9 @@ from typing import TYPE_CHECKING
 from gaga.cli.render import open_store as open_store
 from gaga.core.errors import Conflict, NotFound
 from gaga.core.text import legible
-from gaga.runs.once import Key as Key
-from gaga.runs.once import Outcome as Outcome
-from gaga.runs.once import check_store as require_writable
-from gaga.runs.once import slug as slug
 
 if TYPE_CHECKING:
     from gaga.storage.store import Entry, Store
-
-__all__ = ["Key", "Outcome", "locate", "open_store", "require_writable", "slug"]
 
 
 def locate(store: "Store", wanted: str) -> "Entry":

@@ -34,9 +34,8 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests(request: StopRequest) -> Iterator[StopRequest]:
     """Note the first signal that asks to stop while the block runs; a SIGINT after it interrupts at once."""
-    request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
         if request.number is None:

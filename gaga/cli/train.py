@@ -16,7 +16,7 @@ from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, Table, open_store, stored, stored_line, text
-from gaga.cli.signals import stop_requests
+from gaga.cli.signals import StopRequest, stop_requests
 from gaga.cli.torchrun import ranks_from_environment
 from gaga.core.text import human_bytes, human_time
 from gaga.models.training.recipe import PRESETS, Recipe, read_recipe  # noqa: TID253 - needs no torch
@@ -132,19 +132,20 @@ def train(
     if dry_run:
         recipe, expected = runs.plan(request, results, output, ranks)
         return output.show({"dry_run": True, "recipe": recipe, **expected}, _dry_run_table(recipe, expected))
-    policy = Policy(resume=resume, replace=replace)
-    with stop_requests() as stop:
-        outcome = runs.run(request, results, policy, output, ranks, stop)
+    policy, stop = Policy(resume=resume, replace=replace), StopRequest()
+    outcome = runs.run(request, results, policy, output, ranks, stop_requests(stop))
     if outcome is None:
         return stop.raise_if_asked("")
     record, found = outcome.result, outcome.found
     if not found:
         folder = Path(record.checkpoint).parent
         stop.raise_if_asked(f"saved step {record.steps:,} in {folder}; the same command with --resume continues")
-    use = f"Sample from it: gaga sample --n 100 --checkpoint {record.checkpoint} --out mols.sdf"
-    line = stored_line(outcome.entry, store, found=found)
-    new = () if found else (_summary(record), f"Wrote {record.checkpoint}.")
-    return output.show({"stored": stored(outcome.entry, store, found=found), **_payload(record)}, *new, line, use)
+    return output.show(
+        {"stored": stored(outcome.entry, store, found=found), **_payload(record)},
+        *(() if found else (_summary(record), f"Wrote {record.checkpoint}.")),
+        stored_line(outcome.entry, store, found=found),
+        f"Sample from it: gaga sample --n 100 --checkpoint {record.checkpoint} --out mols.sdf",
+    )
 
 
 def _step_or_auto(text: str | None) -> int | Literal["auto"] | None:

@@ -1,6 +1,35 @@
-"""Files on disk -> packed arrays: QM9, the user's own molecules, prepared files; the space of features."""
+"""Files on disk -> packed arrays: QM9, the user's own molecules, prepared files; the space of features.
 
-from gaga.data.dataset import Annotations, Dataset
-from gaga.data.loading import default_cache_dir, found_prepared, load_dataset, prepare, prepared_path
+Importing this room loads no reader: sampling needs its features alone.
+"""
 
-__all__ = ["Annotations", "Dataset", "default_cache_dir", "found_prepared", "load_dataset", "prepare", "prepared_path"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gaga.data.dataset import Annotations as Annotations
+    from gaga.data.dataset import Dataset as Dataset
+    from gaga.data.loading import default_cache_dir as default_cache_dir
+    from gaga.data.loading import found_prepared as found_prepared
+    from gaga.data.loading import load_dataset as load_dataset
+    from gaga.data.loading import prepare as prepare
+    from gaga.data.loading import prepared_path as prepared_path
+
+_LAZY = {
+    "Annotations": "gaga.data.dataset",
+    "Dataset": "gaga.data.dataset",
+    "default_cache_dir": "gaga.data.loading",
+    "found_prepared": "gaga.data.loading",
+    "load_dataset": "gaga.data.loading",
+    "prepare": "gaga.data.loading",
+    "prepared_path": "gaga.data.loading",
+}
+__all__ = [
+    "Annotations", "Dataset", "default_cache_dir", "found_prepared", "load_dataset", "prepare", "prepared_path",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gaga.data' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

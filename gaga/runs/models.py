@@ -11,7 +11,6 @@ from gaga.models.model import Model
 from gaga.models.ranks import ALONE, Ranks
 from gaga.models.training.record import TrainingRecord
 from gaga.runs.devices import torch_device
-from gaga.runs.inputs import moments_of, read_dataset
 from gaga.storage.store import Store
 
 
@@ -91,6 +90,8 @@ def open_model(
         return model, source
     if model.decided:
         report.note(model.decided)
+    from gaga.runs.inputs import moments_of, read_dataset  # here: no other model needs data
+
     data = read_dataset(request.dataset, report, cache=request.cache)
     moments = moments_of(data, model.space, report)
     return replace(model, moments=moments), replace(source, data={data.name: data.fingerprint})

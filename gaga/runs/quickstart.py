@@ -1,4 +1,4 @@
-"""The whole way on the real QM9: variance, T* from one per cent of it, molecules of the shipped model, and quality."""
+"""The whole way on the real QM9: variance, T* of a hundredth of it, molecules of the shipped model, their quality."""
 
 from dataclasses import dataclass
 from pathlib import Path

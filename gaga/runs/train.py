@@ -5,6 +5,7 @@ run starts and when it ends.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -103,11 +104,12 @@ def run(
     policy: Policy,
     report: Reporter,
     ranks: Ranks = ALONE,
-    should_stop: Callable[[], bool] = lambda: False,
+    stopping: AbstractContextManager[Callable[[], bool]] = nullcontext(lambda: False),
 ) -> Outcome[TrainingRecord] | None:
     """Find the finished run, or train and store it. None for all processes but the first.
 
-    `should_stop` ends it after a step; the record then says that it is not finished.
+    `stopping` is entered while it trains; what it gives, called after each step, says whether to end there. The record
+    then says that the run is not finished.
 
     Raises:
         Conflict, NotFound, Unavailable: as `once`; or there is no such data set, checkpoint or device.
@@ -140,7 +142,7 @@ def run(
 
             keep(finished=False)
             what = "seconds of training" if trainer.budget_s else "training"
-            with report.progress(what, first=True) as progress:
+            with stopping as should_stop, report.progress(what, first=True) as progress:
                 finished = trainer.run(
                     progress=progress, on_metrics=lambda row: report.note(metrics_line(row)), should_stop=should_stop
                 )

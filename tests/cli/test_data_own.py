@@ -71,7 +71,7 @@ def test_an_interrupted_embedding_goes_on(gaga, table, tmp_path, monkeypatch):
     monkeypatch.setattr(geometries, "make_all", interrupted)
     stopped = gaga(*words)
     assert stopped.code == 130
-    assert "--resume goes on" in stopped.err
+    assert "--resume continues" in stopped.err
     assert not (tmp_path / "mine.h5").exists()
     assert "--resume" in gaga(*words).err  # neither started over nor gone on with unasked
     other = gaga(*words, "--seed", "1", "--resume")
@@ -79,7 +79,7 @@ def test_an_interrupted_embedding_goes_on(gaga, table, tmp_path, monkeypatch):
     calls.extend([0, 0])
     resumed = gaga(*words, "--resume")
     assert resumed.code == 0
-    assert "Going on with mine.h5" in resumed.err
+    assert "Resuming mine.h5" in resumed.err
     assert calls[-2:] == [16, 8]
     assert not list(tmp_path.glob(".mine*"))
     words = (*words[:-1], "other.h5")

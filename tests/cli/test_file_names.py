@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gaga.cli.results import slug
 from gaga.core.text import legible
+from gaga.runs.once import slug
 from gaga.storage.files import expanded, with_utf8_name
 
 LATIN = "mol\udce9cule"  # as Python has the bytes of "molécule" in Latin-1

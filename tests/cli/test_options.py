@@ -63,7 +63,6 @@ def test_sizes_that_are_none_speak_of_atoms(text, why):
 
 
 def test_sizes():
-    assert parse_sizes(None) is None
     assert parse_sizes("18") == (18,)
     assert parse_sizes("29, 9:11") == (9, 10, 11, 29)
 

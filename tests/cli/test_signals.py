@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gaga.cli.signals import stop_requests, terminating_signals
+from gaga.cli.signals import StopRequest, stop_requests, terminating_signals
 from gaga.core.errors import Terminated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -16,7 +16,7 @@ LINES = {signal.SIGTERM: "terminated", signal.SIGHUP: "SIGHUP received", signal.
 @pytest.mark.parametrize("number", LINES)
 def test_training_is_asked_to_stop_and_ends_with_128_and_the_number(number):
     before = signal.getsignal(number)
-    with stop_requests() as stop:
+    with stop_requests(StopRequest()) as stop:
         assert not stop()
         for _ in range(2):  # a terminal that closes sends it more than once
             os.kill(os.getpid(), number)
@@ -28,7 +28,7 @@ def test_training_is_asked_to_stop_and_ends_with_128_and_the_number(number):
 
 
 def test_a_second_interruption_does_not_wait(monkeypatch):
-    with stop_requests() as stop:
+    with stop_requests(StopRequest()) as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stop()
         with pytest.raises(KeyboardInterrupt):
@@ -57,7 +57,7 @@ def test_what_was_ignored_stays_ignored(number):
     """As nohup starts a command."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        with terminating_signals(), stop_requests() as stop:
+        with terminating_signals(), stop_requests(StopRequest()) as stop:
             os.kill(os.getpid(), number)
             assert not stop()
     finally:

@@ -121,12 +121,12 @@ class Recipe(Config):
         return make_schedule(self.schedule, self.diffusion_steps, self.precision_of_schedule)
 
     def described(self) -> dict[str, Any]:
-        """All hyperparameters except newer ones at their neutral value, so that older runs still compare equal."""
+        """Every value by name, but for what came later and is not used: runs from before it are the same."""
         later = {("batch_edges", None), ("tuned_for_atoms", 0.0)}
         return {name: value for name, value in asdict(self).items() if (name, value) not in later}
 
     def learning_rate_at(self, step: int, fraction: float) -> float:
-        """The learning rate of a step (from 0), when this fraction of the run is done."""
+        """The learning rate of a step (from 0), where this fraction of the run is done."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         fade = 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0))) if self.lr_schedule == "cosine" else 1.0
         return self.learning_rate * warm * fade
@@ -138,16 +138,35 @@ class Recipe(Config):
         return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
 
     def measures_after(self, step: int) -> bool:
-        """Whether something is measured after this many steps."""
+        """Whether something is measured after so many steps."""
         return self.until_measured(step - 1) == 1
 
     def until_measured(self, step: int) -> int:
         """Steps from here until something is measured."""
         return min(every - step % every for every in (self.validate_every, self.sample_every) if every)
 
+    def _check_types(self) -> None:
+        """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            good = {
+                "int": whole,
+                "int | None": whole or value is None,
+                "float": whole or (isinstance(value, float) and math.isfinite(value)),
+                "float | None": value is None or whole or (isinstance(value, float) and math.isfinite(value)),
+                "bool": isinstance(value, bool),
+                "tuple[float, float, float]": isinstance(value, tuple)
+                and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
+            }
+            if not good.get(_type_name(f.type), isinstance(value, str)):
+                raise InvalidInput(
+                    f"{f.name} must be {_TYPE_WORDS.get(_type_name(f.type), 'text')}", received=repr(value)
+                )
+
 
 def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
-    """Reject hyperparameters that were given and have no effect together with the others."""
+    """Refuse hyperparameters that were asked for and have no effect beside the others."""
     averaged = recipe.ema_width is not None
     for names, unused, remedy in (
         ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),
@@ -163,26 +182,13 @@ def _type_name(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) and annotation is not tuple else str(annotation)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-Check = Callable[[Any], bool]
-_TYPES: dict[str, tuple[Check, str]] = {
-    "int": (_is_whole, "a whole number"),
-    "int | None": (lambda v: v is None or _is_whole(v), "a whole number"),
-    "float": (_is_finite, "a finite number"),
-    "float | None": (lambda v: v is None or _is_finite(v), "a finite number"),
-    "bool": (lambda v: isinstance(v, bool), "true or false"),
-    "tuple[float, float, float]": (lambda v: isinstance(v, tuple) and all(map(_is_finite, v)), "three finite numbers"),
+_TYPE_WORDS = {
+    "int": "a whole number",
+    "int | None": "a whole number",
+    "float": "a finite number",
+    "float | None": "a finite number",
+    "bool": "true or false",
+    "tuple[float, float, float]": "three finite numbers",
 }
 
 
