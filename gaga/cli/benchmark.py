@@ -114,7 +114,7 @@ def benchmark(
     options.use_threads(threads)
     kept = keep_freed_memory()
     from gaga.benchmark import run_benchmark
-    from gaga.cli.devices import torch_device
+    from gaga.runs.devices import torch_device
 
     where = torch_device(device)
     request = _request(where, quick=quick, check=check, changes={

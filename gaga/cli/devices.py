@@ -1,7 +1,5 @@
 """The option `--device`: a name that no machine has is wrong usage."""
 
-from typing import Any
-
 from gaga.cli.errors import usage_error
 from gaga.core.errors import InvalidInput
 
@@ -19,9 +17,3 @@ def device_name(name: str) -> str:
     except InvalidInput as error:
         raise usage_error(f"invalid value for --device: {name!r}; {error.remedy}") from error
     return name
-
-
-def __getattr__(name: str) -> Any:
-    import gaga.runs.devices
-
-    return getattr(gaga.runs.devices, name)

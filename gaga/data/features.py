@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float64, Integer, UInt8
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
+from gaga.data.published import EDM_FACTORS
 
-EDM_FACTORS = (1.0, 4.0, 10.0)
 _NO_ELEMENT = 0.25  # of a one-hot: halfway between 0 and the least largest entry of a molecule of two elements
 
 

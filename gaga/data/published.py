@@ -8,3 +8,5 @@ DEVIATIONS: Mapping[str, Mapping[str, float]] = {
 }
 """The "variances" of Qu et al. 2026 (arXiv 2507.09043) by data set and block of columns: `all` is in the paper, the
 others are in the scripts that come with it. They are means over molecules of standard deviations (Å, one-hot / 4)."""
+EDM_FACTORS = (1.0, 4.0, 10.0)
+"""What EDM divides positions in Å, one-hot types and charges by (Hoogeboom et al. 2022, section 3)."""

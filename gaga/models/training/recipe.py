@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gaga.core.config import Config, option
 from gaga.core.errors import InvalidInput, NotFound
-from gaga.data.features import EDM_FACTORS, FeatureSpace
-from gaga.noise import Schedule, make_schedule
+from gaga.data.published import EDM_FACTORS
+
+if TYPE_CHECKING:
+    from gaga.data.features import FeatureSpace
+    from gaga.noise import Schedule
 
 # Prediction and Precision are those of models.network, which needs torch; this module does not.
 Prediction = Literal["eps", "v", "x0"]
@@ -109,15 +110,19 @@ class Recipe(Config):
         if len(self.factors) != 3:
             raise InvalidInput("factors are three positive numbers", received=self.factors)
 
-    def space(self, vocabulary: tuple[int, ...]) -> FeatureSpace:
+    def space(self, vocabulary: tuple[int, ...]) -> "FeatureSpace":
         """The columns of molecules of these elements."""
+        from gaga.data.features import FeatureSpace  # here: the command line reads the options without numpy
+
         return FeatureSpace(
             vocabulary=vocabulary, factors=self.factors, include_charges=self.include_charges,
             centred_features=self.centred_features,
         )  # fmt: skip
 
-    def noise_schedule(self) -> Schedule:
+    def noise_schedule(self) -> "Schedule":
         """The noise schedule, with all its steps."""
+        from gaga.noise import make_schedule
+
         return make_schedule(self.schedule, self.diffusion_steps, self.precision_of_schedule)
 
     def described(self) -> dict[str, Any]:
@@ -195,6 +200,8 @@ _TYPE_WORDS = {
 @cache
 def _ema_power(width: float) -> float:
     """gamma of the profile t^gamma with this relative standard deviation: the root of a cubic (Karras et al. 2024)."""
+    import numpy as np
+
     # width^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3))
     roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
     return float(roots.real.max())
