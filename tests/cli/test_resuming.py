@@ -151,7 +151,7 @@ def prepared(molecules, tmp_path_factory):
 POINTS = (
     ("gaga.data.own", "pack"),
     ("gaga.data.own", "content_split"),
-    ("gaga.data.prepared", "_write_geometry"),
+    ("gaga.data.prepared", "write_positions"),
     ("gaga.data.prepared", "write_attributes"),
     ("gaga.data.prepared", "_write_annotations"),
     ("os", "fsync"),
