@@ -200,7 +200,7 @@ def test_a_damaged_download_is_refused_and_not_kept(server, tmp_path):
 def test_with_no_way_to_qm9_one_error_lists_the_ways(server, tmp_path):
     with pytest.raises(Unavailable) as error:  # the server has no such file
         load_dataset("qm9", cache_dir=tmp_path / "cache")
-    for way in ("gaga-mol[qm9]", "--from", qm9.ARCHIVE_NAME, "network"):
+    for way in ("gaga-mol[qm9]", "`source`", qm9.ARCHIVE_NAME, "network"):
         assert way in error.value.line
     assert "\n" not in error.value.line
 
