@@ -81,17 +81,16 @@ def run(folder: Path, *words: object, struck: Point | None = None) -> Ended:
     return Started(folder, *words, struck=struck).ended()
 
 
-def ranks(folder: Path, size: int, *words: object) -> list[Ended]:
+def ranks(folder: Path, size: int, *words: object) -> list[Started]:
     """So many processes of one `gaga`, with the variables that torchrun sets."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    started = [
+    return [
         Started(folder, *words, environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(size)
     ]
-    return [process.ended() for process in started]
 
 
 def interrupted(folder: Path, number: int, ready: Callable[[], bool], *words: object) -> Ended:

@@ -46,7 +46,7 @@ def run(folder, size, *words):
     """One `gaga sample`, or as many processes as torchrun would start; what the first says."""
     if not size:
         return processes.run(folder, *SAMPLE[1:], *words)
-    first, *others = processes.ranks(folder, size, *SAMPLE[1:], *words)
+    first, *others = (process.ended() for process in processes.ranks(folder, size, *SAMPLE[1:], *words))
     assert {other.returncode for other in others} == {first.returncode}, [other.stderr for other in others]
     assert all(not other.stdout for other in others)
     return first

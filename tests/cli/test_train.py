@@ -2,8 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -225,19 +223,16 @@ def test_a_toml_file_is_changed_by_options(train, gaga, xyz, tmp_path):
     assert (recipe["hidden"], recipe["learning_rate"], recipe["max_t"], recipe["n_layers"]) == (12, 0.001, 30, 3)
 
 
-def started_together(folder, n, xyz, *words):
-    """`torchrun --nproc-per-node=n -m gaga train`, on its way."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
-    command = [*torchrun, "-m", "gaga", "train", "--dataset", str(xyz), "--max-t", "60", *SMALL, *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def two_processes(folder, xyz, *words):
+    """`gaga train` as two processes, on their way."""
+    return processes.ranks(folder, 2, "train", "--dataset", xyz, "--max-t", "60", *SMALL, *words)
 
 
-def ended(process):
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+def wait_for(path):
+    """Until the file is there and holds something."""
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def assert_same_weights(one, other, tolerance):
@@ -257,8 +252,8 @@ def logged(run):
 def test_two_processes_train_as_one_does(train, gaga, xyz, tmp_path):
     """Sums in another order are all that differs: 1e-7 of each gradient, of twelve steps of 1e-3 at most."""
     assert train("--name", "one").code == 0
-    words = ("train", "--dataset", xyz, "--max-t", "60", *SMALL, "--steps", "12", "--name", "two", "--json")
-    first, second = processes.ranks(tmp_path, 2, *words)
+    started = two_processes(tmp_path, xyz, "--steps", "12", "--name", "two", "--json")
+    first, second = (process.ended() for process in started)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     payload = json.loads(first.stdout)
     assert payload["finished"]
@@ -277,38 +272,23 @@ def safetensors_header(path):
         return file.metadata()
 
 
-def is_filled(path):
-    """Whether the file is there and holds something."""
-    return path.exists() and path.stat().st_size > 0
-
-
-def process_of_rank(launcher, rank):
-    """The process that torchrun started with this RANK."""
-    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
-            return int(child)
-    raise AssertionError(f"no process of rank {rank}")
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process of a rank in /proc")
 def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_path):
     """The state is the last whole step's: nothing had been saved before.
 
     With AdamW: Muon works in bfloat16, where sums in another order drift apart over so many steps.
     """
-    words = ("--optimizer", "adamw", "--validate-every", "1000", "--steps", "400", "--name")
+    words = ("--optimizer", "adamw", "--validate-every", "1000", "--steps", "200", "--name")
     assert train(*words, "whole").code == 0
-    launcher = started_together(tmp_path, 2, xyz, *words, "parts", "--validate-every", "20")
+    first, second = two_processes(tmp_path, xyz, *words, "parts", "--validate-every", "20")
     run = tmp_path / "runs" / "parts"
-    deadline = time.monotonic() + 60
-    while not is_filled(run / "metrics.jsonl") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(run / "state.safetensors")
     (run / "state.safetensors").unlink()
-    os.kill(process_of_rank(launcher.pid, 1), signal.SIGKILL)
-    code, _, err = ended(launcher)
-    assert code != 0
-    assert "gaga: rank 0 of 2 lost the others" in err
-    assert "this is a bug" not in err
+    second.signal(signal.SIGKILL)
+    ran = first.ended()
+    assert second.ended().returncode == -signal.SIGKILL
+    assert ran.returncode == 1
+    assert "gaga: rank 0 of 2 lost the others" in ran.stderr
+    assert "this is a bug" not in ran.stderr
     resumed = train(*words, "parts", "--validate-every", "20", "--resume")
     assert resumed.code == 0, resumed.err
     assert "Resuming" in resumed.err
@@ -317,24 +297,24 @@ def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_
 
 def test_processes_that_are_asked_to_stop_do_so_at_one_step(train, xyz, tmp_path):
     words = ("--steps", "100000", "--save-every-s", "0", "--validate-every", "100000")
-    launcher = started_together(tmp_path, 2, xyz, *words, "--name", "stopped")
+    started = two_processes(tmp_path, xyz, *words, "--name", "stopped")
     state = tmp_path / "runs" / "stopped" / "state.safetensors"
-    deadline = time.monotonic() + 60
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    launcher.terminate()
-    code, _, err = ended(launcher)
-    assert code != 0
+    wait_for(state)
+    for process in started:
+        process.signal(signal.SIGTERM)
+    first, second = (process.ended() for process in started)
+    assert (first.returncode, second.returncode) == (143, 143)
     step = json.loads(safetensors_header(state)["gaga"])["counters"]["step"]
-    assert f"gaga: terminated; saved step {step:,} in " in err
-    assert "lost the others" not in err
+    assert f"gaga: terminated; saved step {step:,} in " in first.stderr
+    assert "lost the others" not in first.stderr + second.stderr
 
 
 def test_what_rank_0_finds_wrong_ends_all(xyz, tmp_path):
-    code, _, err = ended(started_together(tmp_path, 2, xyz, "--resume"))
-    assert code != 0
-    assert err.count("no training state to resume") == 1
-    assert "lost the others" not in err
+    ended = [process.ended() for process in two_processes(tmp_path, xyz, "--resume")]
+    assert [ran.returncode for ran in ended] == [1, 1]
+    said = "".join(ran.stderr for ran in ended)
+    assert said.count("no training state to resume") == 1
+    assert "lost the others" not in said
 
 
 @pytest.mark.parametrize(

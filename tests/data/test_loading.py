@@ -33,10 +33,15 @@ def test_names_ignore_case_and_prepared_data_open_in_under_a_second(fingerprint)
     assert prepared_path("Qm9") == default_cache_dir() / "qm9.h5"
 
 
-def test_a_corrupt_cache_is_prepared_again_with_the_reason_logged(tmp_path, fingerprint, caplog):
-    cached = tmp_path / "qm9.h5"
+def test_a_corrupt_cache_is_prepared_again_with_the_reason_logged(tmp_path, fingerprint, monkeypatch, caplog):
+    cached, whole, told = tmp_path / "qm9.h5", load_dataset("qm9"), []
     cached.write_bytes(b"no HDF5")
-    told = []
+
+    def read(source, folder, progress):
+        progress(len(whole), len(whole))
+        return whole
+
+    monkeypatch.setattr(loading_module, "read_qm9", read)
     with caplog.at_level(logging.WARNING, logger="gaga.data"):
         data = load_dataset("qm9", cache_dir=tmp_path, progress=lambda done, total, note="": told.append((done, total)))
     assert data.fingerprint == fingerprint

@@ -12,7 +12,7 @@ from gaga.chem import edm_stability
 from gaga.core.errors import InvalidInput
 from gaga.models.api import SHIPPED_CHECKPOINT, SMALL_CHECKPOINT, model_file, shipped_like
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.network import kernels
+from gaga.models.network.kernels import choose as kernels
 from gaga.models.network.parameters import EGNNConfig
 from gaga.models.training.recipe import make_recipe
 
@@ -94,6 +94,6 @@ def test_the_start_that_ships_is_the_one_of_the_recipes_shape():
 def test_precision_is_that_of_the_fused_kernels_where_they_run(monkeypatch, changes, found):
     it = {"asked": "auto", "width": 256, "kernel": "auto", "device": "cuda", "dtype": torch.float32, "fused": True,
           "aggregation": "sum"} | changes  # fmt: skip
-    monkeypatch.setattr(kernels, "_may_be_fused", lambda device: it["fused"])
+    monkeypatch.setattr(kernels, "may_be_fused", lambda device: device.type == "cuda" and it["fused"])
     config = EGNNConfig(features=5, hidden=it["width"], aggregation=it["aggregation"])
     assert kernels.resolve_precision(it["asked"], config, it["kernel"], it["device"], it["dtype"]) == found

@@ -18,7 +18,10 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 
-@pytest.fixture(scope="module", params=[80, 90, 100], ids=["sm_80", "sm_90", "sm_100"])
+_OTHER_CARDS = [pytest.param(card, id=f"sm_{card}", marks=pytest.mark.slow) for card in (80, 100)]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(90, id="sm_90"), *_OTHER_CARDS])
 def compiled(request):
     card = request.param
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}
