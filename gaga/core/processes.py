@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 4  # items for each process that are begun and not yet taken
-_PATIENCE = 5.0  # seconds for a process that is told to end
-_MOMENT = 0.5  # the same for one that has taken too long and is most likely deaf
+_PATIENCE = 5.0  # seconds for a process that was asked to end
+_MOMENT = 0.5  # the same for one that has taken too long and probably does not respond
 _ENDED = "a working process ended early"
 _STARTING = 120.0  # seconds until the libraries of an isolated process are loaded
 _MEMORY = 1 << 31  # bytes that it may take beyond those of its libraries

@@ -82,8 +82,7 @@ def statistics_device(name: str) -> tuple[str | None, str]:
 
 
 def judging_processes(device: "torch.device") -> int:
-    """How many processes judge what a device draws: none extra on a CPU; on a GPU all but one of its share of the
-    cores.
+    """How many processes judge what a device draws: 1, this one, on a CPU; on a GPU its share of the cores less one.
 
     A GPU draws hundreds of molecules in a second, about as many as one core can judge.
     """

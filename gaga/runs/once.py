@@ -1,7 +1,8 @@
 """Compute a result once: return what is stored, resume what is unfinished, never mix two results under one name.
 
-`claimed` is the only place that decides this. `once` uses it for a result that is kept in the store alone; the runs
-that also write a file or a folder (runs.sample, runs.train) use `claimed` themselves.
+`claimed` is the only place that decides this for results in the store. (`gaga data prepare`, whose result is a file,
+uses `storage.partial.settle`.) `once` uses it for a result that is kept in the store alone; the runs that also write a
+file or a folder (runs.sample, runs.train) use `claimed` themselves.
 """
 
 import re
@@ -69,18 +70,19 @@ class Policy:
     """What to do about an unfinished run, and about another result of the same name.
 
     Attributes:
-        resume: True continues an unfinished run, False rejects it. None continues it if it is the same computation:
-            for a result that is computed on the way to another.
-        replace: replace another result of that name.
+        resume: True continues an unfinished run (if there is none it begins one, but `train` rejects that); False
+            rejects it. None continues it if it is the same computation: for a result on the way to another.
+        replace: replace another result of that name; the same computation is found, and not repeated.
         overwrite: for a result that is also a file: start over and replace both. None if it is no file; then `replace`
             starts over.
-        engine: what computes the numbers, which differ in rounding between engines: a run is resumed on its own.
+        engine: what computes the numbers. They differ in rounding between engines, so that a run is resumed only on the
+            engine that began it.
     """
 
     resume: bool | None = False
     replace: bool = False
     overwrite: bool | None = None
-    engine: Callable[[], str] = str
+    engine: Callable[[], str] = lambda: ""
 
     @property
     def starts_over(self) -> bool:
@@ -185,7 +187,10 @@ def _reject_other_result(store: Store, key: Key, policy: Policy) -> None:
 
 
 def _settle(unfinished: Unfinished, key: Key, policy: Policy) -> None:
-    """Keep an unfinished run that is resumed, delete one if the run starts over, else reject."""
+    """Keep an unfinished run that is resumed, delete one if the run starts over, else reject.
+
+    With `resume` None, that of another computation is rejected when its file is opened (`storage.partial`).
+    """
     if not unfinished.exists() or policy.resume or (policy.resume is None and unfinished.is_this()):
         return
     if policy.starts_over:

@@ -50,11 +50,12 @@ class SampleRequest:
 
     Attributes:
         out: the file; its name says the format.
-        n: molecules for each seed. seed: the first seed. repeats: how many seeds.
+        n: molecules for each seed.
+        seed, repeats: the first seed, and how many.
         keep: which are written: all, valid (by the strict protocol) or stable (by EDM's).
         trajectory: of the first molecules, how many whose frames are written, each to an .xyz of its own.
-        config: how. model: which model.
-        name: of the result in the store; None is the file's name.
+        config, model: the sampler's options, and the model.
+        name: of the result in the store; by default the file's name without its suffix.
     """
 
     out: Path

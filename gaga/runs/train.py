@@ -43,10 +43,12 @@ class TrainRequest:
     Attributes:
         dataset: a name or a path. recipe: every hyperparameter.
         recipe_name: how the run's default name calls the recipe.
-        max_t: T*; auto takes that of the data set, None the recipe's. tstar: the stored result that T* is taken from.
+        max_t: T*: a step, "auto" for the data set's, None for the recipe's.
+        tstar: the stored result of `gaga tstar` that T* is taken from.
         budget_s: seconds in which the learning-rate schedule ends; None: the recipe's length.
         init_from: a checkpoint, or "shipped", whose weights are the start.
-        runs: folder of the runs' folders. name: of the run; None is made of data set, recipe and T*.
+        runs: folder of the runs' folders.
+        name: of the run; by default DATASET_RECIPE_tT*, such as qm9_small_t550.
         kernel, device: how and where the network runs. seed: of every random number.
         threads: for the moments. cache: folder of prepared data sets.
     """

@@ -36,7 +36,7 @@ def explained(kept: Callable[[], str], *, otherwise: str = NOTHING_KEPT) -> Iter
 
 
 class Unfinished:
-    """The unfinished run of a result. Of this base class there is never one.
+    """The unfinished run of a result. This base class stands for "nothing is unfinished".
 
     Attributes:
         path: its lock is held while the run computes.

@@ -82,7 +82,7 @@ class PlainRows:
 
         Raises:
             ValueError: they differ from their checksums.
-        InvalidInput: the file has become shorter.
+            InvalidInput: the file has become shorter.
         """
         if self._checksums is None or first == last:
             return self._rows(first, last)

@@ -66,7 +66,7 @@ class StepTables:
 
     Attributes:
         time: t / T of each step.
-        c_z, c_eps, sigma, c_memory, m_z, m_eps: as the module says, for each column.
+        c_z, c_eps, sigma, c_memory, m_z, m_eps: coefficients of `solvers.Solver`, for each column.
         stream: what the noise of each step is drawn for; on the host in `streams`.
         noisy: false where every sigma is zero. remembers: false if no update reads the memory.
     """

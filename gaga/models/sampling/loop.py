@@ -5,13 +5,14 @@
     eps_hat   eps                  noise that the network predicts in z_k at time t_k (Hoogeboom et al. 2022, section 2)
     -         memory               what a two-step or two-stage method keeps of earlier evaluations
     xi_k      normals(k)           standard normal numbers
-    c, m      solver.c_z, ...      coefficients of the method (`gaga.models.sampling.solvers`)
+    c, m      solver.c_z, .m_z, .. coefficients of the method (`gaga.models.sampling.solvers`)
 
     z_(k+1)      = c_z z_k - c_eps eps_hat(z_k, t_k) + c_memory memory_k + sigma xi_k
     memory_(k+1) = m_z z_k + m_eps eps_hat(z_k, t_k)
 
-DDPM, DDIM, Heun, DPM-Solver++ and the annealed sampler are this loop with different tables. It is the reference for
-`gaga.models.sampling.engine`, which computes the same in batches, in threads and in CUDA graphs.
+DDPM, DDIM, Heun, DPM-Solver++ and the annealed sampler are this loop with different tables. It is the readable
+reference: `gaga sample` runs the same step in batches, threads and CUDA graphs (`batch.BatchSampler.step`, called by
+`engine`), and tests hold the two to each other for every method. Change both.
 """
 
 from collections.abc import Callable
