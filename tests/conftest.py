@@ -2,6 +2,9 @@
 
 The cache is one folder for all workers of a run, where QM9 is prepared once, in a process of its own while the first
 tests run; it is removed at the run's end. Tests marked `gpu` are skipped, and counted, without a CUDA device.
+
+Shapes and types are checked as the code runs in the modules of `CHECKED`. In all of them this takes two to five times as
+long as the tests themselves: `GAGA_CHECKED=gaga pytest` does it.
 """
 
 import os
@@ -10,8 +13,18 @@ import subprocess
 import sys
 import tempfile
 
+import jaxtyping
 import pytest
 
+CHECKED = (
+    "gaga.noise,gaga.models.diffusion,gaga.models.network.layout,gaga.models.network.precondition,gaga.models.quadrature,"
+    "gaga.models.sampling.loop,gaga.models.sampling.solvers,gaga.models.wiener,gaga.stats.dependence,gaga.stats.ks,"
+    "gaga.stats.moments,gaga.stats.variance"
+)
+jaxtyping.install_import_hook(
+    os.environ.get("GAGA_CHECKED", CHECKED).split(","),
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms ask for it on a GPU
 if not os.path.exists("/dev/nvidiactl"):  # decided before triton is imported: kernels run in its interpreter

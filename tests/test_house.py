@@ -5,6 +5,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
+import pytest
+
+from gaga.noise import make_schedule
+
 ROOT = Path(__file__).parents[1]
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 # Programs with options of their own, and commands that are typed as a whole.
@@ -87,3 +93,8 @@ def test_an_option_is_found():
     (found,) = [text for _, text in strings(ast.parse(source))]
     assert OPTION.search(found)
     assert not FOREIGN.search(found)
+
+
+def test_shapes_are_checked_as_the_code_runs():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        make_schedule().gamma_at(np.zeros((2, 2)))

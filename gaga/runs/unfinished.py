@@ -135,4 +135,4 @@ def partial_path(store: Path, kind: str, name: str) -> Path:
     part = quote(folded(name), safe=" ")
     if len(part) > _LONGEST:
         part = f"{part[:_LONGEST]}-{hashlib.sha256(part.encode()).hexdigest()[:16]}"
-    return store.with_name(f".{store.name}.{kind}.{part}.unfinished")
+    return store.parent / f".{store.name}.{kind}.{part}.unfinished"

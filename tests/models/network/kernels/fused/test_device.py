@@ -18,10 +18,10 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 
-_OTHER_CARDS = [pytest.param(card, id=f"sm_{card}", marks=pytest.mark.slow) for card in (80, 100)]
+pytestmark = pytest.mark.slow  # half a minute of compilation for each card
 
 
-@pytest.fixture(scope="module", params=[pytest.param(90, id="sm_90"), *_OTHER_CARDS])
+@pytest.fixture(scope="module", params=[80, 90, 100], ids=["sm_80", "sm_90", "sm_100"])
 def compiled(request):
     card = request.param
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}
@@ -31,7 +31,6 @@ def compiled(request):
     return card, json.loads(ran.stdout)[str(card)]
 
 
-@pytest.mark.slow
 def test_what_the_compiler_makes_of_the_kernels(compiled):
     """No spills in the loops of forward kernels; on sm_90 at most three registers' worth in those of the backward."""
     card, kernels = compiled
