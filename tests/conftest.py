@@ -3,7 +3,7 @@
 The cache is one folder for all workers of a run, where QM9 is prepared once, in a process of its own while the first
 tests run; it is removed at the run's end. Tests marked `gpu` are skipped, and counted, without a CUDA device.
 
-Shapes and types are checked as the code runs in the modules of `CHECKED`. In all of them this takes two to five times as
+Shapes and types are checked as the code runs in the modules of `CHECKED`. Everywhere this takes two to five times as
 long as the tests themselves: `GAGA_CHECKED=gaga pytest` does it.
 """
 
