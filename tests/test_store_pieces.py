@@ -111,6 +111,7 @@ print((max(large, again) - small) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory in kB")
 def test_a_large_result_is_never_in_memory(tmp_path: Path) -> None:
     """80 MB of values, and a file of as many that the next `put` copies."""

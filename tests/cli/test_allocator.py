@@ -24,6 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GLIBC, reason="not glibc")
 def test_freed_memory_is_not_paid_for_again():
     """Fifty times 160 MB: their pages are faulted in once instead of every time."""

@@ -73,8 +73,10 @@ def commands(molecules):
 
 @pytest.mark.parametrize(
     ("command", "number"),
-    [*((command, number) for command in ("gaussianity", "evaluate") for number in CODES),
-     ("gaussianity", signal.SIGUSR1), ("evaluate", signal.SIGHUP)],
+    [("gaussianity", signal.SIGTERM), ("evaluate", signal.SIGKILL),
+     *(pytest.param(command, number, marks=pytest.mark.slow) for command, number in [
+         ("gaussianity", signal.SIGINT), ("gaussianity", signal.SIGKILL), ("gaussianity", signal.SIGUSR1),
+         ("evaluate", signal.SIGINT), ("evaluate", signal.SIGTERM), ("evaluate", signal.SIGHUP)])],
 )  # fmt: skip
 def test_an_interrupted_run_goes_on_to_the_same_bits(command, number, molecules, whole, tmp_path):
     """Interrupted as soon as something is kept, then after a little more, then taken up."""
@@ -94,6 +96,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(command, number, molecules,
     assert {path.name for path in tmp_path.iterdir()} <= {"gaga.h5", "gaga.h5.lock"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_neither_lost_nor_mixed(molecules, whole, tmp_path):
     """Without a word it is kept; with another configuration it is refused; --replace starts over."""
     words = commands(molecules)["gaussianity"]
@@ -128,6 +131,7 @@ def test_a_run_that_nothing_interrupted_may_be_resumed_too(molecules, whole, tmp
     assert_bitwise(results(tmp_path, "evaluation"), whole["evaluate"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_after_its_result_was_stored_is_found(molecules, tmp_path):
     """A journal that nobody needs any more goes."""
     words = commands(molecules)["evaluate"]

@@ -72,6 +72,7 @@ def test_what_standard_output_does_not_go_with(gaga, words, why):
     assert why in ran.err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = ["sample", "--n", "24", "--method", "ddpm", "--stride", "10",
                "--checkpoint", "qm9_small", "--batch-size", "4", "--store", "s.h5"]  # fmt: skip

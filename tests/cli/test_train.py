@@ -272,6 +272,7 @@ def safetensors_header(path):
         return file.metadata()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_path):
     """The state is the last whole step's: nothing had been saved before.
 
@@ -295,6 +296,7 @@ def test_a_process_that_dies_ends_the_run_and_one_alone_goes_on(train, xyz, tmp_
     assert_same_weights(tmp_path / "runs" / "whole", run, 1e-3)
 
 
+@pytest.mark.slow
 def test_processes_that_are_asked_to_stop_do_so_at_one_step(train, xyz, tmp_path):
     words = ("--steps", "100000", "--save-every-s", "0", "--validate-every", "100000")
     started = two_processes(tmp_path, xyz, *words, "--name", "stopped")

@@ -23,6 +23,7 @@ def tiny(gaga, xyz):
     return gaga
 
 
+@pytest.mark.slow
 def test_the_shipped_model_finds_qm9_far_from_one_variance_for_all(gaga):
     words = ("--max-molecules", 24, "--threads", 1, "--device", "cpu", "--seed", 3)
     ran = gaga("truncation", "--dataset", "qm9", *words, "--json")

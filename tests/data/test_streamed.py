@@ -226,6 +226,7 @@ with PreparedWriter(Path(sys.argv[1]), {}) as writer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(tmp_path):
     def start(name):

@@ -120,6 +120,7 @@ print(draw(20_000, "many.sdf") - few)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory in kB")
 def test_memory_does_not_grow_with_the_number_of_molecules(tmp_path):
     """20,000 molecules of 200 atoms: 52 MB of arrays and 20 MB of texts."""
