@@ -34,7 +34,7 @@ from gaga.core.progress import Progress
 from gaga.core.text import human_time
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model
 from gaga.models.model import Model
-from gaga.models.network.kernels.choose import PRECISIONS
+from gaga.models.network.names import PRECISIONS
 from gaga.models.sampling.config import METHODS, SPACINGS, SampleConfig
 from gaga.runs.devices import torch_device
 

@@ -12,7 +12,7 @@ import pytest
 from gaga.noise import make_schedule
 
 ROOT = Path(__file__).parents[1]
-OPTION = re.compile(r"(?<![\w-])--[a-z]")
+OPTION = re.compile(r"(?<![\w-])--[a-z{]")
 # Programs with options of their own, and commands that are typed as a whole.
 FOREIGN = re.compile(r"^--[\w-]+(=\d+)?$|torchrun --nproc|gaga [a-z-]+ ")
 

@@ -17,8 +17,8 @@ from gaga.benchmark.steps import measure_steps
 from gaga.benchmark.timing import Rounds
 from gaga.benchmark.variants import ORACLE, Variant, libraries_on, make_variants
 from gaga.core.progress import Progress, silent
-from gaga.models.network.kernels.choose import PRECISIONS
 from gaga.models.network.kernels.products import chosen
+from gaga.models.network.names import PRECISIONS
 
 SAMPLED_MOLECULES = 10_000
 Key = tuple[str, str, str, str | None]  # shape, kernel, precision, library of float32 products

@@ -6,7 +6,7 @@ import torch
 
 from gaga.benchmark.shapes import Case, Shape, find_case
 from gaga.core.errors import InvalidInput
-from gaga.models.network.kernels.choose import KERNELS, PRECISIONS
+from gaga.models.network.names import KERNELS, PRECISIONS
 
 TIMED_KERNELS = tuple(kernel for kernel in KERNELS if kernel != "auto")
 

@@ -18,8 +18,7 @@ from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
-from gaga.cli.render import Output, stored, stored_line
-from gaga.cli.results import open_store
+from gaga.cli.render import Output, open_store, stored, stored_line
 from gaga.core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:

@@ -233,7 +233,7 @@ def _check_prepare(
     if vocabulary not in (None, "geom", "data"):
         raise usage_error(f"invalid value for --vocabulary: {vocabulary!r}; choose from geom, data")
     if is_streamed and lean:
-        raise usage_error("--lean is not for GEOM-Drugs, which is always compressed")
+        raise usage_error("--lean is not for GEOM-Drugs, which is written as it is read")
     if is_streamed and own.non_defaults():
         asked = ", ".join(f"--{name.replace('_', '-')}" for name in own.non_defaults())
         raise usage_error(f"{asked}: for your own molecules, and not for GEOM-Drugs")

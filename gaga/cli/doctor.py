@@ -115,7 +115,7 @@ def check_kernels() -> Iterator[Check]:
         import torch
 
         from gaga.models.network.egnn import EGNN
-        from gaga.models.network.kernels.choose import KERNELS
+        from gaga.models.network.names import KERNELS
         from gaga.models.network.parameters import EGNNConfig
     except (ImportError, OSError):
         return

@@ -15,8 +15,7 @@ from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
 from gaga.cli.evaluate_report import payload, tables
-from gaga.cli.render import Output, stored
-from gaga.cli.results import open_store
+from gaga.cli.render import Output, open_store, stored
 from gaga.cli.standard_input import named_input
 from gaga.core.text import counted
 from gaga.evaluation.config import EvaluateConfig  # noqa: TID253 - loads nothing else

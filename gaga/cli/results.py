@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from gaga.cli.render import open_store as open_store
 from gaga.core.errors import Conflict, NotFound
 from gaga.core.text import legible
 

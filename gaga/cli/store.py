@@ -15,8 +15,8 @@ import typer
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
-from gaga.cli.render import Output, Table, header, plain, text
-from gaga.cli.results import locate, open_store
+from gaga.cli.render import Output, Table, header, open_store, plain, text
+from gaga.cli.results import locate
 from gaga.core.errors import Conflict, InvalidInput, NotFound
 from gaga.core.text import counted, human_bytes, printable
 from gaga.storage.files import refuse_to_overwrite

@@ -216,7 +216,7 @@ def _ask_nothing(name_or_path: str | Path, own: UserDataOptions) -> None:
     if own.non_defaults():
         raise InvalidInput(
             f"{name_or_path} is prepared as it is: nothing can be filtered, embedded or relaxed",
-            received=", ".join(f"--{name.replace('_', '-')}" for name in own.non_defaults()),
+            received=", ".join(f"`{name}`" for name in own.non_defaults()),
             remedy="ask that of your own .sdf, .xyz, .csv, .smi or folder",
         )
 

@@ -289,11 +289,9 @@ def _note_plan(task: _Task, done: int) -> None:
         report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
     left = len(task.request.keys) - done
     if left > 0:
-        steps = len(solver_of(model, config))
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
-        report.note(
-            f"{counted(left, 'molecule')}, {counted(steps, 'evaluation')} each, in about {human_time(seconds)}."
-        )
+        each = counted(len(solver_of(model, config)), "evaluation")
+        report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
 
 
 @overload

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gaga.models.network.kernels.choose import Kernel, KernelName, check_choice, resolve_kernel
+from gaga.models.network.kernels.choose import Kernel, check_choice, resolve_kernel
 from gaga.models.network.kernels.products import fast_products
 from gaga.models.network.layout import Layout
+from gaga.models.network.names import KernelName
 from gaga.models.network.parameters import EGNNConfig, Parameters
 
 

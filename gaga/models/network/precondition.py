@@ -14,16 +14,13 @@ so that samplers and statistics know noise predictions only. With s = sigma_t / 
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gaga.core.errors import InvalidInput
-
-Prediction = Literal["eps", "v", "x0"]
-PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
+from gaga.models.network.names import PREDICTIONS, Prediction
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from gaga.core.config import Config, option
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.published import EDM_FACTORS
+from gaga.models.network.names import PRECISIONS, PREDICTIONS, Precision, Prediction
 
 if TYPE_CHECKING:
     from gaga.data.features import FeatureSpace
     from gaga.noise import Schedule
 
-# Prediction and Precision are those of models.network, which needs torch; this module does not.
-Prediction = Literal["eps", "v", "x0"]
-Precision = Literal["float32", "bfloat16"]
 LearningRateSchedule = Literal["constant", "cosine"]
 OptimizerName = Literal["adamw", "muon"]
 Clipping = Literal["adaptive", "median", "none"]
@@ -52,7 +50,7 @@ class Recipe(Config):
         EDM_FACTORS, "What positions, types and charges are divided by.", metavar="X,Y,Z", above=0
     )
     prediction: Prediction = _option(
-        "eps", "What the network predicts; x0 as Karras et al. precondition it.", choices=get_args(Prediction)
+        "eps", "What the network predicts; x0 as Karras et al. precondition it.", choices=PREDICTIONS
     )
     noise_levels: NoiseLevels = _option(
         "uniform", "Steps drawn evenly, or ln(sigma/alpha) from a normal distribution.", choices=get_args(NoiseLevels)
@@ -92,7 +90,7 @@ class Recipe(Config):
     padded_denominator: bool = _option(
         False, "Divide the loss by the batch's largest size, as published, or by each molecule's own."
     )
-    precision: Precision = _option("float32", "Precision of matrix products.", choices=get_args(Precision))
+    precision: Precision = _option("float32", "Precision of matrix products.", choices=PRECISIONS)
     validate_every: int = _option(2000, "Steps between validation losses.", metavar="N", at_least=1)
     sample_every: int = _option(20000, "Steps between stability samples; 0: at the end.", metavar="N", at_least=0)
     stability_samples: int = _option(1000, "Molecules of a stability sample.", metavar="N", at_least=1)

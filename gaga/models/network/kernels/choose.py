@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,14 +19,11 @@ from gaga.models.network.kernels.requirements import (
     why_not_card,
 )
 from gaga.models.network.layout import Layout
+from gaga.models.network.names import KERNELS, PRECISIONS, KernelName
 from gaga.models.network.parameters import EGNNConfig, Parameters
 
 Kernel = Callable[[Parameters, Tensor, Tensor, Layout], Tensor]
-KernelName = Literal["auto", "naive", "torch", "compile", "triton"]
-KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 STATIC: frozenset[KernelName] = frozenset({"compile", "triton"})  # know a batch by Layout.tensors() only: recordable
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 log = logging.getLogger(__name__)
 
 

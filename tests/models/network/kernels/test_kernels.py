@@ -11,10 +11,11 @@ from scipy.spatial.transform import Rotation
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.bucketed import run_bucketed
-from gaga.models.network.kernels.choose import KERNELS, resolve_kernel
+from gaga.models.network.kernels.choose import resolve_kernel
 from gaga.models.network.kernels.flat import run_compiled, run_flat
 from gaga.models.network.kernels.naive import run_naive
 from gaga.models.network.layout import Layout
+from gaga.models.network.names import KERNELS
 from gaga.models.network.parameters import EGNNConfig
 from tests.models.network.kernels.conftest import AWKWARD, Case, assert_close, oracle, worst
 
