@@ -8,9 +8,16 @@ from gaga.benchmark.flops import count_flops, edge_flops, node_flops, published_
 from gaga.benchmark.shapes import SHAPES, mean_over
 from gaga.benchmark.variants import Variant
 from gaga.benchmark.works import forward_step, train_step
+from gaga.models.network.kernels.products import chosen
 from tests.benchmark.conftest import CPU, TINY
 
 SIZES = np.array([1, 3, 7, 7, 5])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _products_are_chosen():
+    """The check of the libraries of float32 products, at their first use in a process, is work that would be counted."""
+    chosen()
 
 
 def of_mean_molecule(name):
