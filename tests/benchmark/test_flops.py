@@ -16,7 +16,7 @@ SIZES = np.array([1, 3, 7, 7, 5])
 
 @pytest.fixture(autouse=True, scope="module")
 def _products_are_chosen():
-    """The check of the libraries of float32 products, at their first use in a process, is work that would be counted."""
+    """The check of the libraries of float32 products, made at their first use, is work that would be counted."""
     chosen()
 
 
