@@ -2,8 +2,8 @@
 
 MKL reaches less than half of the rate of current AMD processors. `torch.backends.mkldnn.matmul.fp32_precision = "bf16"`
 (torch 2.9) makes torch call oneDNN. Despite the name, oneDNN then computes in float32, except on processors with AMX,
-where it rounds the factors to bfloat16. oneDNN is therefore used only if there is no AMX, and if a check at first use
-finds its products exact and faster. The setting applies to the whole process: it is on while a network is evaluated or
+where it rounds the factors to bfloat16; and without AVX-512 torch calls MKL whatever is set. oneDNN is therefore used
+only with AVX-512 and without AMX, and if a check at first use finds its products exact and faster. The setting applies to the whole process: it is on while a network is evaluated or
 differentiated, and as it was before at all other times.
 """
 
@@ -233,7 +233,11 @@ def why_not() -> str:
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)  # private: it may go with a new torch
     if has_amx is None:
         return "this torch does not say whether the processor has AMX"
-    return "the processor has AMX, and oneDNN would round to bfloat16" if has_amx() else ""
+    if has_amx():
+        return "the processor has AMX, and oneDNN would round to bfloat16"
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return "torch calls oneDNN for them only with AVX-512, which this processor lacks"
+    return ""
 
 
 def measure() -> Measured:

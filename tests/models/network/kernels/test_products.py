@@ -77,6 +77,25 @@ def test_onednn_stays_off_with_amx_and_where_that_is_unknown(monkeypatch, has_am
         chosen()
 
 
+def test_onednn_stays_off_without_avx_512(monkeypatch):
+    """Torch would call MKL in both cases: a ratio of the two would be MKL's to itself."""
+    monkeypatch.setattr(products, "measure", lambda: pytest.fail("nothing is measured without AVX-512"))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert (chosen().library, products.usable()) == ("mkl", ("mkl",))
+    assert "only with AVX-512" in chosen().why
+
+
+@selectable
+def test_torch_calls_another_library_than_mkl():
+    """The two round differently somewhere in 131,072 sums of 256 products."""
+    torch.manual_seed(0)
+    a, w = torch.randn(512, 256), torch.randn(256, 256)
+    by_mkl = a @ w
+    with products.fixed("onednn"), fast_products(CPU):
+        assert not torch.equal(a @ w, by_mkl)
+
+
 def test_onednn_stays_off_with_a_torch_that_cannot_select_it(monkeypatch):
     monkeypatch.setattr(torch.backends, "mkldnn", type("Old", (), {"is_available": staticmethod(lambda: True)}))
     assert "cannot select it" in chosen().why
