@@ -148,6 +148,7 @@ def _payload(record: "SampleSummary") -> dict[str, Any]:
         "written": record.written,
         "not_finite": record.not_finite,
         "products": record.products,
+        "returned_variance": {"molecule": record.variance_molecule, "bonds": record.variance_bonds},
         "rates": rates,
         "by_seed": [{"seed": seed, **values} for seed, values in record.by_seed().items()],
     }

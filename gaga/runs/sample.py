@@ -29,7 +29,7 @@ from gaga.models.sampling.engine import parameters_of
 from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sampling.record import SampleSummary
-from gaga.models.sampling.solvers import solver_of
+from gaga.models.sampling.solvers import returned_variances, solver_of
 from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 from gaga.runs.devices import judging_processes
@@ -41,6 +41,7 @@ from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
 
 KIND = "sample"
+_NOTICEABLE = 0.03  # of the variance that a solver adds or takes away
 _WEEK = 7 * 24 * 3600.0  # seconds that a process waits for the last batches of the others
 
 
@@ -227,7 +228,9 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
         output.go_on(drawn)
         for _ in _batches(task, drawn) if ranks.size == 1 else ():
             output.go_on(drawn)
-        record = output.finish(library_on(parameters_of(task.model).device) or "")
+        record = output.finish(
+            library_on(parameters_of(task.model).device) or "", returned_variances(task.model, request.config)
+        )
         # The output is whole, but appears under its name only if the store accepts the record.
         entry = task.key.put(task.store, record, replace=task.policy.replace or task.policy.starts_over, renew=True)
         summary = SampleSummary.of(vars(record), request.keys)
@@ -292,6 +295,13 @@ def _note_plan(task: _Task, done: int) -> None:
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
         each = counted(len(solver_of(model, config)), "evaluation")
         report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
+    wide, narrow = returned_variances(model, config)
+    if max(abs(wide - 1), abs(narrow - 1)) > _NOTICEABLE:
+        change = "sharpens" if min(wide, narrow) < 1 else "widens"
+        report.note(
+            f"This way of sampling {change}: Gaussian data come out with {wide:.2f} of their variance at the scale of a "
+            f"molecule and {narrow:.2f} at that of bonds."
+        )
 
 
 @overload

@@ -7,7 +7,7 @@ from gaga.core.config import Config, option
 from gaga.core.errors import InvalidInput
 from gaga.noise import REFERENCE_KINDS
 
-Method = Literal["ddpm", "ddim", "heun", "dpm++", "annealed"]
+Method = Literal["ddpm", "ddim", "heun", "dpm++", "sde", "annealed"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Spacing = Literal["steps", "log-snr", "arcsine", "power"]
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
@@ -27,7 +27,7 @@ class SampleConfig(Config):
 
     method: str = option(
         "annealed",
-        "ddpm and ddim visit every step, with noise and without; heun, dpm++ and annealed (with noise) few.",
+        "ddpm and ddim visit every step, with noise and without; heun, dpm++, sde and annealed (with noise) few.",
         metavar="NAME", choices=METHODS,
     )  # fmt: skip
     steps: int | None = option(
@@ -35,15 +35,21 @@ class SampleConfig(Config):
         "Evaluations of the network.  [default: 50; ddpm and ddim: every step]",
         metavar="N", at_least=1,
     )  # fmt: skip
-    spacing: str = option(
-        "arcsine",
-        "Placement of the evaluations: even in steps or log-SNR, by the arcsine rule in log-SNR, or a power of sigma.",
+    spacing: str | None = option(
+        None,
+        "Placement of the evaluations: even in steps or log-SNR, by the arcsine rule in log-SNR, or a power of sigma.  "
+        "[default: power; annealed: arcsine]",
         metavar="NAME", choices=SPACINGS, section=_FINE,
     )  # fmt: skip
     bend: float = option(
         2.0,
         "Strength of the arcsine spacing; 0 is even in log-SNR.",
         metavar="X", at_least=0, below=MAX_BEND, section=_FINE,
+    )  # fmt: skip
+    churn: float = option(
+        8.0,
+        "How much of its noise sde renews at each step: 0 none, 1 as the reverse diffusion, more forgets errors faster.",
+        metavar="X", at_least=0, below=float("inf"), section=_FINE,
     )  # fmt: skip
     raised: float = option(
         1.8,
@@ -97,10 +103,16 @@ class SampleConfig(Config):
         """Options that have no effect beside the others."""
         by_schedule = self.method in BY_STEP and self.steps is None
         annealed = {"raised", "raised_between"} if self.method != "annealed" else set()
-        bend = {"bend"} if by_schedule or self.spacing != "arcsine" else set()
-        return annealed | bend | ({"spacing"} if by_schedule else set())
+        churn = {"churn"} if self.method != "sde" else set()
+        bend = {"bend"} if by_schedule or self.placed != "arcsine" else set()
+        return annealed | churn | bend | ({"spacing"} if by_schedule else set())
+
+    @property
+    def placed(self) -> str:
+        """The spacing, or the method's own if none is given."""
+        return self.spacing or ("arcsine" if self.method == "annealed" else "power")
 
     def effective(self) -> dict[str, Any]:
         """The options that molecules depend on, by name."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"spacing": self.placed}
         return {name: value for name, value in plain.items() if name not in self.unused}

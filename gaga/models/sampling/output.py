@@ -52,17 +52,18 @@ class SampleOutput:
             self._columns.add(molecules)
             self._next = last
 
-    def finish(self, products: str = "") -> Any:
+    def finish(self, products: str = "", variances: tuple[float, float] = (float("nan"), float("nan"))) -> Any:
         """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.
 
-        `products` is the library of float32 products (gaga.models.network.kernels.products).
+        `products` is the library of float32 products (gaga.models.network.kernels.products), `variances` what the solver
+        does to Gaussian data (gaga.models.sampling.solvers.returned_variances).
 
         Raises:
             Unavailable: the disk is full.
         """
         self._writer.close()
         sync(self._writer.path)
-        return self._columns.record(file_digest(self._writer.path), products)
+        return self._columns.record(file_digest(self._writer.path), products, variances)
 
     def __enter__(self) -> "SampleOutput":
         return self

@@ -31,6 +31,8 @@ class SampleRecord:
         smiles: of valid molecules, else empty.
         written: how many went to the file. output_sha256: hash of that file.
         products: library of float32 products on a CPU (mkl, onednn), empty on other devices and in older records.
+        variance_molecule, variance_bonds: variance that the solver returns for Gaussian data as wide as molecules and as
+            bonds, over the true one (`solvers.returned_variances`); NaN in older records.
     """
 
     positions: Float32[np.ndarray, "A 3"]
@@ -46,6 +48,8 @@ class SampleRecord:
     written: int
     output_sha256: str
     products: str = ""
+    variance_molecule: float = float("nan")
+    variance_bonds: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,8 @@ class _Columns:
     written: int
     output_sha256: str
     products: str
+    variance_molecule: float
+    variance_bonds: float
 
 
 class SampleColumns:
@@ -110,11 +116,14 @@ class SampleColumns:
         self._written += sum(bool(m.text) for m in molecules)
         self._judged &= all(m.valid is not None for m in molecules)
 
-    def record(self, output_sha256: str, products: str) -> _Columns:
+    def record(self, output_sha256: str, products: str, variances: tuple[float, float]) -> _Columns:
         """What goes to the store, to be read as a `SampleRecord`, for an output of this hash."""
         columns = self._columns if self._judged else self._columns | {"valid": self._columns["none"]}
         members = {name: columns[name] for name in _TYPES if name != "none"}
-        return _Columns(**members, written=self._written, output_sha256=output_sha256, products=products)
+        return _Columns(
+            **members, written=self._written, output_sha256=output_sha256, products=products,
+            variance_molecule=variances[0], variance_bonds=variances[1],
+        )  # fmt: skip
 
     def __enter__(self) -> "SampleColumns":
         return self
@@ -145,7 +154,7 @@ class SampleSummary:
 
     Attributes:
         keys: its molecules. written: how many are in the output. output_sha256: its hash.
-        products: as in `SampleRecord`.
+        products, variance_molecule, variance_bonds: as in `SampleRecord`.
         atoms, stable_atoms: of each seed's molecules, by EDM's rule.
         finite, stable: molecules of each seed.
         valid: the same by the strict protocol; None where rdkit was missing.
@@ -155,6 +164,8 @@ class SampleSummary:
     written: int
     output_sha256: str
     products: str
+    variance_molecule: float
+    variance_bonds: float
     atoms: Int64[np.ndarray, " S"]
     stable_atoms: Int64[np.ndarray, " S"]
     finite: Int64[np.ndarray, " S"]
@@ -169,6 +180,8 @@ class SampleSummary:
             written=members["written"],
             output_sha256=members["output_sha256"],
             products=members.get("products", ""),
+            variance_molecule=members.get("variance_molecule", float("nan")),
+            variance_bonds=members.get("variance_bonds", float("nan")),
             atoms=np.diff(_every(members["offsets"], keys.n)),
             stable_atoms=_sums(members["n_stable_atoms"], keys),
             finite=_sums(members["finite"], keys),

@@ -13,6 +13,7 @@ In variance-exploding coordinates x = z / alpha, s = sigma / alpha, the probabil
     ddim      Euler steps of that equation (Song et al. 2021, arXiv 2010.02502); order 1
     heun      the trapezoidal rule, two evaluations a step (Karras et al. 2022, algorithm 1); order 2
     dpm++     two-step Adams in ln s for D = x - s eps (Lu et al. 2022, arXiv 2211.01095, algorithm 2); order 2
+    sde       the same with much fresh noise (Lu et al. 2022, appendix, SDE-DPM-Solver++ 2M for churn 1); order 2
     annealed  Euler steps from s raised by a factor with fresh noise (Karras et al. 2022, algorithm 2 without its second
               order, as VEDA anneals); one evaluation a step, order 1 where nothing is raised
 """
@@ -31,6 +32,7 @@ from gaga.noise import Path, Schedule
 
 Levels = Float64[np.ndarray, " n"]
 
+BOND_SPREAD = 0.1  # Å; bonds of one kind spread less, bonds of all kinds more
 _POWER = 7.0  # rho of Karras et al. 2022, equation 5
 
 
@@ -78,10 +80,45 @@ def solver_of(model: Model, config: SampleConfig) -> Solver:
     else:
         evaluations = config.steps or EVALUATIONS
         n = (evaluations + 1) // 2 if config.method == "heun" else evaluations
-        times = spaced(schedule, first, n, config.spacing, bend=config.bend)
+        times = spaced(schedule, first, n, config.placed, bend=config.bend)
     if config.method == "annealed":
         return annealed(schedule, times, config.raised, config.raised_between)
+    if config.method == "sde":
+        return two_step(schedule, times, config.churn)
     return {"ddpm": ancestral, "ddim": euler, "heun": heun, "dpm++": two_step}[config.method](schedule, times)
+
+
+def returned_variance(path: Path, solver: Solver, variance: float) -> float:
+    """What a solver makes of Gaussian data: the variance that it returns, over the true one.
+
+    For data N(0, v) the best noise prediction is sigma z / (alpha^2 v + sigma^2), so that every step is linear in
+    (z, memory) and their covariance follows exactly, without a network. 1 keeps the distribution; less sharpens it, as
+    a temperature below 1 does; the start is that of q(z_t) itself.
+
+    Args:
+        path: that of the solver. variance: v, in the squared unit of the positions that the network sees.
+    """
+    alpha, sigma = path.alpha_sigma_at(solver.time)
+    gains = sigma / (alpha**2 * variance + sigma**2)
+    covariance = np.diag([alpha[0] ** 2 * variance + sigma[0] ** 2, 0.0])
+    for k, gain in enumerate(gains):
+        step = np.array(
+            [
+                [solver.c_z[k] - solver.c_eps[k] * gain, solver.c_memory[k]],
+                [solver.m_z[k] + solver.m_eps[k] * gain, 0.0],
+            ]
+        )
+        covariance = step @ covariance @ step.T
+        covariance[0, 0] += solver.sigma[k] ** 2
+    return float(covariance[0, 0] / variance)
+
+
+def returned_variances(model: Model, config: SampleConfig) -> tuple[float, float]:
+    """`returned_variance` of a run for data as wide as the model's molecules, and for data as narrow as bonds are."""
+    width = float(model.known_moments().block[0])
+    narrow = BOND_SPREAD**2 / model.space.factors[0] ** 2
+    path, solver = model.schedule, solver_of(model, config)
+    return returned_variance(path, solver, width), returned_variance(path, solver, narrow)
 
 
 def step_sequence(model: Model, config: SampleConfig) -> list[int]:
@@ -145,20 +182,30 @@ def heun(path: Path, time: Levels) -> Solver:
     return _solver(np.append(times, time[-1]), c_z=c_z, c_eps=c_eps, c_memory=c_memory, m_z=m_z, m_eps=m_eps)
 
 
-def two_step(path: Path, time: Levels) -> Solver:
-    """DPM-Solver++ 2M through these times; its first step and that to the molecule are of order one."""
+def two_step(path: Path, time: Levels, churn: float = 0.0) -> Solver:
+    """DPM-Solver++ 2M through these times; its first step and that to the molecule are of order one.
+
+    With churn eta every step replaces the share 1 - e^(-2 eta h) of the noise that it keeps, h its length in ln s:
+
+        x' = e^(-(1 + eta) h) x + (1 - e^(-(1 + eta) h)) (D + (D - D_before) h / (2 h_before))
+             + s' sqrt(1 - e^(-2 eta h)) xi,       D = x - s eps
+
+    eta 0 is the probability flow, eta 1 the reverse diffusion (SDE-DPM-Solver++ 2M). A larger eta forgets more of the
+    network's errors with the noise; the variance of Gaussian data stays right, as the second order is kept.
+    """
     s, alpha = _levels(path, time)
     h = np.log(s[:-2] / s[1:-1])  # lengths in ln s; the step to s = 0 has none
     extra = np.zeros(len(time))
     extra[1:-1] = 0.5 * h[1:] / h[:-1]
-    q = s[1:] / s[:-1]
-    # x <- q x + (1 - q) ((1 + extra) D - extra memory), D = x - s eps
+    q = s[1:] / s[:-1] * np.append(np.exp(-churn * h), 0.0)  # e^(-(1 + eta) h)
+    # x <- q x + (1 - q) ((1 + extra) D - extra memory)
     weight = (1 - q) * (1 + extra)
     return _solver(
         time,
         c_z=alpha[1:] / alpha[:-1] * (q + weight),
         c_eps=alpha[1:] * weight * s[:-1],
         c_memory=-alpha[1:] * (1 - q) * extra,
+        sigma=alpha[1:] * s[1:] * np.append(np.sqrt(-np.expm1(-2 * churn * h)), 0.0),
         m_z=1 / alpha[:-1],
         m_eps=-s[:-1],
     )

@@ -3,16 +3,31 @@ import pytest
 
 from gaga.core.errors import InvalidInput
 from gaga.models.diffusion import PosteriorStep
-from gaga.models.sampling.config import SPACINGS
-from gaga.models.sampling.solvers import ancestral, annealed, euler, heun, spaced, two_step
+from gaga.models.sampling.config import SPACINGS, SampleConfig
+from gaga.models.sampling.solvers import (
+    ancestral,
+    annealed,
+    euler,
+    heun,
+    returned_variance,
+    returned_variances,
+    solver_of,
+    spaced,
+    two_step,
+)
 from gaga.noise import make_schedule
 
 SCHEDULE = make_schedule()
 V = 2.0
+def two_step_noisy(path, time):
+    return two_step(path, time, 4.0)
+
+
 ONE_STEP = {
     "ddim": euler,
     "heun": heun,
     "dpm++": two_step,
+    "sde": two_step_noisy,
     "annealed": lambda schedule, time: annealed(schedule, time, 1.0, (0.0, 9.0)),
 }
 
@@ -25,16 +40,8 @@ def gains(solver, v=V):
 
 
 def covariance_after(solver, v=V):
-    """Variance of what comes out where z starts with that of q(z_t): every step is linear in (z, memory)."""
-    gamma = SCHEDULE.gamma_at(solver.time[:1])[0]
-    alpha2 = 1 / (1 + np.exp(gamma))
-    state = np.diag([alpha2 * v + 1 - alpha2, 0.0])
-    for k, gain in enumerate(gains(solver, v)):
-        step = np.array([[solver.c_z[k] - solver.c_eps[k] * gain, solver.c_memory[k]],
-                         [solver.m_z[k] + solver.m_eps[k] * gain, 0.0]])  # fmt: skip
-        state = step @ state @ step.T
-        state[0, 0] += solver.sigma[k] ** 2
-    return state[0, 0]
+    """Variance of what comes out if z starts with that of q(z_t)."""
+    return v * returned_variance(SCHEDULE, solver, v)
 
 
 def deterministic(solver, z):
@@ -107,9 +114,72 @@ def narrowed(levels, raised):
     return variance
 
 
-@pytest.mark.parametrize(("make", "within"), [(ancestral, 0.01), (euler, 0.005), (two_step, 1e-5), (heun, 1e-4)])
+@pytest.mark.parametrize(
+    ("make", "within"),
+    [(ancestral, 0.01), (euler, 0.005), (two_step, 1e-5), (two_step_noisy, 1e-4), (heun, 1e-4)],
+)
 def test_many_steps_bring_back_the_law_of_the_data(make, within):
     assert covariance_after(make(SCHEDULE, spaced(SCHEDULE, 550, 1000, "log-snr"))) == pytest.approx(V, rel=within)
+
+
+def test_the_returned_variance_is_that_of_samples():
+    """Two hundred thousand numbers by the table, with the exact denoiser: their variance has a standard error of 0.3 %."""
+    rng, solver = np.random.default_rng(1), two_step(SCHEDULE, spaced(SCHEDULE, 550, 12, "power"), 3.0)
+    alpha2 = SCHEDULE.alpha2_at(solver.time[:1])[0]
+    z = rng.normal(size=200_000) * np.sqrt(alpha2 * V + 1 - alpha2)
+    memory = np.zeros_like(z)
+    for k, gain in enumerate(gains(solver)):
+        eps = gain * z
+        z, memory = (
+            solver.c_z[k] * z - solver.c_eps[k] * eps + solver.c_memory[k] * memory + solver.sigma[k] * rng.normal(size=z.shape),
+            solver.m_z[k] * z + solver.m_eps[k] * eps,
+        )  # fmt: skip
+    assert z.var() / V == pytest.approx(returned_variance(SCHEDULE, solver, V), rel=0.012)
+
+
+@pytest.mark.parametrize("churn", [1.0, 4.0, 8.0])
+def test_sde_draws_a_mixture_as_it_is(churn):
+    """Bonds of two lengths, 0.4 apart and 0.05 wide, 30 % and 70 %: shares, places and widths come back."""
+    rng, solver = np.random.default_rng(2), two_step(SCHEDULE, spaced(SCHEDULE, 550, 60, "power"), churn)
+    shares, centres, width = np.array([0.3, 0.7]), np.array([-0.28, 0.12]), 0.05
+    x = centres[(rng.random(40_000) < shares[1]).astype(int)] + width * rng.normal(size=40_000)
+    alpha, sigma = SCHEDULE.alpha_sigma_at(solver.time[:1])
+    z, memory = alpha * x + sigma * rng.normal(size=40_000), np.zeros(40_000)
+    for k in range(len(solver)):
+        alpha, sigma = SCHEDULE.alpha_sigma_at(solver.time[k : k + 1])
+        spread = (alpha * width) ** 2 + sigma**2
+        away = z[:, None] - alpha * centres
+        weights = shares * np.exp(-(away**2) / (2 * spread))
+        eps = sigma * (weights * away).sum(axis=1) / weights.sum(axis=1) / spread
+        z, memory = (
+            solver.c_z[k] * z - solver.c_eps[k] * eps + solver.c_memory[k] * memory + solver.sigma[k] * rng.normal(size=z.shape),
+            solver.m_z[k] * z + solver.m_eps[k] * eps,
+        )  # fmt: skip
+    right = z > centres.mean()
+    assert right.mean() == pytest.approx(0.7, abs=0.012)
+    for of, centre in ((z[~right], centres[0]), (z[right], centres[1])):
+        assert of.mean() == pytest.approx(centre, abs=0.01)
+        assert of.std() == pytest.approx(width, rel=0.08)
+
+
+def test_without_churn_sde_is_dpm_plus_plus():
+    times = spaced(SCHEDULE, 550, 20, "power")
+    plain, still = two_step(SCHEDULE, times), two_step(SCHEDULE, times, 0.0)
+    for name in ("c_z", "c_eps", "c_memory", "sigma", "m_z", "m_eps"):
+        assert np.array_equal(getattr(plain, name), getattr(still, name))
+    assert not still.noisy
+
+
+def test_churn_renews_the_noise_and_keeps_its_amount():
+    """Pure noise, x of variance s^2 with D = 0, must have variance s'^2 after every step, for any churn."""
+    solver = two_step(SCHEDULE, spaced(SCHEDULE, 550, 30, "power"), 5.0)
+    assert (solver.sigma[:-1] > 0).all()
+    assert solver.sigma[-1] == 0, "the step to the molecule adds nothing"
+    alpha, sigma = SCHEDULE.alpha_sigma_at(solver.time)
+    s = sigma / alpha
+    h = np.log(s[:-1] / s[1:])
+    kept = np.exp(-(1 + 5.0) * h) * s[:-1]
+    np.testing.assert_allclose(np.hypot(kept, solver.sigma[:-1] / alpha[1:]), s[1:], rtol=1e-9)
 
 
 def test_no_level_is_raised_beyond_the_first_or_outside_its_bounds():
@@ -128,7 +198,7 @@ def test_no_level_is_raised_beyond_the_first_or_outside_its_bounds():
 
 @pytest.mark.parametrize(
     ("method", "n", "evaluations"),
-    [("ddim", 1, 1), ("dpm++", 1, 1), ("dpm++", 2, 2), ("heun", 1, 1), ("heun", 5, 9), ("annealed", 3, 3)],
+    [("ddim", 1, 1), ("sde", 1, 1), ("sde", 2, 2), ("dpm++", 1, 1), ("dpm++", 2, 2), ("heun", 1, 1), ("heun", 5, 9), ("annealed", 3, 3)],
 )
 def test_evaluations(method, n, evaluations):
     solver = ONE_STEP[method](SCHEDULE, spaced(SCHEDULE, 550, n, "power"))
