@@ -37,6 +37,7 @@ _ENERGY = re.compile(r"energy:\s*(\S+)")
 _VERSION = re.compile(r"xtb version (\S+)")
 _COMPLAINT = re.compile(r"^-\d+- (.*)$", re.MULTILINE)
 _NOT_CONVERGED = "FAILED TO CONVERGE GEOMETRY OPTIMIZATION"
+_LONGEST = 365 * 24 * 3600.0  # s; the system's clocks take no number beyond some centuries
 _LAST = 1 << 20  # bytes of the program's output that are looked at
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -175,8 +176,9 @@ def _run(command: list[str], folder: Path, timeout_s: float) -> int:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            _limit(process.pid, timeout_s)
-            return process.wait(timeout_s)
+            patience = min(timeout_s, _LONGEST)
+            _limit(process.pid, patience)
+            return process.wait(patience)
         except OSError as error:
             raise Unavailable(f"{command[0]} cannot be run: {error.strerror or error}") from error
         except subprocess.TimeoutExpired as error:

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 _AHEAD = 4  # items for each process that are begun and not yet taken
 _PATIENCE = 5.0  # seconds for a process that was asked to end
 _MOMENT = 0.5  # the same for one that has taken too long and probably does not respond
+_LONGEST_WAIT = 3600.0  # s at a time; the system takes no number beyond some weeks
 _ENDED = "a working process ended early"
 _STARTING = 120.0  # seconds until the libraries of an isolated process are loaded
 _MEMORY = 1 << 31  # bytes that it may take beyond those of its libraries
@@ -112,7 +113,7 @@ class Workers(Generic[Item, Result]):
     def _answers(self, busy: dict[Connection, _Task[Item]]) -> Iterator[tuple[Connection, Result]]:
         """What is ready, after waiting for something; tasks that have taken too long go to a new process."""
         first = min(task.deadline for task in busy.values())
-        patience = None if first == float("inf") else max(0.0, first - time.monotonic())
+        patience = None if first == float("inf") else min(max(0.0, first - time.monotonic()), _LONGEST_WAIT)
         ready = cast(list[Connection], wait(list(busy), patience))
         for connection in ready:
             message = self._receive(connection)

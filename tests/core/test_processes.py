@@ -105,6 +105,11 @@ def test_time_is_up_while_others_are_busy():
     assert time.monotonic() - began < 60
 
 
+def test_a_limit_may_be_longer_than_any_clock():
+    with Workers(nap, 1, remedy="", limit=Limit(1e30, Naps.without)) as workers:
+        assert list(workers.map([Naps((0.0, 0.0))])) == [[0, 1]]
+
+
 def _slow(seconds: float) -> int:
     with suppress(OSError):
         time.sleep(seconds)
