@@ -299,8 +299,8 @@ def _note_plan(task: _Task, done: int) -> None:
     if max(abs(wide - 1), abs(narrow - 1)) > _NOTICEABLE:
         change = "sharpens" if min(wide, narrow) < 1 else "widens"
         report.note(
-            f"This way of sampling {change}: Gaussian data come out with {wide:.2f} of their variance at the scale of a "
-            f"molecule and {narrow:.2f} at that of bonds."
+            f"This way of sampling {change}: Gaussian data come out with {wide:.2f} of their variance at the scale of "
+            f"a molecule and {narrow:.2f} at that of bonds."
         )
 
 

@@ -46,9 +46,10 @@ class SampleConfig(Config):
         "Strength of the arcsine spacing; 0 is even in log-SNR.",
         metavar="X", at_least=0, below=MAX_BEND, section=_FINE,
     )  # fmt: skip
-    churn: float = option(
-        8.0,
-        "How much of its noise sde renews at each step: 0 none, 1 as the reverse diffusion, more forgets errors faster.",
+    churn: float | None = option(
+        None,
+        "How much noise sde renews: 0 none, 1 as the reverse diffusion; more forgets errors sooner.  "
+        "[default: 4 to 8, more with more evaluations]",
         metavar="X", at_least=0, below=float("inf"), section=_FINE,
     )  # fmt: skip
     raised: float = option(
@@ -108,11 +109,16 @@ class SampleConfig(Config):
         return annealed | churn | bend | ({"spacing"} if by_schedule else set())
 
     @property
+    def renewal(self) -> float:
+        """The churn of sde, or its own for that many evaluations if none is given."""
+        return min(max(4.0, (self.steps or EVALUATIONS) / 6), 8.0) if self.churn is None else self.churn
+
+    @property
     def placed(self) -> str:
         """The spacing, or the method's own if none is given."""
         return self.spacing or ("arcsine" if self.method == "annealed" else "power")
 
     def effective(self) -> dict[str, Any]:
         """The options that molecules depend on, by name."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"spacing": self.placed}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"spacing": self.placed, "churn": self.renewal}
         return {name: value for name, value in plain.items() if name not in self.unused}

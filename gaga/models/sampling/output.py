@@ -55,8 +55,8 @@ class SampleOutput:
     def finish(self, products: str = "", variances: tuple[float, float] = (float("nan"), float("nan"))) -> Any:
         """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.
 
-        `products` is the library of float32 products (gaga.models.network.kernels.products), `variances` what the solver
-        does to Gaussian data (gaga.models.sampling.solvers.returned_variances).
+        `products` is the library of float32 products (gaga.models.network.kernels.products), `variances` what the
+        solver does to Gaussian data (gaga.models.sampling.solvers.returned_variances).
 
         Raises:
             Unavailable: the disk is full.

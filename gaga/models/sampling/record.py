@@ -31,8 +31,8 @@ class SampleRecord:
         smiles: of valid molecules, else empty.
         written: how many went to the file. output_sha256: hash of that file.
         products: library of float32 products on a CPU (mkl, onednn), empty on other devices and in older records.
-        variance_molecule, variance_bonds: variance that the solver returns for Gaussian data as wide as molecules and as
-            bonds, over the true one (`solvers.returned_variances`); NaN in older records.
+        variance_molecule, variance_bonds: variance that the solver returns for Gaussian data as wide as molecules and
+            as bonds, over the true one (`solvers.returned_variances`); NaN in older records.
     """
 
     positions: Float32[np.ndarray, "A 3"]

@@ -89,13 +89,17 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch, method):
 
 def test_options_without_effect_are_known():
     """What `gaga sample` refuses, and what does not count when a run is found again."""
-    assert SampleConfig().unused == set()
-    assert SampleConfig(spacing="power").unused == {"bend"}
-    assert SampleConfig(method="heun").unused == {"raised", "raised_between"}
-    assert SampleConfig(method="ddpm").unused == {"spacing", "bend", "raised", "raised_between"}
+    raised = {"raised", "raised_between"}
+    assert SampleConfig(method="annealed").unused == {"churn"}
+    assert SampleConfig(method="annealed", spacing="power").unused == {"churn", "bend"}
+    assert SampleConfig(method="sde").unused == {"bend", *raised}
+    assert SampleConfig(method="heun", spacing="arcsine").unused == {"churn", *raised}
+    assert SampleConfig(method="ddpm").unused == {"churn", "spacing", "bend", *raised}
     one, other = SampleConfig(method="ddim", bend=1.0), SampleConfig(method="ddim", bend=2.0)
     assert one.effective() == other.effective()
-    assert SampleConfig(bend=1.0).effective() != SampleConfig(bend=2.0).effective()
+    bent = [SampleConfig(method="annealed", bend=bend).effective() for bend in (1.0, 2.0)]
+    assert bent[0] != bent[1]
+    assert SampleConfig(method="sde").effective() == SampleConfig(method="sde", spacing="power", churn=8).effective()
 
 
 def test_sizes_follow_the_histogram_and_the_key_alone():

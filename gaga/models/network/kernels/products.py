@@ -3,8 +3,8 @@
 MKL reaches less than half of the rate of current AMD processors. `torch.backends.mkldnn.matmul.fp32_precision = "bf16"`
 (torch 2.9) makes torch call oneDNN. Despite the name, oneDNN then computes in float32, except on processors with AMX,
 where it rounds the factors to bfloat16; and without AVX-512 torch calls MKL whatever is set. oneDNN is therefore used
-only with AVX-512 and without AMX, and if a check at first use finds its products exact and faster. The setting applies to the whole process: it is on while a network is evaluated or
-differentiated, and as it was before at all other times.
+only with AVX-512 and without AMX, and if a check at first use finds its products exact and faster. The setting applies
+to the whole process: it is on while a network is evaluated or differentiated, and as it was before at all other times.
 """
 
 import logging
