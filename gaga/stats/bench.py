@@ -33,8 +33,13 @@ Scores = tuple[Flags, Sums]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """The published test, Dep_t and D_t of the data beside its nulls."""
+    """The published test, Dep_t and D_t of the data and of its nulls.
 
+    Attributes: as those of `GaussianityResult`.
+    """
+
+    n_molecules: int
+    n_null: int
     reference: ReferenceTest
     dependence: DependenceCurves
     distances: DistanceCurves
@@ -68,6 +73,8 @@ class Bench:
             means.append(resampled_means(sums, sample.resampling))
         distances, null_distances = self.all_distances(data, nulls)
         return Measured(
+            n_molecules=len(data.states),
+            n_null=len(nulls[0].states),
             reference=self.test(flags[0], flags[1]),
             dependence=dependence_curves(means[0], means[1:], self.level),
             distances=distances,

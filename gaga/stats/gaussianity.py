@@ -120,11 +120,8 @@ def gaussianity(
         engine=engine_on(device, threads),
         pieces=pieces,
     )
-    rng, confidence = np.random.default_rng(seed), None
-    if config.until is None:
-        found = _measure_all(states, kinds, bench, config, rng)
-    else:
-        found, confidence = measure_until(states, kinds, bench, config.until, config.n_resamples, rng)
+    found, confidence = _measure(states, kinds, bench, config, np.random.default_rng(seed))
+    if confidence is not None:  # numbers among all molecules, those of one atom included
         confidence = replace(confidence, molecules=np.flatnonzero(several)[confidence.molecules])
     return GaussianityResult(
         schedule=schedule.name,
@@ -136,28 +133,25 @@ def gaussianity(
         nulls=kinds.names,
         pairs=PAIRS,
         tests=TESTS,
-        n_molecules=len(found.reference.passes) if confidence is None else len(confidence.molecules),
-        n_null=len(found.reference.null_passes) if confidence is None else len(confidence.molecules),
         n_left_out=len(molecules) - len(tested),
         seed=seed,
         level=config.level,
-        reference=found.reference,
-        distances=found.distances,
-        null_distances=found.null_distances,
-        dependence=found.dependence,
+        **vars(found),
         confidence=confidence,
     )
 
 
-def _measure_all(
+def _measure(
     states: DataStates, kinds: NullKinds, bench: Bench, config: GaussianityConfig, rng: np.random.Generator
-) -> Measured:
-    """All the data beside `n_null` true Gaussians."""
+) -> tuple[Measured, Confidence | None]:
+    """All the data and `n_null` true Gaussians, or as many of both as `until` takes."""
+    if config.until is not None:
+        return measure_until(states, kinds, bench, config.until, config.n_resamples, rng)
     data = Sample(states=states, resampling=deal(len(states), config.n_resamples, rng))
     sizes = typical_sizes(states.n_atoms, config.n_null)
     nulls = kinds.samples(sizes, deal(len(sizes), config.n_resamples, rng))
     bench.advance.expect(2 * len(config.timesteps) * (len(states) + len(nulls) * len(sizes)), note="")
-    return bench.measure(data, nulls)
+    return bench.measure(data, nulls), None
 
 
 def _test_plan(

@@ -95,7 +95,14 @@ def measure_until(
                 break
         wanted = next_size(sample.n, widest / until)
     return (
-        Measured(reference=sample.test(), dependence=dependence, distances=distances, null_distances=null_distances),
+        Measured(
+            n_molecules=sample.n,
+            n_null=sample.n,
+            reference=sample.test(),
+            dependence=dependence,
+            distances=distances,
+            null_distances=null_distances,
+        ),
         Confidence(
             until=until,
             reached=widest <= until,
