@@ -28,7 +28,7 @@ from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
 from gaga.storage.files import atomic_write, target
 from gaga.storage.hdf5 import new_hdf5
 from gaga.storage.locks import locked
-from gaga.storage.partial import PartialFile, Piece, settle
+from gaga.storage.partial import PartialFile, Piece, has_run, resume_or_reject
 
 START_OVER = "start over with `overwrite=True`"
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
@@ -107,8 +107,10 @@ class PreparedWriter:
         self._held = ExitStack()
         self._held.enter_context(locked(self._unfinished, timeout=5))
         try:
-            what = f"an earlier run that was to write {self.path}"
-            settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
+            resume_or_reject(
+                has_run(self._unfinished), self._unfinished.unlink, resume=resume, start_over=start_over,
+                what=f"an earlier run that was to write {self.path}", remedy=START_OVER,
+            )  # fmt: skip
             run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(PartialFile(self._unfinished, run, remedy=START_OVER))
             self._state = self._last()

@@ -133,7 +133,7 @@ def draw(
 
     with (
         ranks.together(torch.device("cpu"), _WEEK),
-        claimed(store, key, stored, policy, unfinished, ranks) as found,
+        claimed(store, key, stored, policy, unfinished, report, ranks) as found,
     ):
         if found is not None:
             return found
@@ -156,7 +156,7 @@ class _UnfinishedOutput(Unfinished):
     """Molecules that were drawn, in a file of each process beside the output."""
 
     def __init__(self, request: SampleRequest, policy: Policy, ranks: Ranks) -> None:
-        super().__init__(unfinished_path(request.out), 1.0)
+        super().__init__(unfinished_path(request.out), 1.0, "`out`")
         self._request, self._policy, self._ranks = request, policy, ranks
         self._drawn: UnfinishedSamples | None = None
 
