@@ -48,9 +48,16 @@ class Reference(Protocol):
     """What stands for q(z_t) where sampling starts. `ReferenceGaussian` is the one of GAGA."""
 
     def transform(
-        self, noise: Float64[np.ndarray, "A C"], n_atoms: Int64[np.ndarray, " M"], alpha2: float
+        self,
+        noise: Float64[np.ndarray, "A C"],
+        n_atoms: Int64[np.ndarray, " M"],
+        alpha2: float,
+        context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t of packed molecules of these sizes from standard normal noise; sigma_t^2 is 1 - alpha_t^2."""
+        """z_t of packed molecules of these sizes from standard normal noise; sigma_t^2 is 1 - alpha_t^2.
+
+        `context` is what a condition gives of each molecule (`gaga.models.sampling.loop.Condition`).
+        """
         ...
 
 
@@ -270,9 +277,13 @@ class ReferenceGaussian:
         return np.diag(within) * (n_atoms - 1) / n_atoms + np.diag(between) / n_atoms
 
     def transform(
-        self, noise: Float64[np.ndarray, "A C"], n_atoms: Int64[np.ndarray, " M"], alpha2: float
+        self,
+        noise: Float64[np.ndarray, "A C"],
+        n_atoms: Int64[np.ndarray, " M"],
+        alpha2: float,
+        context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t from standard normal noise of packed molecules of these sizes."""
+        """z_t from standard normal noise of packed molecules of these sizes; the same whatever the context."""
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])
         z: NDArray[np.float64] = np.empty_like(noise)
         factors = {int(n): self.factors(int(n), alpha2) for n in np.unique(n_atoms)}

@@ -146,7 +146,7 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION if checkpoint.precondition.plain else PRECONDITIONED,
         "gaga_version": __version__,
-        "network": asdict(checkpoint.network),
+        "network": {k: v for k, v in asdict(checkpoint.network).items() if k != "context" or v},
         "space": asdict(checkpoint.space),
         "schedule": checkpoint.schedule.name,
         **({} if checkpoint.precondition.plain else {"precondition": asdict(checkpoint.precondition)}),

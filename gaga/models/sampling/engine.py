@@ -20,7 +20,7 @@ from gaga.models.model import Model
 from gaga.models.network.layout import Capacity, Layout
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.plan import Batch, room_for, start_reference, work
 from gaga.models.sampling.solvers import solver_of
 from gaga.noise import Reference
@@ -88,6 +88,7 @@ class Engine:
         framed: keep frames of batches that have a molecule with a key below this; None keeps those of all.
         reference: what the first step is drawn from; the Gaussian that `config` names by default.
         edit: what is done to the molecules after each step.
+        condition: what each molecule is asked to be like.
 
     Raises:
         InvalidInput: the first step is out of range, or the model holds no moments.
@@ -103,12 +104,13 @@ class Engine:
         framed: int | None = None,
         reference: Reference | None = None,
         edit: Edit | None = None,
+        condition: Condition | None = None,
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
         self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
         self._reference = reference or start_reference(model.known_moments(), config)
-        self._edit = edit
+        self._edit, self._condition = edit, condition
         self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
@@ -123,7 +125,9 @@ class Engine:
     def start(self, batch: Batch) -> NoisyBatch:
         """The batch at its first step; a matter of the host alone."""
         columns = self._model.space.columns
-        return NoisyBatch.draw(batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed)
+        return NoisyBatch.draw(
+            batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed, self._condition
+        )
 
     def outcomes(self, starts: Iterable[NoisyBatch]) -> Iterator[FinishedBatch]:
         """The batches as they arrive, in their order; one is handed over when the next is on its way.
@@ -190,21 +194,22 @@ class Engine:
     def _begin(self, start: NoisyBatch) -> BatchSampler:
         """A walk at its first step: with tensors of its own, or with those of an earlier batch of the same room."""
         if not self._reuses:
-            walk = self._new_walk(Layout.of(start.sizes, self._device))
+            walk = self._new_walk(Layout.of(start.sizes, self._device), start)
             walk.begin(start)
             return walk
         capacity = room_for(start.sizes, self._largest)
         if capacity in self._walks:
             self._walks[capacity].begin(start, Layout.filled(start.sizes, capacity))
         else:
-            self._walks[capacity] = self._new_walk(Layout.filled(start.sizes, capacity, self._device))
+            self._walks[capacity] = self._new_walk(Layout.filled(start.sizes, capacity, self._device), start)
             self._walks[capacity].begin(start)
         return self._walks[capacity]
 
-    def _new_walk(self, layout: Layout) -> BatchSampler:
+    def _new_walk(self, layout: Layout, start: NoisyBatch) -> BatchSampler:
         return BatchSampler(
             self._model, self._tables, layout, self._seed,
             draws=self._draws, records=self._records, pool=self._pool, edit=self._edit,
+            context=0 if start.context is None else start.context.shape[1],
         )  # fmt: skip
 
     def _new_pool(self) -> Any:
