@@ -45,7 +45,7 @@ class Path(Protocol):
 
 @runtime_checkable
 class Reference(Protocol):
-    """What stands for q(z_t) where sampling starts. `ReferenceGaussian` is the one of GAGA."""
+    """What stands for q(z_t) at the start of sampling. `ReferenceGaussian` is the one of GAGA."""
 
     def transform(
         self,
@@ -105,7 +105,7 @@ class Schedule:
     def alpha_sigma_at(
         self, t: Float64[np.ndarray, " n"]
     ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-        """alpha and sigma at times in steps; precise where either is nearly 0."""
+        """alpha and sigma at times in steps; precise if either is nearly 0."""
         gamma = self.gamma_at(t)
         return np.exp(-0.5 * np.logaddexp(0, gamma)), np.exp(-0.5 * np.logaddexp(0, -gamma))
 
@@ -115,7 +115,7 @@ class Schedule:
         return t
 
     def step(self, t: int) -> int:
-        """`t` where it is a step of this schedule.
+        """`t` if it is a step of this schedule.
 
         Raises:
             InvalidInput: t is not in 0..T.
@@ -172,14 +172,14 @@ class Moments:
         blocks: names of the blocks of columns, positions first.
         starts: first column of each block, and the number C of columns last, [n_blocks + 1].
         centred: which columns have zero mean in every molecule, [C].
-        mean: the data set's mean of each column, zero where centred, [C].
+        mean: the data set's mean of each column, zero if centred, [C].
         counts: number of molecules of each size 0..N_max, [N_max + 1].
         scalar: variance on the zero-mean subspace over all columns.
         block: the same for each block, [n_blocks].
         within: covariance between columns within molecules of each size, [N_max + 1, C, C].
         between: N times the covariance of the molecules' column means, [N_max + 1, C, C].
         published: the value that the papers use as a scalar variance (for QM9 it is a standard deviation).
-        of_one_element: number of atoms, element and count of the molecules of one element, [R, 3]; none where types are
+        of_one_element: number of atoms, element and count of the molecules of one element, [R, 3]; none if types are
             not centred. Centred types of such a molecule are 0, whatever its element.
     """
 
@@ -206,7 +206,7 @@ class Moments:
         return {name: slice(a, b) for name, (a, b) in zip(self.blocks, edges, strict=True)}
 
     def element_alone(self, n_atoms: int) -> int | None:
-        """The element of most molecules of one element with so many atoms, or else of any; None if there are none."""
+        """The element of most molecules of one element of this size, or else of any size; None if there are none."""
         rows = self.of_one_element
         some = rows[rows[:, 0] == n_atoms]
         totals = np.bincount(*(some if len(some) else rows)[:, 1:].T)

@@ -53,7 +53,7 @@ def number_of(symbol: str) -> int:
 
 
 def most_similar(number: int, others: Sequence[int]) -> int:
-    """Of these elements, one with as many valence electrons where there is one, and the nearest in number of those."""
+    """Of these elements, one with as many valence electrons if there is one, and the nearest in number of those."""
     alike = [z for z in others if _valence_electrons(z) == _valence_electrons(number) is not None]
     return min(alike or others, key=lambda z: (abs(z - number), z))
 

@@ -9,7 +9,7 @@ from gaga.core.errors import InvalidInput
 _LONGEST = 16
 _NUMBER = re.compile(r"([0-9]{1,3})(?:\.0*)?")
 # A symbol, then what tells the atom from others: a number (C1, H1A, C(12)), a charge (Na+, O2-, Fe+2) or an atom type
-# (C.ar, N_3). Symbols of two letters are written Cl here, as CA1 and HO1 are carbon and hydrogen to whoever names so.
+# (C.ar, N_3). Symbols of two letters are written Cl here, as CA1 and HO1 are carbon and hydrogen in such names.
 _LABEL = re.compile(
     r"([A-Z][a-z]?|[a-z]|CL|BR)(?:\d{1,5}[A-Za-z]?'*|\(\d{1,5}\)|\d?[+-]\d?|[+-]+|[._]\w{1,4})", re.ASCII
 )

@@ -50,7 +50,7 @@ def check_split(split: str) -> str:
 
 
 def check_fraction(fraction: float) -> float:
-    """The fraction where it is above 0 and at most 1.
+    """The fraction if it is above 0 and at most 1.
 
     Raises:
         UsageError: it is not.
@@ -119,7 +119,7 @@ Replace = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", rich_help_panel=_WHERE, help="Go on with a run that was interrupted."),
+    typer.Option("--resume", rich_help_panel=_WHERE, help="Resume a run that was interrupted."),
 ]
 Overwrite = Annotated[
     bool,

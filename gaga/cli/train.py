@@ -79,7 +79,7 @@ def _factors(text: str) -> tuple[float, ...]:
         "gaga train --max-t 550 --preset gaga-qm9        the published recipe; wants a GPU",
         "gaga train --dataset geom.h5 --preset edm-geom  EDM's on drugs, likewise",
         "gaga train --dataset mine.sdf --max-t auto      T* of your own molecules",
-        "gaga train --max-t 550 --resume                 resume where it was interrupted",
+        "gaga train --max-t 550 --resume                 resume it if it was interrupted",
         "gaga train --max-t 550 --dry-run                parameters, steps, memory, time",
     ),
 )

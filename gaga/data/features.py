@@ -84,12 +84,12 @@ class FeatureSpace:
 
     @property
     def blocks(self) -> dict[str, slice]:
-        """The columns of each block: positions, types and, where used, charges."""
+        """The columns of each block: positions, types and, if used, charges."""
         blocks = {"positions": slice(0, 3), "types": slice(3, 3 + self.n_types)}
         return blocks | ({"charges": slice(self.columns - 1, self.columns)} if self.include_charges else {})
 
     def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
-        """The columns of every atom, positions (and types where centred) with zero mean in each molecule.
+        """The columns of every atom, positions (and types if centred) with zero mean in each molecule.
 
         Raises:
             InvalidInput: an element is not in the vocabulary, or a molecule has no atoms.
@@ -114,7 +114,7 @@ class FeatureSpace:
     def decode_types(self, values: Float64[np.ndarray, "A columns"]) -> UInt8[np.ndarray, " A"]:
         """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest).
 
-        That is the first of the vocabulary, or chance, where `tell_no_element` holds.
+        That is the first of the vocabulary, or chance, if `tell_no_element` holds.
         """
         index = np.argmax(values[:, 3 : 3 + self.n_types], axis=1)
         elements: UInt8[np.ndarray, " A"] = np.asarray(self.vocabulary, dtype=np.uint8)[index]
@@ -125,8 +125,8 @@ class FeatureSpace:
     ) -> Bool[np.ndarray, " M"]:
         """Molecules whose centred types are those of any molecule of one element: 0 in all columns of all atoms.
 
-        Where there are two elements, some atom has 1/2 or more of a one-hot in its column; here all have less than half
-        of that. Always false where types are not centred, or the vocabulary has one element.
+        If there are two elements, some atom has 1/2 or more of a one-hot in its column; here all have less than half
+        of that. Always false if types are not centred, or the vocabulary has one element.
         """
         if not self.centred_features or self.n_types == 1:
             return np.zeros(len(offsets) - 1, dtype=bool)

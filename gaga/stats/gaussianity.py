@@ -37,13 +37,13 @@ class GaussianityResult:
         schedule: name of the noise schedule; gamma: its table, gamma_t = -ln snr_t.
         timesteps: the steps, [S]; alpha2: alpha_t^2 there.
         blocks, references, nulls, pairs, tests: names along the axes of the arrays.
-        n_molecules: number of molecules that were used, those of D_t; n_null: of true Gaussians beside them.
+        n_molecules: number of molecules that were used, those of D_t; n_null: of true Gaussians.
         n_left_out: molecules of one atom, which have nothing to test.
         reference: the published test of each molecule; with `until`, of those that everything was measured of.
         distances: D_t of the data to each reference Gaussian.
         null_distances: D_t of the true Gaussians `nulls` to themselves: what sampling alone gives.
         dependence: Dep_t, the data's less each null's.
-        confidence: how well the curves are known where that was asked for, and which molecules it took.
+        confidence: how well the curves are known if that was asked for, and which molecules it took.
     """
 
     schedule: str
@@ -93,10 +93,10 @@ def gaussianity(
     progress: Progress = silent,
     pieces: PartialResults = NO_PARTIALS,
 ) -> GaussianityResult:
-    """Test noised molecules at each step, and true Gaussians of the same sizes beside them.
+    """Test noised molecules at each step, and true Gaussians of the same sizes.
 
     The noise of a molecule depends on the seed, the molecule's index and the step alone; the result does not
-    depend on the number of threads (all cores where None). With a device such as "cuda" torch computes it there,
+    depend on the number of threads (None: all cores). With a device such as "cuda" torch computes it there,
     the same but for rounding; without one, numpy on the threads. What is in `pieces`, of the same computation, is not
     computed again, and what is finished is put there.
 

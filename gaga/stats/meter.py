@@ -10,10 +10,10 @@ class Meter:
         self._progress, self._done, self._total, self._note = progress, 0, total, ""
 
     def __call__(self, more: int) -> None:
-        """So many more are done."""
+        """This number more are done."""
         self._done += more
         self._progress(self._done, self._total, *([self._note] if self._note else []))
 
     def expect(self, more: int, note: str) -> None:
-        """So many more are to be done from here on, as far as is known."""
+        """This number more are to be done from here on, as far as is known."""
         self._total, self._note = self._done + more, note

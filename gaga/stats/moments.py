@@ -144,7 +144,7 @@ def _squares_by_size(
 
 
 def _growth(sums: Float64[np.ndarray, "S C C"], counts: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, " S"]:
-    """What the variance of positions is in proportion to: the line through it by size, or 1 where it does not grow.
+    """What the variance of positions is in proportion to: the line through it by size, or 1 if it does not grow.
 
     It is kept above a twentieth of the variance of all, should it fall below 0 at the smallest sizes.
     """

@@ -49,7 +49,7 @@ class NoisyBatch:
         seed: int,
         condition: Condition | None = None,
     ) -> "NoisyBatch":
-        """The start of these molecules where the squared alpha is `alpha2`."""
+        """The start of these molecules, at a squared alpha of `alpha2`."""
         noise = normals(seed, keys, sizes, columns, STREAM_START)
         context = None if condition is None else condition.context(keys, sizes)
         return cls(keys, sizes, reference.transform(noise, sizes, alpha2, context), context)
@@ -73,7 +73,7 @@ class StepTables:
         time: t / T of each step.
         c_z, c_eps, sigma, c_memory, m_z, m_eps: coefficients of `solvers.Solver`, for each column.
         stream: what the noise of each step is drawn for; on the host in `streams`.
-        noisy: false where every sigma is zero. remembers: false if no update reads the memory.
+        noisy: false if every sigma is zero. remembers: false if no update reads the memory.
     """
 
     time: Float[Tensor, " K"]
@@ -150,7 +150,7 @@ class BatchSampler:
         self._done, self._edit = 0, edit
 
     def begin(self, start: NoisyBatch, layout: Layout | None = None) -> None:
-        """Take over a batch, with its layout where it is not the first; does not wait for the device."""
+        """Take over a batch, with its layout if it is not the first; does not wait for the device."""
         if layout is not None:
             self._layout.copy_(layout)
         atoms = len(start.z)
@@ -168,12 +168,12 @@ class BatchSampler:
     @property
     def z(self) -> Float[Tensor, "A C"]:
         """Where the batch is, without filler; behind the last step the molecules' positions and types."""
-        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before its steps
         return self._z[: len(self._start.z)]
 
     def advance(self) -> None:
         """The next step."""
-        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before its steps
         if self._noise is not None:
             stream = self._tables.streams[self._done]
             noise = normals(self._seed, self._start.keys, self._start.sizes, self._z.shape[1], stream)

@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class StepCounter:
-    """Molecule-steps done, told to a Progress."""
+    """Counts molecule-steps and reports them to a Progress."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
         self._lock, self.stop = Lock(), Event()
 
     def add(self, molecules: int) -> None:
-        """Count a step; ends the thread of a batch that nobody waits for any more."""
+        """Count a step; ends the thread of a batch that is not needed any more."""
         if self.stop.is_set():
             raise _Abandoned
         with self._lock:
@@ -161,7 +161,7 @@ class Engine:
         return min(times)
 
     def _attempt(self, todo: deque[NoisyBatch]) -> Iterator[FinishedBatch | None]:
-        """None behind each step of the first of `todo`, then its outcome; where it does not fit, its halves remain."""
+        """None behind each step of the first of `todo`, then its outcome; if it does not fit, its halves remain."""
         start, done, failed = todo.popleft(), 0, False
         if self._most is not None and len(start.keys) > 1 and work(start.sizes).sum() > self._most:
             todo.extendleft(reversed(start.halves()))
@@ -213,7 +213,7 @@ class Engine:
         )  # fmt: skip
 
     def _new_pool(self) -> Any:
-        """Memory that recorded steps share, where any are."""
+        """Memory that recorded steps share, if there are any."""
         return torch.cuda.graph_pool_handle() if self._draws and self._records else None
 
     def _kept(self, start: NoisyBatch) -> set[int]:
@@ -235,7 +235,7 @@ class Engine:
                 remedy="use `device=cpu`, or smaller `sizes`",
             )
         self._most = int(work(start.sizes).sum()) // 2
-        log.warning("Out of memory with %d molecules at a time; going on with half as many.", len(start.keys))
+        log.warning("Out of memory with %d molecules at a time; continuing with half as many.", len(start.keys))
 
 
 class _Pace:

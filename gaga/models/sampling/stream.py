@@ -92,7 +92,7 @@ def sample_batches(
     """Batches of molecules as they are finished, like sizes together; arguments and errors as of `sample_stream`.
 
     Which molecules share a batch depends on `indices`, the batch size and the kind of device alone, so that a run that
-    goes on, with the keys that it has done, and several processes, each with its own batches, compute what an
+    is resumed, with the keys that it has done, and several processes, each with its own batches, compute what an
     uninterrupted one would have. A batch that is not done whole is computed again.
 
     Args:
@@ -122,7 +122,7 @@ def sample_batches(
 
 
 def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[FinishedBatch]:
-    """Batches as they arrive: so many side by side, or in one thread where the device is busy by itself (0)."""
+    """Batches as they arrive: `threads` of them side by side, or one at a time if the device is busy by itself (0)."""
     if threads == 0:
         yield from ahead(run.outcomes(ahead(map(run.start, batches), 1)), 2, stop=stop)
         return
@@ -138,7 +138,7 @@ def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) 
 def _threads_for(model: Model, device: torch.device, batches: Iterator[Batch]) -> Iterator[int]:
     """How many batches run side by side: on the CPU as many as torch has threads, each on one thread; else 0.
 
-    A choice for shared machines (benchmarks/RESULTS.md): where another program takes a core it is a third faster than
+    A choice for shared machines (benchmarks/RESULTS.md): if another program takes a core it is a third faster than
     threads inside the small operations of one batch, which then wait for each other; else a little slower.
     """
     if device.type != "cpu":

@@ -47,12 +47,12 @@ class Keys:
 
 
 def unfinished_path(output: Path, rank: int = 0) -> Path:
-    """Where the molecules of an unfinished output are that this process drew."""
+    """The file of the molecules of an unfinished output that this process drew."""
     return output.with_name(f".{output.name}.unfinished" + (f".r{rank}" if rank else ""))
 
 
 def unfinished_files(output: Path) -> list[Path]:
-    """The files of an unfinished output, of however many processes; none where nothing is unfinished."""
+    """The files of an unfinished output, of however many processes; none if nothing is unfinished."""
     pattern = re.compile(re.escape(unfinished_path(output).name) + r"(\.r[0-9]+)?")
     folder = output.absolute().parent
     names = sorted(path.name for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []

@@ -91,7 +91,7 @@ class TrainingState:
                 problems.append(error)
                 continue
             if problems:
-                log.warning("%s; going on from %s, step %d", problems[0], candidate.name, state.counters.step)
+                log.warning("%s; continuing from %s, step %d", problems[0], candidate.name, state.counters.step)
             return state
         raise problems[0]
 
