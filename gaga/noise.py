@@ -17,7 +17,6 @@ from gaga.core.errors import InvalidInput
 ScheduleName = Literal["polynomial_2", "cosine"]
 ReferenceKind = Literal["published", "scalar", "block", "size", "matched", "prior"]
 REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
-PUBLISHED_VARIANCE = {"qm9": 0.848, "geom": 0.952}
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from gaga.chem.labels import element_of, is_dummy
+from gaga.chem.elements import element_of, is_dummy
 from gaga.core.errors import InvalidInput
 
 NO_ATOMS = "no atoms"

@@ -6,12 +6,12 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from gaga.core.progress import Meter
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
 from gaga.stats.curves import DistanceCurves, DistancePlan, side_by_side
 from gaga.stats.dependence import NULLS, DependenceCurves, dependence_curves, null_of
 from gaga.stats.engine import Engine, Flags, Sums
 from gaga.stats.groups import Resampling, resampled_means
-from gaga.stats.meter import Meter
 from gaga.stats.reference import ReferenceTest, TestPlan
 from gaga.stats.states import GaussianStates, States
 from gaga.storage.partial import PartialResults

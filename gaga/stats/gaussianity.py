@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
-from gaga.core.progress import Progress, silent
+from gaga.core.progress import Meter, Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule
 from gaga.stats.bench import Bench, Measured, NullKinds, Sample
@@ -21,7 +21,6 @@ from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import PAIRS, DependenceCurves
 from gaga.stats.engine import engine_on
 from gaga.stats.groups import deal
-from gaga.stats.meter import Meter
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules, of_one_element
-from gaga.core.progress import Progress, silent
+from gaga.core.progress import Meter, Progress, silent
 from gaga.core.threads import map_in_threads
 from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments
-from gaga.stats.meter import Meter
 from gaga.stats.states import chunks_of
 
 MIN_MOLECULES = 50
