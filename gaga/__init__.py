@@ -1,7 +1,8 @@
 """gaga: find where diffusion noise turns molecules Gaussian; train and sample 3D molecules only up to there."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import imported_when_used
 
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
@@ -28,14 +29,4 @@ _LAZY = {
     "__version__": "gaga.version",
 }
 __all__ = ["Store", *sorted(_LAZY.keys() - {"Store"})]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import gaga` loads neither torch nor rdkit."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = imported_when_used(__name__, _LAZY)

@@ -17,7 +17,6 @@ from gaga.core.errors import InvalidInput
 ScheduleName = Literal["polynomial_2", "cosine"]
 ReferenceKind = Literal["published", "scalar", "block", "size", "matched", "prior"]
 REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
-PUBLISHED_VARIANCE = {"qm9": 0.848, "geom": 0.952}
 
 
 @runtime_checkable
@@ -45,12 +44,19 @@ class Path(Protocol):
 
 @runtime_checkable
 class Reference(Protocol):
-    """What stands for q(z_t) where sampling starts. `ReferenceGaussian` is the one of GAGA."""
+    """What stands for q(z_t) at the start of sampling. `ReferenceGaussian` is the one of GAGA."""
 
     def transform(
-        self, noise: Float64[np.ndarray, "A C"], n_atoms: Int64[np.ndarray, " M"], alpha2: float
+        self,
+        noise: Float64[np.ndarray, "A C"],
+        n_atoms: Int64[np.ndarray, " M"],
+        alpha2: float,
+        context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t of packed molecules of these sizes from standard normal noise; sigma_t^2 is 1 - alpha_t^2."""
+        """z_t of packed molecules of these sizes from standard normal noise; sigma_t^2 is 1 - alpha_t^2.
+
+        `context` is what a condition gives of each molecule (`gaga.models.sampling.loop.Condition`).
+        """
         ...
 
 
@@ -98,7 +104,7 @@ class Schedule:
     def alpha_sigma_at(
         self, t: Float64[np.ndarray, " n"]
     ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-        """alpha and sigma at times in steps; precise where either is nearly 0."""
+        """alpha and sigma at times in steps; precise if either is nearly 0."""
         gamma = self.gamma_at(t)
         return np.exp(-0.5 * np.logaddexp(0, gamma)), np.exp(-0.5 * np.logaddexp(0, -gamma))
 
@@ -108,7 +114,7 @@ class Schedule:
         return t
 
     def step(self, t: int) -> int:
-        """`t` where it is a step of this schedule.
+        """`t` if it is a step of this schedule.
 
         Raises:
             InvalidInput: t is not in 0..T.
@@ -165,14 +171,14 @@ class Moments:
         blocks: names of the blocks of columns, positions first.
         starts: first column of each block, and the number C of columns last, [n_blocks + 1].
         centred: which columns have zero mean in every molecule, [C].
-        mean: the data set's mean of each column, zero where centred, [C].
+        mean: the data set's mean of each column, zero if centred, [C].
         counts: number of molecules of each size 0..N_max, [N_max + 1].
         scalar: variance on the zero-mean subspace over all columns.
         block: the same for each block, [n_blocks].
         within: covariance between columns within molecules of each size, [N_max + 1, C, C].
         between: N times the covariance of the molecules' column means, [N_max + 1, C, C].
         published: the value that the papers use as a scalar variance (for QM9 it is a standard deviation).
-        of_one_element: number of atoms, element and count of the molecules of one element, [R, 3]; none where types are
+        of_one_element: number of atoms, element and count of the molecules of one element, [R, 3]; none if types are
             not centred. Centred types of such a molecule are 0, whatever its element.
     """
 
@@ -199,7 +205,7 @@ class Moments:
         return {name: slice(a, b) for name, (a, b) in zip(self.blocks, edges, strict=True)}
 
     def element_alone(self, n_atoms: int) -> int | None:
-        """The element of most molecules of one element with so many atoms, or else of any; None if there are none."""
+        """The element of most molecules of one element of this size, or else of any size; None if there are none."""
         rows = self.of_one_element
         some = rows[rows[:, 0] == n_atoms]
         totals = np.bincount(*(some if len(some) else rows)[:, 1:].T)
@@ -270,9 +276,13 @@ class ReferenceGaussian:
         return np.diag(within) * (n_atoms - 1) / n_atoms + np.diag(between) / n_atoms
 
     def transform(
-        self, noise: Float64[np.ndarray, "A C"], n_atoms: Int64[np.ndarray, " M"], alpha2: float
+        self,
+        noise: Float64[np.ndarray, "A C"],
+        n_atoms: Int64[np.ndarray, " M"],
+        alpha2: float,
+        context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t from standard normal noise of packed molecules of these sizes."""
+        """z_t from standard normal noise of packed molecules of these sizes; the same whatever the context."""
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])
         z: NDArray[np.float64] = np.empty_like(noise)
         factors = {int(n): self.factors(int(n), alpha2) for n in np.unique(n_atoms)}

@@ -3,8 +3,9 @@
 Importing this room loads no rdkit; the functions that need it import it when they run.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import imported_when_used
 
 if TYPE_CHECKING:
     from gaga.chem.bonds import perceive as perceive
@@ -21,13 +22,4 @@ _LAZY = {
     "strict_verdict": "gaga.chem.strict",
 }
 __all__ = ["StrictVerdict", "edm_smiles", "edm_stability", "perceive", "strict_verdict"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga.chem' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = imported_when_used(__name__, _LAZY)

@@ -1,4 +1,4 @@
-"""A generated molecule as a record that says what it is: stability, validity, SMILES, and bonds where perceived."""
+"""A generated molecule as a record that says what it is: stability, validity, SMILES, and bonds if perceived."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Annotated:
-    """A record, the molecule with perceived bonds where there is one, and what was found.
+    """A record, the molecule with perceived bonds if there is one, and what was found.
 
     Attributes:
         record: atoms, positions and properties.
-        mol: with bonds and a conformer; None where no bond orders fit, or rdkit is missing.
+        mol: with bonds and a conformer; None if no bond orders fit, or rdkit is missing.
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
         valid: by the strict protocol: bonds and charges fit, sanitised, in one piece; None without rdkit.
         smiles: of a valid molecule, else empty.

@@ -17,7 +17,7 @@ _MAX_RATIO = 200  # as in gaga.chem.bounded
 _FREE = 1 << 26  # bytes that any archive may hold, whatever its ratio
 
 DAMAGE = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-"""What is raised where an archive is cut short or damaged."""
+"""What is raised if an archive is cut short or damaged."""
 
 
 def members(raw: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:

@@ -30,7 +30,7 @@ def perceive(
     """The sanitised RDKit molecule of these atoms, with bonds, formal charges and a conformer, or None.
 
     Bonds by covalent radii. Orders and charges are those of the Lewis structure with the fewest formal charges
-    (`orders.lewis_structure`): a neutral one if there is one. Where there is none with valences that real molecules
+    (`orders.lewis_structure`): a neutral one if there is one. If there is none with valences that real molecules
     have, what RDKit's search finds (Kim and Kim 2015, doi:10.1002/bkcs.10334). All of it is done in an order of atoms
     that follows from the bonds, so that the molecule does not depend on the order of the given ones.
 
@@ -109,7 +109,7 @@ def _as_it_is() -> "Chem.SmilesParserParams":
 
 
 def _bonded(atoms: "Chem.RWMol", factor: float) -> "Chem.RWMol":
-    """Single bonds between all pairs closer than so many times their covalent radii, in the order of atoms."""
+    """Single bonds between all pairs closer than a multiple of their covalent radii, in the order of atoms."""
     from rdkit.Chem import rdDetermineBonds
 
     rdDetermineBonds.DetermineConnectivity(atoms, useVdw=True, covFactor=factor)

@@ -19,7 +19,7 @@ class BoundedLines:
 
     Args:
         text: what is read.
-        raw: the file on the disk that it comes from, compressed where `zipped`.
+        raw: the file on the disk that it comes from, compressed if `zipped`.
         name: of the file, for complaints.
         zipped: whether it is compressed.
     """

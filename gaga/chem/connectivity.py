@@ -121,7 +121,7 @@ def _radii() -> NDArray[np.float32]:
 def close_pairs(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
 ) -> Int64[np.ndarray, "K 2"]:
-    """Pairs closer than so many times their summed covalent radii, in no order."""
+    """Pairs closer than a multiple of their summed covalent radii, in no order."""
     radii = factor * _summed_radii()
     return _closer(atomic_numbers, positions, radii)[0]
 
@@ -183,7 +183,7 @@ def composition(atomic_numbers: Integer[np.ndarray, " N"]) -> bytes:
 
 
 def composition_of_smiles(smiles: str) -> bytes | None:
-    """The composition of a SMILES, hydrogens included; None where it cannot be read."""
+    """The composition of a SMILES, hydrogens included; None if it cannot be read."""
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():

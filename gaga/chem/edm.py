@@ -1,7 +1,7 @@
 """EDM's judgement of molecules from distances alone: stability and the SMILES of what its bonds make.
 
-Hoogeboom et al. 2022 (arXiv 2203.17003), section 5 and appendix C: a pair of atoms is bonded where it is
-closer than the typical bond of its elements plus a margin; an atom is stable where its bond orders sum to an
+Hoogeboom et al. 2022 (arXiv 2203.17003), section 5 and appendix C: a pair of atoms is bonded if it is
+closer than the typical bond of its elements plus a margin; an atom is stable if its bond orders sum to an
 allowed valence. Kept exactly as published, weaknesses included, so that numbers compare with the literature:
 aromatic rings count as single and double bonds, charges do not exist, far-apart atoms make a valid molecule.
 """
@@ -102,7 +102,7 @@ def edm_smiles(
     *,
     single_bonds: bool = False,
 ) -> str | None:
-    """Canonical SMILES (explicit hydrogens, no stereochemistry) of the largest fragment; None where invalid.
+    """Canonical SMILES (explicit hydrogens, no stereochemistry) of the largest fragment; None if invalid.
 
     Valid means: RDKit sanitises the whole of it, all fragments. RDKit fills open valences with implicit
     hydrogens, so an atom with too few bonds is valid, one with too many is not.

@@ -1,6 +1,8 @@
-"""Symbols and atomic numbers of the elements, and the vocabularies of the published models."""
+"""Symbols and atomic numbers of the elements, atoms' labels in files, and the published models' vocabularies."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gaga.core.errors import InvalidInput
 
@@ -25,6 +27,18 @@ QM9_VOCABULARY = (1, 6, 7, 8, 9)
 
 GEOM_VOCABULARY = (1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83)
 """H B C N O F Al Si P S Cl As Br I Hg Bi, in the order of EDM's one-hot columns for GEOM-Drugs."""
+
+
+_LONGEST = 16
+_NUMBER = re.compile(r"([0-9]{1,3})(?:\.0*)?")
+# A symbol, then what tells the atom from others: a number (C1, H1A, C(12)), a charge (Na+, O2-, Fe+2) or an atom type
+# (C.ar, N_3). Symbols of two letters are written Cl here, as CA1 and HO1 are carbon and hydrogen in such names.
+_LABEL = re.compile(
+    r"([A-Z][a-z]?|[a-z]|CL|BR)(?:\d{1,5}[A-Za-z]?'*|\(\d{1,5}\)|\d?[+-]\d?|[+-]+|[._]\w{1,4})", re.ASCII
+)
+_DUMMY = r"(?:x|xx|du|da|lp)\d*|\*"
+_GHOST = r"bq\d*|bq[a-z]{1,2}\d*|[a-z]{1,2}\d*-bq|@[a-z]{1,2}\d*|[a-z]{1,2}:|gh\([a-z]{1,2}\d*\)"
+_NO_ATOM = re.compile(f"{_DUMMY}|{_GHOST}", re.ASCII | re.IGNORECASE)
 
 
 def symbol_of(atomic_number: int) -> str:
@@ -52,8 +66,34 @@ def number_of(symbol: str) -> int:
     return _NUMBERS[key]
 
 
+def element_of(label: str) -> int:
+    """The atomic number of what stands for an element in a file: its symbol, its number, or a label such as O1 or Na+.
+
+    It is 0 if the label is that of no element. D and T are hydrogen.
+    """
+    return _element_of(label) if len(label) <= _LONGEST and label.isascii() else 0
+
+
+def is_dummy(label: str) -> bool:
+    """Whether a label is that of a dummy atom (X, Xx, Du, *) or of a ghost atom (Bq, @O, O:), which has no nucleus."""
+    return len(label) <= _LONGEST and _NO_ATOM.fullmatch(label) is not None
+
+
+@lru_cache(maxsize=1024)
+def _element_of(label: str) -> int:
+    if (number := _NUMBER.fullmatch(label)) is not None:
+        return int(number[1]) if int(number[1]) <= N_ELEMENTS else 0
+    if is_dummy(label):
+        return 0
+    found = _LABEL.fullmatch(label)
+    try:
+        return number_of(label if found is None else found[1])
+    except InvalidInput:
+        return 0
+
+
 def most_similar(number: int, others: Sequence[int]) -> int:
-    """Of these elements, one with as many valence electrons where there is one, and the nearest in number of those."""
+    """Of these elements, one with as many valence electrons if there is one, and the nearest in number of those."""
     alike = [z for z in others if _valence_electrons(z) == _valence_electrons(number) is not None]
     return min(alike or others, key=lambda z: (abs(z - number), z))
 

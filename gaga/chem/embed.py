@@ -106,9 +106,9 @@ def parse(smiles: str, *, largest_fragment: bool = False) -> Parsed:
 
 
 def embed(smiles: str, *, seed: int = 0, time_limit_s: float = TIME_LIMIT_S) -> Embedded:
-    """A geometry: one embedding by ETKDGv3, then the nearest minimum of MMFF94, or of UFF where that has no parameters.
+    """A geometry: one embedding by ETKDGv3, then the nearest minimum of MMFF94, or of UFF if that has no parameters.
 
-    Where distances alone lead nowhere, random coordinates are begun with.
+    If distances alone do not lead to a geometry, it starts from random coordinates.
 
     Args:
         smiles: as `parse` returns it.

@@ -1,6 +1,6 @@
 """What is known of a molecule beyond its atoms: charge, pieces, and who it is.
 
-A file's word counts first: bonds and formal charges of an SDF, a property `charge`, a property `SMILES`. Where it is
+A file's word counts first: bonds and formal charges of an SDF, a property `charge`, a property `SMILES`. If it is
 silent, bonds are perceived from the geometry: pieces by covalent radii, charges and bond orders by `bonds.perceive`.
 """
 
@@ -29,7 +29,7 @@ _MAX_CHARGE = 100
 def total_charge(record: Record) -> int | None:
     """The charge that a file tells: by a property of that name, or as the sum of an SDF's formal charges.
 
-    An SDF with bonds and no charges tells that the molecule is neutral. None where nothing is told.
+    An SDF with bonds and no charges tells that the molecule is neutral. None if the file says nothing.
     """
     for name, value in record.properties.items():
         if _folded(name) in _CHARGE_NAMES and (charge := _integer(value)) is not None:
@@ -95,7 +95,7 @@ def _pieces(record: Record) -> list[Bool[np.ndarray, " N"]]:
 
 
 def smiles_of(record: Record) -> str:
-    """The SMILES that a file tells; empty where it tells none."""
+    """The SMILES that a file tells; empty if it tells none."""
     for name, value in record.properties.items():
         if _folded(name) in _SMILES_NAMES and str(value).strip():
             return str(value).split()[0]
@@ -111,7 +111,7 @@ def identity(record: Record) -> bytes:
     """16 bytes that are the same for the same molecule.
 
     Of the canonical SMILES, with stereochemistry, that the file tells or that is perceived from the geometry, so that
-    conformers are the same molecule; of elements and positions in float32 where there is none.
+    conformers are the same molecule; of elements and positions in float32 if there is none.
     """
     try:
         return identity_of_smiles(parse(smiles_of(record)).canonical)

@@ -82,8 +82,8 @@ def read_molecules(
 
     Args:
         path: a file with one of `READ_SUFFIXES`, gzipped or not, or a folder of them, its subfolders included.
-        progress: told the bytes read so far and in all.
-        bonding: also read bonds and charges, where a file has them; none where they are damaged.
+        progress: called with the bytes read so far and in all.
+        bonding: also read bonds and charges, if a file has them; none if they are damaged.
         notes: counts what a file lacks that makes no record unusable.
 
     Raises:
@@ -132,7 +132,7 @@ def read_smiles(
     Args:
         path: a `.csv` or `.tsv` with a heading, a `.smi` or `.smiles` with a SMILES and perhaps a name in each line,
             or a `.txt` that is either; gzipped or not.
-        progress: told the bytes read so far and in all.
+        progress: called with the bytes read so far and in all.
         column: the heading of a table's SMILES; None for one of `tables.COLUMNS`.
 
     Raises:

@@ -22,11 +22,11 @@ MAX_STEPS = 30_000
 
 _MAX_EXTRA = 2  # order of a triple bond beyond one
 
-# The cost of a structure with so many charges, a sum over its atoms. A complete octet wins over a carbocation;
+# The cost of a structure by its number of charges, a sum over its atoms. A complete octet wins over a carbocation;
 # then the lower valence of an element (sulfur 2 before 4 before 6), then charges in pairs of neighbours (diazo groups,
 # ylides) and on the elements where chemists draw them, then on atoms with few bonds to heavy atoms.
 _NO_OCTET, _EXPANDED, _ALONE, _ELEMENT = 3_000, 200, 20, 10
-_CROWD = 5  # for an anion beside a cation that has one: nitrophenolates have a nitro group
+_CROWD = 5  # for an anion next to a cation that has one: nitrophenolates have a nitro group
 _CUMULATED = 30  # for a cation with several bonds beyond single ones: pyrimidinium rings have none
 _OUTSIDE = 4  # for a cation that is in no ring: aminopyridinium has its charge in the ring
 _NEGATIVE = {"O": 0, "F": 0, "Cl": 0, "Br": 0, "I": 0, "S": 1, "Se": 1, "N": 2}
@@ -136,7 +136,7 @@ def lewis_structure(
 
 @cache
 def _states(number: int, n_bonds: int, bonds_to_heavy: int, in_core: bool, ion: bool) -> tuple[_State, ...]:
-    """The states of an element with so many bonds, in a ring or not."""
+    """The states of an element with this number of bonds, in a ring or not."""
     table = lewis_states(ion=ion).get(number, ())
     found = []
     for charge, valence in table:
@@ -251,7 +251,7 @@ def _search(turns: list[_Turn], charge: int) -> _Partial | None:
 def _additions(
     turn: _Turn, key: _Key, partial: _Partial, n_charges: int, in_all: int
 ) -> Iterator[tuple[_Key, _Partial]]:
-    """The structures with one more atom that can have so many charges in the end, and the total charge."""
+    """The structures with one more atom that can have these charges in the end, and the total charge."""
     n, total, slots = key
     near = [slots[slot] for slot in turn.bonded]
     orders = [

@@ -1,4 +1,4 @@
-"""PoseBusters' checks of a molecule by itself, where it is installed.
+"""PoseBusters' checks of a molecule by itself, if it is installed.
 
 Buttenschoen, Morris and Deane 2024 (doi:10.1039/D3SC04185A).
 """

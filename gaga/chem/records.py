@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from gaga.chem.labels import element_of, is_dummy
+from gaga.chem.elements import element_of, is_dummy
 from gaga.core.errors import InvalidInput
 
 NO_ATOMS = "no atoms"
@@ -41,7 +41,7 @@ class Record:
     """One molecule of a file: N atoms, their positions in Å, a name, and properties.
 
     Properties that were read are text; those to be written may be text, numbers or truth values. Bonds and charges
-    are there where the file has some and whoever reads it asked for them.
+    are there if the file has some and they were asked for.
     """
 
     atomic_numbers: UInt8[np.ndarray, " N"]
@@ -94,7 +94,7 @@ class RawRecord:
 
 
 def checked(raw: RawRecord, where: str) -> Record | Skipped:
-    """The record where it is a molecule in 3D with known elements, else why not."""
+    """The record if it is a molecule in 3D with known elements, else why not."""
     if not raw.symbols:
         return Skipped(NO_ATOMS, where)
     numbers = np.array([element_of(symbol) for symbol in raw.symbols], dtype=np.uint8)

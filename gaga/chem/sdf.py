@@ -1,7 +1,7 @@
 """SDF records, V2000 and V3000: atoms, coordinates and data items in; the same, with or without bonds, out.
 
 Read without rdkit and without its chemistry: bonds in the file are not trusted, so a record that rdkit would
-refuse is still a molecule; they are looked at where somebody asks which atoms belong together (`parse_bonding`). The
+refuse is still a molecule; they are read if it is asked which atoms belong together (`parse_bonding`). The
 layout is that of BIOVIA's "CTfile Formats" (2020).
 """
 
@@ -175,7 +175,7 @@ def _v3000_lines(lines: list[str]) -> Iterator[str]:
 
 
 def parse_bonding(lines: list[str]) -> Bonding | None:
-    """Bonds and formal charges of a record that `parse_record` has read; None where it has neither.
+    """Bonds and formal charges of a record that `parse_record` has read; None if it has neither.
 
     Raises:
         ValueError, IndexError: they are not those of its atoms.
@@ -205,7 +205,7 @@ def _v2000_bonding(lines: list[str]) -> tuple[int, _Numbered, _Numbered]:
         raise ValueError("the record ends before its last bond")
     bonds = [_v2000_bond(line) for line in lines[4 + n_atoms : end]]
     listed = [line for line in lines[end:] if line.startswith(("M  CHG", "M  RAD"))]
-    if not listed:  # the older place, which counts where there is no such line
+    if not listed:  # the older place, which counts if there is no such line
         return n_atoms, bonds, [(i, _v2000_charge(line)) for i, line in enumerate(lines[4 : 4 + n_atoms], start=1)]
     words = [line[9:].split() for line in listed if line.startswith("M  CHG")]
     return n_atoms, bonds, [(whole(a), whole(c)) for row in words for a, c in zip(row[::2], row[1::2], strict=True)]

@@ -33,7 +33,7 @@ class StrictVerdict:
         n_stable_atoms: how many atoms this is true of; 0 if no bond orders were found.
         smiles: canonical SMILES without hydrogens and stereochemistry, None unless valid.
         n_fragments: number of pieces; 0 for no atoms or positions that are not finite.
-        reason: why not valid or not stable, empty where both.
+        reason: why not valid or not stable, empty if both.
     """
 
     valid: bool

@@ -40,7 +40,7 @@ IONS: frozenset[Valence] = frozenset({
     (6, -1, 2, 1), (6, -1, 3, 0),  # cyclopentadienide, fluorenide
     (13, -1, 0, 4), (14, -1, 0, 5), (15, -1, 0, 6), (15, -1, 0, 2), (34, -1, 0, 1),  # AlCl4-, SiF5-, PF6-, P2-, Se-
 })  # fmt: skip
-"""Valences beside those of the table in molecules whose total charge is not 0, from textbooks. In a neutral molecule
+"""Valences, besides those of the table, in molecules whose total charge is not 0, from textbooks. In a neutral molecule
 they are a slip of perception."""
 
 
@@ -123,7 +123,7 @@ def _kekulised_valences(molecule: "Chem.Mol") -> list[Valence]:
     try:
         Chem.Kekulize(copy, clearAromaticFlags=True)
     except ValueError:
-        # An aromatic atom keeps the number of its aromatic bonds and has no valence beside: in no table.
+        # An aromatic atom keeps the number of its aromatic bonds and has no other valence: in no table.
         return [(z, q, a, b) if not a else (z, q, 0, -1) for z, q, a, b in atom_valences(molecule)]
     return atom_valences(copy)
 

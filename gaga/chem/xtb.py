@@ -1,4 +1,4 @@
-"""GFN2-xTB geometry relaxation through the program `xtb`, where it is installed.
+"""GFN2-xTB geometry relaxation through the program `xtb`, if it is installed.
 
 GFN2-xTB: Bannwarth, Ehlert, Grimme 2019 (doi:10.1021/acs.jctc.8b01176), the level of theory of GEOM and QMugs. One
 run is one process of one thread in a folder of its own, killed with all that it started when it is no longer wanted.
@@ -75,7 +75,7 @@ class Relaxed:
 
 
 def available() -> str | None:
-    """The path of the program; None where it is not installed."""
+    """The path of the program; None if it is not installed."""
     return shutil.which(PROGRAM)
 
 
@@ -94,7 +94,7 @@ def require() -> str:
 
 
 def version() -> str:
-    """The version of the program, such as 6.5.1; empty where it does not tell.
+    """The version of the program, such as 6.5.1; empty if it does not tell.
 
     Raises:
         Unavailable: it is not installed.
@@ -210,7 +210,7 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def _limit(pid: int, timeout_s: float) -> None:
-    """Let the system end the run where this process is killed and can no longer do it."""
+    """Let the system end the run if this process is killed and can no longer do it."""
     if sys.platform != "linux":
         return
     import resource
@@ -221,7 +221,7 @@ def _limit(pid: int, timeout_s: float) -> None:
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and all that it started, however this process goes on."""
+    """End the process and all that it started, however this process ends."""
     with contextlib.suppress(OSError):  # gone already
         if sys.platform == "win32":
             process.kill()
@@ -273,7 +273,7 @@ def _output(folder: Path) -> str:
 
 
 def _complaint(said: str) -> str | None:
-    """The program's own words on what failed, the deepest cause last; None where it said nothing."""
+    """The program's own words on what failed, the deepest cause last; None if it said nothing."""
     _, error, after = said.rpartition("[ERROR]")
     causes = _COMPLAINT.findall(after) if error else []
     return ": ".join(dict.fromkeys(" ".join(cause.split()) for cause in causes))[:300] or None

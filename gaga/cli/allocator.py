@@ -15,7 +15,7 @@ KEPT = "glibc, freed memory kept"
 
 
 def keep_freed_memory() -> str:
-    """Set the allocator where it is glibc's and the user has not; returns what is set, empty where nothing is."""
+    """Set the allocator if it is glibc's and the user has not; returns what is set, empty if nothing is."""
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return ""
     try:

@@ -69,7 +69,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "evaluate": Entry(
         module="gaga.cli.evaluate",
-        help="Stability, validity, uniqueness, novelty and geometry of molecules, beside real data's.",
+        help="Stability, validity, uniqueness, novelty and geometry of molecules, and of real data.",
         panel=RESULTS,
     ),
     "store": Entry(

@@ -155,7 +155,7 @@ def _test_table(result: "GaussianityResult") -> Table:
     data, null = (100 * flags.all(axis=3).mean(axis=0) for flags in (test.passes, test.null_passes))
     both = [100 * flags.all(axis=(2, 3)).mean(axis=0) for flags in (test.passes, test.null_passes)]
     return Table(
-        title=f"Published test: % of {len(test.passes):,} molecules that pass, beside true Gaussians (null)",
+        title=f"Published test: % of {len(test.passes):,} molecules that pass, and of true Gaussians (null)",
         columns=(
             "t",
             *(f"{block}{suffix}" for block in result.blocks for suffix in ("", ", null")),

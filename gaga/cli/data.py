@@ -174,7 +174,7 @@ def prepare_dataset(
                 "--resume continues --embed, --optimise, or geom --from PATH; other work is quickly done again"
             )
         path = prepare_data(
-            read, out=out, own=own, lean=lean, vocabulary=vocabulary, source=source, cache=cache,
+            read, out=out, own=own, lean=lean, vocabulary=vocabulary, source=source, cache_dir=cache,
             split_seed=split_seed, resume=resume, overwrite=overwrite, report=output,
         )  # fmt: skip
     output.show(*data_report.prepared(path, load_dataset(path)))

@@ -140,7 +140,7 @@ def _molecules_line(payload: dict[str, Any]) -> str:
 
 
 def account(dataset: "Dataset") -> list[Table]:
-    """What became of a user's molecules, where anything was asked of them."""
+    """What became of a user's molecules, if anything was asked of them."""
     preparation = dataset.preparation
     if preparation is None or not preparation.asked:
         return []

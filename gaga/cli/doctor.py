@@ -46,7 +46,7 @@ def doctor(
 ) -> None:
     """Check device, versions, store, cache, data sets and shipped files; say how to mend what is missing.
 
-    Exits with 1 where something is broken that gaga cannot do without.
+    Exits with 1 if something is broken that gaga cannot do without.
     """
     checks = list(run_checks(store, cache))
     broken = [check for check in checks if check.state == "broken"]
@@ -188,7 +188,7 @@ def check_data(cache: Path | None) -> Iterator[Check]:
         yield Check(name="cache", state="missing", found=error.what, remedy=with_options(error.remedy))
     for state in named_data_sets(cache):
         name = state["name"]
-        if state["path"] is None and name == "geom":  # which nobody needs who has no copy of it
+        if state["path"] is None and name == "geom":  # which is not needed without a copy of it
             yield Check(name=name, state="ok", found=state["state"])
         elif state["path"] is None:
             yield Check(

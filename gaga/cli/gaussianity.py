@@ -67,7 +67,7 @@ def _kinds(text: str) -> tuple[str, ...]:
         "gaga gaussianity --dataset geom --until 0.002    as many conformers as that takes",
         "gaga gaussianity --dataset mine.sdf.gz --schedule cosine",
         "gaga gaussianity --dataset qm9 --checkpoint model.safetensors --name of_model",
-        "gaga gaussianity --dataset qm9 --resume          go on where it was interrupted",
+        "gaga gaussianity --dataset qm9 --resume          resume it if it was interrupted",
     ),
 )
 @takes(GaussianityConfig, parsers={"test_variances": _numbers, "references": _kinds}, without=("timesteps",))
@@ -90,7 +90,7 @@ def gaussianity(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Noise molecules with a schedule and test them step by step, beside true Gaussians of the same sizes.
+    """Noise molecules with a schedule and test them step by step, and true Gaussians of the same sizes.
 
     Two tests: the published one of each molecule (KS and mutual information), and the curves D_t and Dep_t
     over all molecules, for each reference Gaussian. gaga tstar reads the step from them. With --until molecules

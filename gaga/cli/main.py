@@ -1,6 +1,6 @@
 """The entry point of `gaga`, and the one place where an error becomes a line and an exit code.
 
-Exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 interrupted; 141 the output's reader has left;
+Exit codes: 0 done; 1 a failure, reported in one line; 2 wrong usage; 130 interrupted; 141 the output's reader has left;
 143 terminated, 129 by SIGHUP, 138 by SIGUSR1 (128 + the signal's number).
 """
 
@@ -91,13 +91,13 @@ def _run(arguments: list[str]) -> int:
 def _tell(error: BaseException, line: str) -> None:
     """The line on stderr; of several processes the first alone says what they all met."""
     rank = rank_in_environment()
-    if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "told", False)):
+    if rank == 0 or not (isinstance(error, KeyboardInterrupt | Terminated) or getattr(error, "reported", False)):
         streams.note(f"gaga{f' (rank {rank})' if rank else ''}: {with_options(line)}", lines=True)
 
 
 def _invoke(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
-    if "_GAGA_COMPLETE" in os.environ:  # the shell asks how the line goes on
+    if "_GAGA_COMPLETE" in os.environ:  # the shell asks how the line may continue
         command.main(arguments, prog_name="gaga", standalone_mode=False)
     with command.make_context("gaga", arguments) as context:
         command.invoke(context)

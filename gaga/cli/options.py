@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from gaga.cli.devices import device_name
 from gaga.cli.errors import usage_error
+from gaga.core.errors import InvalidInput
 from gaga.core.text import legible
 
 _WHERE = RESULTS = "Results"
@@ -50,7 +50,7 @@ def check_split(split: str) -> str:
 
 
 def check_fraction(fraction: float) -> float:
-    """The fraction where it is above 0 and at most 1.
+    """The fraction if it is above 0 and at most 1.
 
     Raises:
         UsageError: it is not.
@@ -58,6 +58,21 @@ def check_fraction(fraction: float) -> float:
     if not 0.0 < fraction <= 1.0:
         raise usage_error(f"invalid value for --fraction: {fraction:g} is not above 0 and at most 1")
     return fraction
+
+
+def device_name(name: str) -> str:
+    """The name, if it is one of a device.
+
+    Raises:
+        UsageError: it is none of auto, cpu, cuda, cuda:N, mps.
+    """
+    from gaga.runs.devices import parse_device
+
+    try:
+        parse_device(name)
+    except InvalidInput as error:
+        raise usage_error(f"invalid value for --device: {name!r}; {error.remedy}") from error
+    return name
 
 
 Dataset = Annotated[
@@ -119,7 +134,7 @@ Replace = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", rich_help_panel=_WHERE, help="Go on with a run that was interrupted."),
+    typer.Option("--resume", rich_help_panel=_WHERE, help="Resume a run that was interrupted."),
 ]
 Overwrite = Annotated[
     bool,

@@ -37,6 +37,35 @@ def _keep(value: str) -> str:
     return value.lower()
 
 
+HowMany = Annotated[int, typer.Option("--n", "-n", metavar="N", min=1, show_default=True, help="How many molecules.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi; - for stdout."),
+]
+Repeats = Annotated[
+    int,
+    typer.Option("--repeats", metavar="N", min=1, max=1000, show_default=True, help="Repeat with the next seeds."),
+]
+Keep = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        metavar="all|valid|stable",
+        show_default=True,
+        help="Which are written: valid by the strict protocol, stable by EDM's.",
+        callback=_keep,
+    ),
+]
+Trajectory = Annotated[
+    int, typer.Option("--trajectory", metavar="N", min=0, show_default=True, help="Frames of the first N, as .xyz.")
+]
+Frames = Annotated[int, typer.Option("--frames", metavar="N", min=2, show_default=True, help="Frames of a trajectory.")]
+TrainedOn = Annotated[
+    str | None, typer.Option("--dataset", metavar="NAME|PATH", help="For an EDM folder: what it was trained on.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that was interrupted.")]
+
+
 @app.command(
     cls=Command,
     epilog=examples(
@@ -49,44 +78,19 @@ def _keep(value: str) -> str:
 )
 @takes(SampleConfig, parsers={"sizes": _sizes}, defaults=("method", "start", "stride"), without=("frames",))
 def sample(
-    n: Annotated[
-        int, typer.Option("--n", "-n", metavar="N", min=1, show_default=True, help="How many molecules.")
-    ] = 100,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="FILE", show_default=True, help="A .sdf, .sdf.gz, .xyz or .smi; - for stdout."
-        ),
-    ] = Path("mols.sdf"),
+    n: HowMany = 100,
+    out: Out = Path("mols.sdf"),
     output_format: Format = None,
     checkpoint: options.Checkpoint = None,
     *,
     given: dict[str, Any],
-    repeats: Annotated[
-        int,
-        typer.Option("--repeats", metavar="N", min=1, max=1000, show_default=True, help="Repeat with the next seeds."),
-    ] = 1,
-    keep: Annotated[
-        str,
-        typer.Option(
-            "--keep",
-            metavar="all|valid|stable",
-            show_default=True,
-            help="Which are written: valid by the strict protocol, stable by EDM's.",
-            callback=_keep,
-        ),
-    ] = "all",
-    trajectory: Annotated[
-        int, typer.Option("--trajectory", metavar="N", min=0, show_default=True, help="Frames of the first N, as .xyz.")
-    ] = 0,
-    frames: Annotated[
-        int, typer.Option("--frames", metavar="N", min=2, show_default=True, help="Frames of a trajectory.")
-    ] = 50,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME|PATH", help="For an EDM folder: what it was trained on.")
-    ] = None,
+    repeats: Repeats = 1,
+    keep: Keep = "all",
+    trajectory: Trajectory = 0,
+    frames: Frames = 50,
+    dataset: TrainedOn = None,
     overwrite: options.Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an output that was interrupted.")] = False,
+    resume: Resume = False,
     kernel: options.Kernel = "auto",
     precision: options.SamplingPrecision = "auto",
     device: options.Device = "auto",
@@ -109,35 +113,52 @@ def sample(
     from gaga.runs.models import ModelRequest
     from gaga.runs.once import Policy
 
+    ranks = ranks_from_environment()
+    _check(out, overwrite=overwrite, resume=resume, several=ranks.size > 1)
+    output = Output(json=json, silent=not ranks.first)
     with destination(out, output_format, {"--json": json, "--resume": resume, "--trajectory": trajectory > 0}) as path:
-        config = SampleConfig(**given, frames=frames if trajectory else 0)
-        if unused := sorted(config.unused & given.keys()):
-            named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
-            by_steps = "" if config.steps else " without --steps"
-            raise usage_error(f"{named} has no effect with --method {config.method}{by_steps}")
-        if overwrite and resume:
-            raise usage_error("--overwrite starts over and --resume continues; give one of them")
-        ranks = ranks_from_environment()
-        if out == STANDARD and ranks.size > 1:
-            raise usage_error("several processes cannot write to standard output; name a file with --out")
         request = runs.SampleRequest(
-            out=path, n=n, seed=seed, repeats=repeats, keep=keep, trajectory=trajectory, config=config, name=name,
+            out=path, n=n, seed=seed, repeats=repeats, keep=keep, trajectory=trajectory, name=name,
+            config=_config(given, frames if trajectory else 0),
             model=ModelRequest(
                 checkpoint=checkpoint, kernel=kernel, precision=precision, device=device, dataset=dataset, cache=cache
             ),
         )  # fmt: skip
-        output = Output(json=json, silent=not ranks.first)
         policy = Policy(resume=resume, replace=replace, overwrite=overwrite)
         done, source = runs.run(request, open_store(store), policy, output, ranks)
         if done is None:
-            return
-        line = stored_line(done.entry, store, found=done.found)
-        *rates, wrote = _summary(done.result, out)
+            return None
+        parts = *_summary(done.result, out), stored_line(done.entry, store, found=done.found)
         if out == STANDARD:
-            show_aside(*rates, wrote, line)
-        else:
-            head = {"stored": stored(done.entry, store, found=done.found), "out": out, "checkpoint": source.path}
-            output.show({**head, **_payload(done.result)}, *rates, wrote, line)
+            return show_aside(*parts)
+        head = {"stored": stored(done.entry, store, found=done.found), "out": out, "checkpoint": source.path}
+        return output.show({**head, **_payload(done.result)}, *parts)
+
+
+def _config(given: dict[str, Any], frames: int) -> SampleConfig:
+    """The sampler's options.
+
+    Raises:
+        UsageError: one that was typed has no effect with the others.
+    """
+    config = SampleConfig(**given, frames=frames)
+    if unused := sorted(config.unused & given.keys()):
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
+        by_steps = "" if config.steps else " without --steps"
+        raise usage_error(f"{named} has no effect with --method {config.method}{by_steps}")
+    return config
+
+
+def _check(out: Path, *, overwrite: bool, resume: bool, several: bool) -> None:
+    """Stop at options that do not go together.
+
+    Raises:
+        UsageError: so they do.
+    """
+    if overwrite and resume:
+        raise usage_error("--overwrite starts over and --resume continues; give one of them")
+    if out == STANDARD and several:
+        raise usage_error("several processes cannot write to standard output; name a file with --out")
 
 
 def _payload(record: "SampleSummary") -> dict[str, Any]:

@@ -16,7 +16,7 @@ _TOGETHER = "start the processes with torchrun --nproc-per-node=N -m gaga ..."
 
 
 def ranks_from_environment() -> "Ranks":
-    """Which process this is among those that torchrun started; the only one where it started none.
+    """Which process this is among those that torchrun started; the only one if it started none.
 
     Raises:
         InvalidInput: RANK, WORLD_SIZE and LOCAL_RANK do not fit together.
@@ -33,13 +33,13 @@ def ranks_from_environment() -> "Ranks":
 
 
 def rank_in_environment() -> int:
-    """The number of this process, 0 where torchrun started none or what is set is no number."""
+    """The number of this process, 0 if torchrun started none or what is set is no number."""
     rank = os.environ.get("RANK", "")
     return int(rank) if rank.isdecimal() and _several() else 0
 
 
 def refuse_several_processes(command: str) -> None:
-    """Stop where torchrun started several processes of a command that has no use for them.
+    """Stop if torchrun started several processes of a command that has no use for them.
 
     Raises:
         UsageError: it did.

@@ -4,6 +4,7 @@ Example:
     gaga train --max-t 550 --budget 2h
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -37,6 +38,32 @@ SPELLED = {
 }
 
 
+MaxT = Annotated[
+    str | None,
+    typer.Option("--max-t", metavar="STEP|auto", help="T*; auto takes the data set's.  [default: the preset's]"),
+]
+Tstar = Annotated[str | None, typer.Option("--tstar", metavar="NAME", help="Take T* from this result of gaga tstar.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="|".join(PRESETS), help="A whole recipe.  [default: small]")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.toml", help="Hyperparameters, changed by options.")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="90s|30m|2h", help="End a full learning-rate schedule in that time."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option("--init-from", metavar="FILE|shipped", help="Start from a checkpoint's weights, or those of gaga."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print parameters, steps, memory and time, and train nothing.")]
+Runs = Annotated[
+    Path, typer.Option("--runs", metavar="FOLDER", show_default=True, help="Runs are kept here, a folder each.")
+]
+
+
 def _factors(text: str) -> tuple[float, ...]:
     """Three numbers from "1,4,10"."""
     try:
@@ -52,7 +79,7 @@ def _factors(text: str) -> tuple[float, ...]:
         "gaga train --max-t 550 --preset gaga-qm9        the published recipe; wants a GPU",
         "gaga train --dataset geom.h5 --preset edm-geom  EDM's on drugs, likewise",
         "gaga train --dataset mine.sdf --max-t auto      T* of your own molecules",
-        "gaga train --max-t 550 --resume                 resume where it was interrupted",
+        "gaga train --max-t 550 --resume                 resume it if it was interrupted",
         "gaga train --max-t 550 --dry-run                parameters, steps, memory, time",
     ),
 )
@@ -65,37 +92,15 @@ def _factors(text: str) -> tuple[float, ...]:
 )
 def train(
     dataset: options.Dataset = "qm9",
-    max_t: Annotated[
-        str | None,
-        typer.Option("--max-t", metavar="STEP|auto", help="T*; auto takes the data set's.  [default: the preset's]"),
-    ] = None,
-    tstar: Annotated[
-        str | None, typer.Option("--tstar", metavar="NAME", help="Take T* from this result of gaga tstar.")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", metavar="|".join(PRESETS), help="A whole recipe.  [default: small]"),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.toml", help="Hyperparameters, changed by options.")
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option("--budget", metavar="90s|30m|2h", help="End a full learning-rate schedule in that time."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")] = False,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--init-from", metavar="FILE|shipped", help="Start from a checkpoint's weights, or those of gaga."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print parameters, steps, memory and time, and train nothing.")
-    ] = False,
-    runs_folder: Annotated[
-        Path, typer.Option("--runs", metavar="FOLDER", show_default=True, help="Runs are kept here, a folder each.")
-    ] = Path("runs"),
+    max_t: MaxT = None,
+    tstar: Tstar = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    budget: Budget = None,
+    resume: Resume = False,
+    init_from: InitFrom = None,
+    dry_run: DryRun = False,
+    runs_folder: Runs = Path("runs"),
     *,
     given: dict[str, Any],
     kernel: options.Kernel = "auto",
@@ -136,15 +141,14 @@ def train(
     outcome = runs.run(request, results, policy, output, ranks, stop_requests(stop))
     if outcome is None:
         return stop.raise_if_asked("")
-    record, found = outcome.result, outcome.found
-    if not found:
-        folder = Path(record.checkpoint).parent
+    if not outcome.found:
+        record, folder = outcome.result, Path(outcome.result.checkpoint).parent
         stop.raise_if_asked(f"saved step {record.steps:,} in {folder}; the same command with --resume continues")
     return output.show(
-        {"stored": stored(outcome.entry, store, found=found), **_payload(record)},
-        *(() if found else (_summary(record), f"Wrote {record.checkpoint}.")),
-        stored_line(outcome.entry, store, found=found),
-        f"Sample from it: gaga sample --n 100 --checkpoint {record.checkpoint} --out mols.sdf",
+        {"stored": stored(outcome.entry, store, found=outcome.found), **_payload(outcome.result)},
+        *_report(outcome.result, found=outcome.found),
+        stored_line(outcome.entry, store, found=outcome.found),
+        f"Sample from it: gaga sample --n 100 --checkpoint {outcome.result.checkpoint} --out mols.sdf",
     )
 
 
@@ -210,7 +214,10 @@ def _payload(record: "TrainingRecord") -> dict[str, Any]:
     }
 
 
-def _summary(record: "TrainingRecord") -> Table:
-    """The last measurement."""
+def _report(record: "TrainingRecord", *, found: bool) -> Iterator[Table | str]:
+    """The last measurement and the checkpoint; nothing of a run that was found."""
+    if found:
+        return
     last = {name: column[-1] for name, column in vars(record.metrics).items() if len(column)}
-    return Table(columns=("at the end", "value"), rows=list(last.items()), title=f"{record.steps:,} steps")
+    yield Table(columns=("at the end", "value"), rows=list(last.items()), title=f"{record.steps:,} steps")
+    yield f"Wrote {record.checkpoint}."

@@ -12,9 +12,11 @@ import typer
 
 from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
+from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.render import Output, Table, open_store, stored, stored_line
 from gaga.core.text import counted
+from gaga.models.truncation_config import TruncationConfig  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
     from gaga.models.truncation import TruncationResult
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 app = new_app()
 
 _NOT_KNOWN = "not known from this model"
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE.png", help="Draw nats over steps for each Gaussian (.png, .pdf, .svg)."),
+]
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    return options.parse_steps(text, last=options.LAST_STEP)
 
 
 @app.command(
@@ -32,31 +42,20 @@ _NOT_KNOWN = "not known from this model"
         "gaga truncation --dataset qm9 --timesteps 50:550:50 --name truncation_fine",
     ),
 )
+@takes(
+    TruncationConfig,
+    parsers={"timesteps": _steps},
+    defaults=("max_molecules", "batch_size"),
+    without=("references", "n_resamples", "level"),
+    among={"plot": "batch_size"},
+)
 def truncation(
     checkpoint: options.Checkpoint = None,
     dataset: options.Dataset = "qm9",
     split: options.Split = "valid",
-    max_molecules: Annotated[
-        int,
-        typer.Option(
-            "--max-molecules", metavar="N", min=2, show_default=True, help="At most so many of them, drawn by the seed."
-        ),
-    ] = 1000,
-    timesteps: Annotated[
-        str | None,
-        typer.Option(
-            "--timesteps",
-            metavar="STEPS",
-            help="Steps to start from.  [default: 250,350,450,550,650,800,1000 as far as the model goes]",
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE.png", help="Draw nats over steps for each Gaussian (.png, .pdf, .svg)."),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", metavar="N", min=1, show_default=True, help="Molecules at a time.")
-    ] = 64,
+    *,
+    given: dict[str, Any],
+    plot: Plot = None,
     overwrite: options.Overwrite = False,
     kernel: options.Kernel = "auto",
     precision: options.Precision = "float32",
@@ -77,7 +76,6 @@ def truncation(
     """
     options.use_threads(threads)
     keep_freed_memory()
-    from gaga.models.truncation import TruncationConfig
     from gaga.runs import truncation as runs
     from gaga.runs.models import ModelRequest
     from gaga.runs.once import Policy
@@ -88,10 +86,9 @@ def truncation(
     model = ModelRequest(
         checkpoint=checkpoint, kernel=kernel, precision=precision, device=device, dataset=dataset, cache=cache
     )
-    steps = () if timesteps is None else options.parse_steps(timesteps, last=options.LAST_STEP)
     request = runs.TruncationRequest(
-        dataset=dataset, split=split, max_molecules=max_molecules, batch_size=batch_size, model=model,
-        config=TruncationConfig(timesteps=steps), name=name, seed=seed, threads=threads, cache=cache,
+        dataset=dataset, split=split, model=model, config=TruncationConfig(**given), name=name, seed=seed,
+        threads=threads, cache=cache,
     )  # fmt: skip
     outcome, source = runs.run(request, open_store(store), Policy(replace=replace), output)
     if plot is not None:

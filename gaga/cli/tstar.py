@@ -59,9 +59,9 @@ def tstar(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """T* by three estimators, each with an interval and beside what true Gaussians score.
+    """T* by three estimators, each with an interval and with what true Gaussians score.
 
-    Results of QM9 ship with gaga. Where NAME is not stored, but names a data set that gaga knows, its Gaussianity
+    Results of QM9 ship with gaga. If NAME is not stored, but names a data set that gaga knows, its Gaussianity
     is computed first.
     """
     options.use_threads(threads)
@@ -100,7 +100,7 @@ def _payload(result: "TstarResult") -> dict[str, Any]:
 
 
 def _eps_rows(result: "TstarResult") -> Iterator[dict[str, Any]]:
-    """T* by thresholds; None where no step passes."""
+    """T* by thresholds; None if no step passes."""
     table = asdict(result.table)
     for i in range(len(result.table.tstar)):
         row = {name: column[i].item() for name, column in table.items()}
@@ -109,7 +109,7 @@ def _eps_rows(result: "TstarResult") -> Iterator[dict[str, Any]]:
 
 def _tables(result: "TstarResult") -> Iterator[Table | str]:
     yield Table(
-        title="T*, each estimator beside what true Gaussians of the same sizes score (null)",
+        title="T*, each estimator with what true Gaussians of the same sizes score (null)",
         columns=("estimator", "T*", "interval", "never pass", "null", "null's interval", "null never pass"),
         rows=[_estimate_row(name, getattr(result, name)) for name in ESTIMATES],
     )

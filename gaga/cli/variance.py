@@ -91,7 +91,7 @@ def variance(
 
 
 def _statistics_table(result: "VarianceResult", published: "Mapping[str, float]") -> Table:
-    """Every statistic and block; where the papers have numbers of this data set, these beside what they are."""
+    """Every statistic and block; if the papers have numbers of this data set, with these and what they are."""
     rows = [
         (name, block, s.mean[i], s.spread[i], s.minimum[i], s.maximum[i], *_printed(published, name, block))
         for name in STATISTICS
@@ -108,7 +108,7 @@ def _statistics_table(result: "VarianceResult", published: "Mapping[str, float]"
 
 
 def _printed(published: "Mapping[str, float]", name: str, block: str) -> tuple[str, ...]:
-    """The cell of what papers print, with their digits; none where they print nothing of this data set."""
+    """The cell of what papers print, with their digits; none if they print nothing of this data set."""
     if not published:
         return ()
     return (f"{published[block]:.3f}" if name == STATISTICS[0] and block in published else "",)

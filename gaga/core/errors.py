@@ -9,13 +9,13 @@ class GagaError(Exception):
     Args:
         what: what went wrong, a sentence without its full stop.
         received: what was received, shown as it is; omitted from the line when None.
-        remedy: what to do next, naming the command to type where there is one.
+        remedy: what to do next, naming the command to type if there is one.
 
     Attributes:
-        told: whether another process of the same run says it already.
+        reported: whether another process of the same run reports it already.
     """
 
-    told = False
+    reported = False
 
     def __init__(self, what: str, *, received: object = None, remedy: str = "") -> None:
         self.what = what

@@ -33,7 +33,7 @@ _MEMORY = 1 << 31  # bytes that it may take beyond those of its libraries
 _DONE, _REFUSED = b"\0", b"\1"
 
 Begin = Callable[[int], None]
-"""Told the number of the part of an item that is begun now."""
+"""Called with the number of the part of an item that is begun now."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Workers(Generic[Item, Result]):
             else:
                 yield connection, self._result(message)
         now = time.monotonic()
-        # Where a mark is still to be read, the deadline is that of an earlier part.
+        # If a mark is still to be read, the deadline is that of an earlier part.
         for connection in [c for c, task in busy.items() if task.deadline <= now and c not in ready]:
             self._give_up(connection, busy)
 
@@ -190,7 +190,7 @@ def _spawned(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess,
 
 
 def end_now(process: BaseProcess, patience: float) -> None:
-    """Tell a process to end, and after so many seconds make it: a library may not look up."""
+    """Ask a process to end, and kill it if it has not done so in time: a library may not notice."""
     process.terminate()
     process.join(patience)
     if process.is_alive():
@@ -199,7 +199,7 @@ def end_now(process: BaseProcess, patience: float) -> None:
 
 
 def end_quietly() -> None:
-    """Leave signals that ask to stop to the process that this one works for, and end in order where that says so."""
+    """Leave signals that ask to stop to the process that this one works for, and end in order if that says so."""
     for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # which reach all processes of a terminal or of a batch job
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -212,14 +212,14 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _hear_no_more() -> None:
-    """Being told once more would interrupt what is put in order, or what other libraries do at the end."""
+    """A second signal would interrupt the cleaning up, or what other libraries do at the end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> None:
     """Answer what comes through the pipe until its end; interruptions are the other side's matter.
 
-    Whoever is told to end does so in order, and takes with it what it has started.
+    A process that is asked to end does so in order, and ends what it has started.
     """
     end_quietly()
     with suppress(EOFError, OSError):

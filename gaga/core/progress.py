@@ -28,3 +28,19 @@ class Reporter:
     def progress(self, label: str, *, first: bool = False) -> AbstractContextManager[Progress]:
         """The progress of the block that is entered; with `first` it is shown at the first report too."""
         return nullcontext(silent)
+
+
+class Meter:
+    """Adds up the units of work that are done, and reports their sum."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._done, self._total, self._note = progress, 0, total, ""
+
+    def __call__(self, more: int) -> None:
+        """This number more are done."""
+        self._done += more
+        self._progress(self._done, self._total, *([self._note] if self._note else []))
+
+    def expect(self, more: int, note: str) -> None:
+        """This number more are to be done from here on, as far as is known."""
+        self._total, self._note = self._done + more, note

@@ -44,7 +44,7 @@ def bootstrap_mean(
     chunk = max(1, 4_000_000 // max(1, len(flat)))
     for start in range(0, n_resamples, chunk):
         stop = min(start + chunk, n_resamples)
-        # Divided last: where every molecule has the same value, its bounds are that value exactly.
+        # Divided last: if every molecule has the same value, its bounds are that value exactly.
         means[start:stop] = _draw_counts(len(flat), stop - start, rng) @ flat / len(flat)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     shape = values.shape[1:]
@@ -52,7 +52,7 @@ def bootstrap_mean(
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share (Wilson 1927), which has a width where all or none succeed and a bootstrap sees none."""
+    """Interval of a share (Wilson 1927), which has a width if all or none succeed, when a bootstrap sees none."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = successes / trials, z * z / trials
     centre = (share + spread / 2) / (1 + spread)
@@ -62,7 +62,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
 
 
 def rate_interval(flags: Bool[np.ndarray, " M"], *, rng: np.random.Generator) -> Interval:
-    """Share of molecules that have a property: bootstrap over molecules, Wilson's interval where all agree."""
+    """Share of molecules that have a property: bootstrap over molecules, Wilson's interval if all agree."""
     if flags.all() or not flags.any():
         return Interval(float(flags.mean()), *wilson_interval(int(flags.sum()), len(flags)))
     return bootstrap_interval(flags.astype(np.float64), rng=rng)
@@ -71,7 +71,7 @@ def rate_interval(flags: Bool[np.ndarray, " M"], *, rng: np.random.Generator) ->
 def share_interval(
     successes: int, trials: int, *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
 ) -> Interval:
-    """As `rate_interval` where the molecules are only counted: in a resample of them the successes are binomial."""
+    """As `rate_interval` if the molecules are only counted: in a resample of them the successes are binomial."""
     share = successes / trials
     if successes in (0, trials):
         return Interval(share, *wilson_interval(successes, trials, level), level)

@@ -59,7 +59,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     """Text for a terminal: what would move its cursor, colour it or turn its direction is spelt out, as \\x1b is.
 
     Args:
-        text: from a file, a name, a path; whoever wrote it may mean harm.
+        text: from a file, a name, a path; it may be hostile.
         lines: keep line feeds.
     """
     if text.isprintable():

@@ -15,8 +15,8 @@ def map_in_threads(
 ) -> Iterator[Result]:
     """function of each item, in their order, at most 2 * threads of them begun and not yet taken.
 
-    `stop` is set when the map ends, early or not: a function that takes long looks at it, so that nobody waits for
-    results that nobody takes.
+    `stop` is set when the map ends, early or not: a function that takes long looks at it, so that the end does not wait
+    for results that are not needed.
     """
     if threads == 1:
         yield from map(function, items)
@@ -40,7 +40,7 @@ def map_in_threads(
 def ahead(items: Iterable[Item], depth: int, *, stop: Event | None = None) -> Iterator[Item]:
     """The items in their order, made in one thread of their own, at most `depth` before they are taken.
 
-    `stop` is set when the end is reached or nobody takes any more, as for `map_in_threads`.
+    `stop` is set when the end is reached or no more is taken, as for `map_in_threads`.
     """
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1) as maker:

@@ -3,8 +3,9 @@
 Importing this room loads no reader: sampling needs its features alone.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import imported_when_used
 
 if TYPE_CHECKING:
     from gaga.data.dataset import Annotations as Annotations
@@ -27,9 +28,4 @@ _LAZY = {
 __all__ = [
     "Annotations", "Dataset", "default_cache_dir", "found_prepared", "load_dataset", "prepare", "prepared_path",
 ]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga.data' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__, __dir__ = imported_when_used(__name__, _LAZY)

@@ -22,13 +22,13 @@ _ATOMS = 1 << 20  # counted at a time
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What is known of each of M molecules beside its geometry.
+    """What is known of each of M molecules besides its geometry.
 
     Attributes:
         smiles: SMILES [K] as the source has them, or None.
-        properties: values [M] by name, NaN where a molecule lacks one.
+        properties: values [M] by name, NaN if a molecule lacks one.
         units: the unit of each property whose unit is known.
-        of: which of the SMILES each has, [M], where conformers share them; None where each has its own, K = M.
+        of: which of the SMILES each has, [M], if conformers share them; None if each has its own, K = M.
     """
 
     smiles: Shaped[np.ndarray, " K"] | None = None
@@ -69,7 +69,7 @@ class Dataset:
         preparation: what was asked of a user's molecules and what became of them; None of other data sets.
         read_annotations: reads SMILES and properties when they are first asked for.
         groups: which molecule each entry is a conformer of, [M]: 0, 1, 2, ... in the order of first appearance; None
-            where each entry is a molecule of its own. No split cuts a group.
+            if each entry is a molecule of its own. No split cuts a group.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Dataset:
 
     @property
     def smiles(self) -> Shaped[np.ndarray, " M"] | None:
-        """SMILES of each molecule [M], or None where the source has none."""
+        """SMILES of each molecule [M], or None if the source has none."""
         return self.annotations.smiles_of(np.arange(len(self)))
 
     @property
@@ -134,7 +134,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over positions, atomic numbers, offsets, splits and, where there are any, groups; in hexadecimal."""
+        """SHA-256 over positions, atomic numbers, offsets, splits and, if there are any, groups; in hexadecimal."""
         return fingerprint_of(
             self.molecules.position_pieces(), [self.atomic_numbers], self.offsets, self.splits, self.groups
         )
@@ -244,7 +244,7 @@ def element_counts(atomic_numbers: NDArray[np.integer[Any]]) -> Int64[np.ndarray
 
 
 def numbered_anew(groups: Int64[np.ndarray, " M"]) -> Int64[np.ndarray, " M"] | None:
-    """Groups as 0, 1, 2, ... in the order of first appearance; None where no two entries share one."""
+    """Groups as 0, 1, 2, ... in the order of first appearance; None if no two entries share one."""
     _, first, which = np.unique(groups, return_index=True, return_inverse=True)
     if len(first) == len(groups):
         return None

@@ -4,15 +4,45 @@ Hoogeboom et al. 2022 (EDM, arXiv 2203.17003), section 3: positions in Å / 1, o
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer, UInt8
+from jaxtyping import Bool, Float32, Float64, Integer, UInt8
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.data.published import EDM_FACTORS
 
 _NO_ELEMENT = 0.25  # of a one-hot: halfway between 0 and the least largest entry of a molecule of two elements
+
+
+Atoms = tuple[UInt8[np.ndarray, " A"], Float32[np.ndarray, "A 3"], Bool[np.ndarray, " M"]]
+
+
+@runtime_checkable
+class Space(Protocol):
+    """Molecules as the columns that are noised, and back; positions are the first three columns.
+
+    Models and the sampler know a space by these four alone. `FeatureSpace` is that of positions and types.
+    """
+
+    @property
+    def columns(self) -> int:
+        """C, all columns."""
+        ...
+
+    @property
+    def centred_columns(self) -> int:
+        """How many columns, from the first, have zero mean in each molecule."""
+        ...
+
+    def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
+        """The columns of every atom."""
+        ...
+
+    def decode(self, values: Float64[np.ndarray, "A columns"], offsets: Integer[np.ndarray, " M_plus_1"]) -> Atoms:
+        """Elements, positions in Å, and which molecules are of one element that their columns do not tell."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,13 +78,18 @@ class FeatureSpace:
         return 3 + self.n_types + int(self.include_charges)
 
     @property
+    def centred_columns(self) -> int:
+        """How many columns, from the first, have zero mean in each molecule."""
+        return self.columns if self.centred_features else 3
+
+    @property
     def blocks(self) -> dict[str, slice]:
-        """The columns of each block: positions, types and, where used, charges."""
+        """The columns of each block: positions, types and, if used, charges."""
         blocks = {"positions": slice(0, 3), "types": slice(3, 3 + self.n_types)}
         return blocks | ({"charges": slice(self.columns - 1, self.columns)} if self.include_charges else {})
 
     def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
-        """The columns of every atom, positions (and types where centred) with zero mean in each molecule.
+        """The columns of every atom, positions (and types if centred) with zero mean in each molecule.
 
         Raises:
             InvalidInput: an element is not in the vocabulary, or a molecule has no atoms.
@@ -67,14 +102,19 @@ class FeatureSpace:
         values[np.arange(len(values)), 3 + self._type_index(molecules.atomic_numbers)] = 1.0 / self.factors[1]
         if self.include_charges:
             values[:, -1] = molecules.atomic_numbers / self.factors[2]
-        centred = self.columns if self.centred_features else 3
+        centred = self.centred_columns
         values[:, :centred] -= np.repeat(molecule_means(values[:, :centred], molecules.offsets), sizes, axis=0)
         return values
+
+    def decode(self, values: Float64[np.ndarray, "A columns"], offsets: Integer[np.ndarray, " M_plus_1"]) -> Atoms:
+        """Elements, positions in Å, and which molecules are of one element that their types do not tell."""
+        positions = (values[:, :3] * self.factors[0]).astype(np.float32)
+        return self.decode_types(values), positions, self.tell_no_element(values, offsets)
 
     def decode_types(self, values: Float64[np.ndarray, "A columns"]) -> UInt8[np.ndarray, " A"]:
         """The element of each atom: the largest type column (a one-hot minus its mean keeps its largest).
 
-        That is the first of the vocabulary, or chance, where `tell_no_element` holds.
+        That is the first of the vocabulary, or chance, if `tell_no_element` holds.
         """
         index = np.argmax(values[:, 3 : 3 + self.n_types], axis=1)
         elements: UInt8[np.ndarray, " A"] = np.asarray(self.vocabulary, dtype=np.uint8)[index]
@@ -85,8 +125,8 @@ class FeatureSpace:
     ) -> Bool[np.ndarray, " M"]:
         """Molecules whose centred types are those of any molecule of one element: 0 in all columns of all atoms.
 
-        Where there are two elements, some atom has 1/2 or more of a one-hot in its column; here all have less than half
-        of that. Always false where types are not centred, or the vocabulary has one element.
+        If there are two elements, some atom has 1/2 or more of a one-hot in its column; here all have less than half
+        of that. Always false if types are not centred, or the vocabulary has one element.
         """
         if not self.centred_features or self.n_types == 1:
             return np.zeros(len(offsets) - 1, dtype=bool)
@@ -113,3 +153,14 @@ def molecule_means(
     """Mean over the atoms of each molecule (none may be empty)."""
     sums = np.add.reduceat(values, offsets[:-1], axis=0)
     return np.asarray(sums / np.diff(offsets)[:, None])
+
+
+def require_features(space: Space) -> FeatureSpace:
+    """The space, if it is that of positions and types: statistics, moments and checkpoints know no other.
+
+    Raises:
+        InvalidInput: it is another.
+    """
+    if not isinstance(space, FeatureSpace):
+        raise InvalidInput("only a space of positions and types can be used here", received=type(space).__name__)
+    return space

@@ -29,8 +29,8 @@ class Filters:
     Attributes:
         largest_fragment: of several fragments, take the largest.
         elements: atomic numbers that may occur; None for any.
-        min_atoms: at least so many, hydrogens included.
-        max_atoms: at most so many, hydrogens included.
+        min_atoms: the smallest number of atoms, hydrogens included.
+        max_atoms: the largest number of atoms, hydrogens included.
         neutral: total charge 0; see `chem.facts.is_neutral`.
         no_duplicates: only the first of each molecule; see `chem.facts.identity`.
 
@@ -102,10 +102,10 @@ class Candidate:
     """A molecule that may be taken.
 
     Attributes:
-        source: the record, or the row of a table; its largest fragment where that was asked for.
+        source: the record, or the row of a table; its largest fragment if that was asked for.
         atomic_numbers: [N], hydrogens included.
-        charge: total charge; 0 where nothing is known.
-        identity: as `chem.facts.identity`, empty where nobody asked.
+        charge: total charge; 0 if nothing is known.
+        identity: as `chem.facts.identity`, empty if it was not asked for.
     """
 
     source: Source
@@ -139,7 +139,7 @@ def chosen(
 def _looked_at(
     sources: Iterable[Source | Skipped], filters: Filters, workers: int | None
 ) -> Iterator[Candidate | Skipped]:
-    """Each of them looked at: in this process where that is quick."""
+    """Each of them looked at: in this process if that is quick."""
     if not filters.perceives:
         yield from map(partial(_look, filters), sources)
         return

@@ -75,7 +75,7 @@ NO_GEOMETRIES = GeometryOptions()
 class Made(NamedTuple):
     """A molecule's new geometry: positions [N, 3] in Å, the force field that was used, xtb's energy in Hartree.
 
-    Where there is none, `reason` says why and no positions are there; no energy is NaN.
+    If there is none, `reason` says why and no positions are there; no energy is NaN.
     """
 
     positions: Float64[np.ndarray, "N 3"]

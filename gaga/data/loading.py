@@ -41,12 +41,12 @@ def load_dataset(
     Args:
         name_or_path: `qm9` or `geom` in any case; or a prepared `.h5`; or an `.sdf`, `.mol`, `.xyz`, gzipped or not; or
             a folder or archive of them; or a `.csv` or `.smi` of SMILES, gzipped or not, if `own` says to embed them.
-        source: a local copy of a named data set, read where the cache does not have it yet.
+        source: a local copy of a named data set, read if the cache does not have it yet.
         cache_dir: where named data sets are kept prepared; None for the user's cache folder.
         split_seed: draw the split anew with this seed; None for the published one, or a prepared file's own.
         own: what is asked of the user's own molecules; of others, nothing can be.
         pieces: see `own.read_own`.
-        progress: told the molecules read or the bytes downloaded.
+        progress: called with the molecules read or the bytes downloaded.
 
     Raises:
         NotFound: no data set or file of that name.
@@ -81,7 +81,7 @@ def prepare(
         name_or_path: as `load_dataset` takes it.
         out: where to, ending in .h5; None for the place in the cache that named data sets have.
         lean: positions, elements and split alone, compressed.
-        overwrite: replace `out` where it is there.
+        overwrite: replace `out` if it is there.
         vocabulary: `data` for the elements that occur, `geom` for EDM's 16 of GEOM-Drugs, None for the data set's own.
         source: see `load_dataset`.
         cache_dir: see `load_dataset`.
@@ -151,7 +151,7 @@ def default_cache_dir() -> Path:
     Raises:
         Unavailable: the user has no home folder.
     """
-    import platformdirs  # a prepared file can be trained on where this is not installed
+    import platformdirs  # a prepared file can be trained on if this is not installed
 
     with suppress(RuntimeError):  # by which newer versions say it; older ones leave the ~
         folder = Path(platformdirs.user_cache_dir("gaga"))
@@ -175,7 +175,7 @@ def prepared_path(name: str, cache_dir: Path | None = None) -> Path:
 
 
 def found_prepared(name: str, cache_dir: Path | None = None) -> Path | None:
-    """The file of a named data set in the cache; None where it is not there, or there is no cache."""
+    """The file of a named data set in the cache; None if it is not there, or there is no cache."""
     with suppress(Unavailable):
         path = prepared_path(name, cache_dir)
         return path if path.is_file() else None
@@ -226,7 +226,7 @@ def _load_named(name: str, cache_dir: Path, source: Path | None, progress: Progr
 
 
 def _load_geom(cache_dir: Path) -> Dataset:
-    """GEOM-Drugs from the cache, where whoever has a copy has prepared it.
+    """GEOM-Drugs from the cache, if a copy of it was prepared.
 
     Raises:
         Unavailable: it is not there.
@@ -238,7 +238,7 @@ def _load_geom(cache_dir: Path) -> Dataset:
 
 
 def _load_qm9(cache_dir: Path, source: Path | None, progress: Progress) -> Dataset:
-    """QM9 from the cache, which is made or mended where it must be; in memory where it cannot be."""
+    """QM9 from the cache, which is made or mended if needed; in memory if it cannot be written."""
     if source is not None and not source.exists():
         raise NotFound("no such file or folder", received=source)
     cached = prepared_path("qm9", cache_dir)

@@ -1,6 +1,6 @@
 """The user's own molecules -> a data set: vocabulary, split and what was skipped are derived.
 
-Molecules pass as a stream: read, looked at by filters, given a geometry where that is asked for.
+Molecules pass as a stream: read, looked at by filters, given a geometry if that is asked for.
 """
 
 import os
@@ -89,7 +89,7 @@ def read_own(
 
     Args:
         path: of molecules with a geometry, or of SMILES to be embedded.
-        progress: told the bytes read.
+        progress: called with the bytes read.
         wanted: which molecules are taken, and how geometries are made.
         pieces: geometries that were made are kept there.
 
@@ -155,7 +155,7 @@ def _candidates(path: Path, account: Account, progress: Progress, wanted: UserDa
 
 
 def _check_kind(path: Path, wanted: UserDataOptions) -> None:
-    """Stop where something is asked of a file that only another kind of file can be asked.
+    """Stop if something is asked of a file that only another kind of file can be asked.
 
     Raises:
         InvalidInput: so it is.
@@ -200,7 +200,7 @@ def programs(wanted: UserDataOptions) -> dict[str, str]:
 
 
 def annotations_of(records: Sequence[Record], charges: Sequence[int | None]) -> Annotations:
-    """SMILES, where any record has one, the properties that are numbers, and total charges unless all are 0."""
+    """SMILES, if any record has one, the properties that are numbers, and total charges unless all are 0."""
     found = [text if len(text := smiles_of(record)) <= MAX_SMILES else "" for record in records]
     smiles = np.array(found, dtype=np.str_) if any(found) else None
     properties = {**_numeric_properties(records), **_total_charges(charges)}

@@ -110,7 +110,7 @@ def write_members(
 
 
 def write_array(file: h5py.File, name: str, values: NDArray[Any], options: dict[str, Any]) -> None:
-    """An array, compressed where `options` say so; there is nothing to compress of an empty one."""
+    """An array, compressed if `options` say so; there is nothing to compress of an empty one."""
     file.create_dataset(name, data=values, **(options if len(values) else {}))
 
 
@@ -156,7 +156,7 @@ def _write_annotations(file: h5py.File, dataset: Dataset) -> None:
 
 
 def write_smiles(file: h5py.File, smiles: Shaped[np.ndarray, " G"]) -> None:
-    """Write SMILES in UTF-8, one for each molecule or, where there are groups, for each group."""
+    """Write SMILES in UTF-8, one for each molecule or, if there are groups, for each group."""
     write_array(file, "smiles", smiles, SHRUNK)
 
 

@@ -49,7 +49,7 @@ _REPORT_EVERY = 2000
 _MAX_MEMBER = 1 << 20  # bytes; QM9's files have a few thousand
 _MAX_UNPACKED = 1 << 30  # bytes; QM9 has 0.4 GB
 
-# What the readers of csv, tar, bz2 and gzip raise where a file is damaged.
+# What the readers of csv, tar, bz2 and gzip raise if a file is damaged.
 _DAMAGE = (ValueError, IndexError, KeyError, EOFError, OSError, tarfile.TarError, csv.Error, zlib.error)
 
 _log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def read_qm9(source: Path | None, download_dir: Path, progress: Progress = silen
         source: the publisher's archive, the folder that it unpacks to, or a folder with qm9pack's CSV files; None to
             look for one.
         download_dir: where a downloaded archive is kept.
-        progress: told the molecules read, or the bytes downloaded.
+        progress: called with the molecules read, or the bytes downloaded.
 
     Raises:
         NotFound: `source` does not exist.
@@ -118,7 +118,7 @@ def _uncharacterised() -> frozenset[int]:
 
 
 def installed_qm9pack() -> Path | None:
-    """The folder of qm9pack's CSV files, or None where it is not installed.
+    """The folder of qm9pack's CSV files, or None if it is not installed.
 
     The package is located, never imported: its import needs a `pkg_resources` that setuptools has dropped.
     """
@@ -128,7 +128,7 @@ def installed_qm9pack() -> Path | None:
 
 
 def download(folder: Path, progress: Progress = silent) -> Path:
-    """The publisher's archive (86 MB) in `folder`, downloaded where it is not yet there, checksum verified.
+    """The publisher's archive (86 MB) in `folder`, downloaded if it is not yet there, checksum verified.
 
     Raises:
         Unavailable: it cannot be downloaded, or what came is damaged.

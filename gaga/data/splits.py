@@ -41,7 +41,7 @@ def content_split(
     Args:
         molecules: M conformers.
         seed: of the hash.
-        groups: which molecule each is a conformer of, 0, 1, 2, ...; None where each is its own. The conformers of a
+        groups: which molecule each is a conformer of, 0, 1, 2, ...; None if each is its own. The conformers of a
             molecule are in one split, which the smallest of their hashes decides.
     """
     keys = _keys([key for piece in molecules.pieces() for key in content_keys(piece, seed)])
@@ -65,7 +65,7 @@ def _keys(keys: list[bytes]) -> UInt64[np.ndarray, "n 2"]:
 
 
 def smallest_keys(keys: list[bytes], sizes: Int64[np.ndarray, " G"]) -> UInt64[np.ndarray, "G 2"]:
-    """The smallest key of each group, of so many consecutive keys each."""
+    """The smallest key of each group of consecutive keys."""
     ends = np.cumsum(sizes)
     return _keys([min(keys[end - size : end]) for end, size in zip(ends, sizes, strict=True)])
 
@@ -79,13 +79,13 @@ def rank_split(keys: UInt64[np.ndarray, "n 2"]) -> dict[str, Int64[np.ndarray, "
 def members_of(
     splits: Mapping[str, Int64[np.ndarray, " _"]], sizes: Int64[np.ndarray, " G"]
 ) -> dict[str, Int64[np.ndarray, " _"]]:
-    """Splits of groups -> splits of their members, which lie one group after the other, so many of each."""
+    """Splits of groups -> splits of their members, which lie one group after the other."""
     ends = np.cumsum(sizes)
     return {name: _ranges(ends[some] - sizes[some], sizes[some]) for name, some in splits.items()}
 
 
 def _ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """start, start + 1, ..., so many of them, for each start."""
+    """start, start + 1, ..., for each start as many as its size."""
     return np.asarray(np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes))
 
 

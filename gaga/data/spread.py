@@ -1,4 +1,4 @@
-"""Ordered work on a stream of pieces, in processes where there is enough of it."""
+"""Ordered work on a stream of pieces, in processes if there is enough of it."""
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,7 +25,7 @@ def spread(
         function: can be pickled.
         items: taken as they are needed.
         workers: processes; all cores if None; 1 for this process alone.
-        worth: so many items are worth starting processes for; fewer are done here.
+        worth: the number of items worth starting processes for; fewer are done here.
 
     Raises:
         InvalidInput: fewer than one worker.
@@ -45,7 +45,7 @@ def spread(
 
 
 def in_chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of so many items, the last perhaps of fewer."""
+    """Lists of this number of items, the last perhaps of fewer."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -1,4 +1,4 @@
-"""Writing a prepared file as a stream: what is done is kept beside it, memory is bounded, and the file appears whole.
+"""Writing a prepared file as a stream: what is done is kept next to it, memory is bounded, and the file appears whole.
 
 Blocks of molecules are appended one by one to an unfinished file, `.<name>.unfinished`, together with their hashes and
 how far the source was read. A killed run resumes after the last of them. At the end the blocks are copied into the
@@ -28,7 +28,7 @@ from gaga.data.splits import content_keys, members_of, rank_split, smallest_keys
 from gaga.storage.files import atomic_write, target
 from gaga.storage.hdf5 import new_hdf5
 from gaga.storage.locks import locked
-from gaga.storage.partial import PartialFile, Piece, settle
+from gaga.storage.partial import PartialFile, Piece, has_run, resume_or_reject
 
 START_OVER = "start over with `overwrite=True`"
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
@@ -49,9 +49,9 @@ class Block:
         molecules: M conformers, those of a molecule one after the other.
         ids: the source's own index of each conformer, [M].
         sizes: number of conformers of each of G molecules, [G], none 0.
-        smiles: of each molecule, [G]; empty where it is not known. None where the source has none.
+        smiles: of each molecule, [G]; empty if it is not known. None if the source has none.
         skipped: conformers left out, by reason.
-        place: how far the source is read, to go on from there; what it means is the reader's own.
+        place: how far the source is read, for a run that resumes; what it means is up to the reader.
         notes: what the reader counts for its report, summed over blocks.
     """
 
@@ -91,11 +91,11 @@ class PreparedWriter:
         path: the file.
         run: what identifies the run, as JSON: source, settings.
         split_seed: of the split by content.
-        resume, start_over: an unfinished run of the same goes on; else it is given up.
+        resume, start_over: whether an unfinished run is resumed, or deleted.
 
     Raises:
         NotFound: there is no such folder.
-        Conflict: an unfinished run is neither gone on with nor given up, or has other settings, or a process is at it.
+        Conflict: an unfinished run is neither resumed nor deleted, or has other settings, or a process is at it.
         Unavailable: the file cannot be written.
     """
 
@@ -107,8 +107,10 @@ class PreparedWriter:
         self._held = ExitStack()
         self._held.enter_context(locked(self._unfinished, timeout=5))
         try:
-            what = f"an earlier run that was to write {self.path}"
-            settle(self._unfinished, resume=resume, start_over=start_over, what=what, remedy=START_OVER)
+            resume_or_reject(
+                has_run(self._unfinished), self._unfinished.unlink, resume=resume, start_over=start_over,
+                what=f"an earlier run that was to write {self.path}", remedy=START_OVER,
+            )  # fmt: skip
             run = {**run, "split_seed": split_seed}
             self._journal = self._held.enter_context(PartialFile(self._unfinished, run, remedy=START_OVER))
             self._state = self._last()
@@ -131,7 +133,7 @@ class PreparedWriter:
         return self._state.molecules
 
     def smiles(self) -> list[str] | None:
-        """The SMILES of each of them, or None where the source has none."""
+        """The SMILES of each of them, or None if the source has none."""
         if not self._state.has_smiles:
             return None
         return [line for part in self._parts("smiles") for line in part.tobytes().decode().splitlines()]
@@ -177,7 +179,7 @@ class PreparedWriter:
         Args:
             name, origin, vocabulary: see `Dataset`; None for the elements that occur, ascending.
             splits: the molecules (not conformers) of train, valid and test; None for 80 / 10 / 10 by content.
-            progress: told the blocks copied.
+            progress: called with the blocks copied.
 
         Raises:
             InvalidInput: there is no molecule.
@@ -280,7 +282,7 @@ class PreparedWriter:
 
 
 def unfinished(path: Path) -> Path:
-    """Where the finished blocks of an unfinished file are: beside it."""
+    """The file of the finished blocks, next to the prepared file."""
     return path.with_name(f".{path.name}.unfinished")
 
 
@@ -326,7 +328,7 @@ def _bytes(content: bytes) -> NDArray[np.uint8]:
 
 
 def _line(text: str) -> str:
-    """A SMILES as one line of text; empty where no molecule's is so long, or has such letters."""
+    """A SMILES as one line of text; empty if no molecule's is so long, or has such letters."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_SMILES and line.isascii() and line.isprintable() else ""
 

@@ -28,7 +28,6 @@ from gaga.version import __version__
 
 FORMAT_VERSION = 1
 PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say
-SUFFIX = ".safetensors"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool)
 
 T = TypeVar("T")
@@ -146,7 +145,7 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION if checkpoint.precondition.plain else PRECONDITIONED,
         "gaga_version": __version__,
-        "network": asdict(checkpoint.network),
+        "network": {k: v for k, v in asdict(checkpoint.network).items() if k != "context" or v},
         "space": asdict(checkpoint.space),
         "schedule": checkpoint.schedule.name,
         **({} if checkpoint.precondition.plain else {"precondition": asdict(checkpoint.precondition)}),

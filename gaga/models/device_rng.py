@@ -43,7 +43,7 @@ def normals(
 
 @cache
 def _in_one_pass() -> Callable[..., Tensor] | None:
-    """The fused form, where Triton can launch kernels."""
+    """The fused form, if Triton can launch kernels."""
     from gaga.models.network.kernels.requirements import why_no_triton
 
     if why_no_triton() is not None:

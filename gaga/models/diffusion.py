@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from gaga.core.errors import InvalidInput
-from gaga.data.features import FeatureSpace
+from gaga.data.features import Space
 from gaga.models.network.egnn import EGNN
 from gaga.models.network.layout import Layout
 from gaga.models.network.precondition import EPS, Coefficients, Precondition
@@ -26,8 +26,11 @@ Network = Callable[[Tensor, Tensor, Layout], Tensor]
 class Diffusion:
     """A network that predicts eps from z_t = alpha_t x + sigma_t eps, over packed molecules.
 
+    A condition gives each molecule a context, K numbers that the network receives with the time.
+
     Attributes:
-        network: maps (z_t [A, C], time [M], layout) to [A, C]; any such callable will do.
+        network: maps (z_t [A, C], time [M], layout) to [A, C]; any such callable will do. With a context it receives
+            time and context in one tensor, [M, 1 + K].
         schedule: the variance-preserving path.
         space: the columns of a molecule, and which of them are centred.
         precondition: what the network's output means; by default the noise, of a time in [0, 1].
@@ -35,7 +38,7 @@ class Diffusion:
 
     network: EGNN | Network
     schedule: Schedule
-    space: FeatureSpace
+    space: Space
     precondition: Precondition = field(default=EPS, kw_only=True)
     _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = field(
         default_factory=dict, repr=False, init=False
@@ -50,22 +53,29 @@ class Diffusion:
     @property
     def centred_columns(self) -> int:
         """How many columns, from the first, have zero mean in each molecule."""
-        return self.space.columns if self.space.centred_features else 3
+        return self.space.centred_columns
 
     def alpha_sigma(self, t: Int64[Tensor, " M"], like: Tensor) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
         """alpha_t and sigma_t of integer steps, from the float64 table, in the type of `like`."""
         alphas, sigmas, _, _ = self._tables_like(like)
         return alphas[t], sigmas[t]
 
-    def noise(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+    def noise(
+        self,
+        z: Float[Tensor, "A C"],
+        t: Float[Tensor, " M"],
+        layout: Layout,
+        context: Float[Tensor, "M K"] | None = None,
+    ) -> Float[Tensor, "A C"]:
         """Predicted eps on the zero-mean subspace; t in [0, 1], between the steps of the schedule too."""
         if self.precondition.plain:
-            return layout.centre(self.network(z, t, layout), self.centred_columns)
-        return self._preconditioned(z, self._coefficients(t, z), layout)
+            return layout.centre(self.network(z, _with_context(t, context), layout), self.centred_columns)
+        return self._preconditioned(z, self._coefficients(t, z), layout, context)
 
-    def _preconditioned(self, z: Tensor, at: Coefficients, layout: Layout) -> Tensor:
+    def _preconditioned(self, z: Tensor, at: Coefficients, layout: Layout, context: Tensor | None) -> Tensor:
         c_in, c_skip, c_out = (layout.per_atom(value) for value in (at.c_in, at.c_skip, at.c_out))
-        return layout.centre(c_skip * z + c_out * self.network(c_in * z, at.c_noise, layout), self.centred_columns)
+        output = self.network(c_in * z, _with_context(at.c_noise, context), layout)
+        return layout.centre(c_skip * z + c_out * output, self.centred_columns)
 
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
         """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
@@ -97,6 +107,7 @@ class Diffusion:
         eps: Float[Tensor, "A C"],
         t: Int64[Tensor, " M"],
         layout: Layout,
+        context: Float[Tensor, "M K"] | None = None,
     ) -> Float[Tensor, " M"]:
         """The L2 objective of each molecule, 1/2 |(eps - eps_hat) / c_out|^2 / (C N), N its own number of atoms.
 
@@ -109,15 +120,16 @@ class Diffusion:
             eps: standard normal noise, centred here.
             t: integer steps.
             layout: sizes of the molecules.
+            context: of each molecule; None if the network takes none.
         """
         eps = layout.centre(eps, self.centred_columns)
         z = self.noised(x, eps, t, layout)
         time = t.to(x.dtype) / self.schedule.T
         if self.precondition.plain:
-            error = (eps - self.noise(z, time, layout)).square()
+            error = (eps - self.noise(z, time, layout, context)).square()
         else:
             at = self._coefficients(time, z)
-            error = ((eps - self._preconditioned(z, at, layout)) / layout.per_atom(at.c_out)).square()
+            error = ((eps - self._preconditioned(z, at, layout, context)) / layout.per_atom(at.c_out)).square()
         types = error[:, 3:].sum(dim=1)
         if self.precondition.plain:
             types = types.masked_fill(layout.per_atom(t == 0), 0.0)
@@ -166,6 +178,11 @@ class Diffusion:
             raise InvalidInput("z_t, t and n_atoms do not fit together", received=(tuple(z_t.shape), sizes.tolist()))
         layout = Layout.of(sizes, z_t.device)
         return layout, torch.arange(z_t.shape[1], device=z_t.device) < layout.sizes[:, None]
+
+
+def _with_context(t: Float[Tensor, " M"], context: Float[Tensor, "M K"] | None) -> Float[Tensor, "M *k"]:
+    """What the network receives of each molecule: the time, and behind it the context if there is one."""
+    return t if context is None else torch.cat([t[:, None], context], dim=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY
 from gaga.core.errors import InvalidInput, NotFound
-from gaga.data.features import FeatureSpace
+from gaga.data.features import FeatureSpace, require_features
 from gaga.models.checkpoint import Checkpoint, checked_schedule, file_digest, require_finite
 from gaga.models.diffusion import Diffusion
 from gaga.models.network.egnn import EGNN
@@ -156,7 +156,7 @@ def import_edm(
         raise TypeError(type(network).__name__)
     checkpoint = Checkpoint(
         network=network.config,
-        space=diffusion.space,
+        space=require_features(diffusion.space),
         schedule=diffusion.schedule,
         max_t=last,
         moments=moments,

@@ -101,7 +101,7 @@ class Ranks:
         with _someone_missing(self):
             torch.distributed.broadcast_object_list(shared, 0)
         if isinstance(shared[0], GagaError):
-            shared[0].told = not self.first
+            shared[0].reported = not self.first
             raise shared[0]
         answer: T = shared[0]
         return answer

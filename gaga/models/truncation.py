@@ -38,48 +38,11 @@ from gaga.models.network.layout import Layout
 from gaga.models.quadrature import Grid
 from gaga.models.sampling.engine import parameters_of
 from gaga.models.training.objective import stream_key
+from gaga.models.truncation_config import TruncationConfig
 from gaga.models.wiener import Wiener, divergence, information, linear_mmse
-from gaga.noise import REFERENCE_KINDS, ReferenceGaussian, ReferenceKind
+from gaga.noise import ReferenceGaussian, ReferenceKind
 
-STEPS = (250, 350, 450, 550, 650, 800, 1000)
 STREAM = 2  # of random numbers, besides the objective's for training and validation
-
-
-@dataclass(frozen=True, kw_only=True)
-class TruncationConfig:
-    """What is asked for.
-
-    Attributes:
-        timesteps: the S steps to start from; empty is those of STEPS that the model was trained on, and its last.
-        references: the Gaussians to start from.
-        n_resamples, level: bootstrap over molecules.
-
-    Raises:
-        InvalidInput: a reference is unknown, or a value is out of its range.
-    """
-
-    timesteps: tuple[int, ...] = ()
-    references: tuple[str, ...] = REFERENCE_KINDS
-    n_resamples: int = 1000
-    level: float = 0.95
-
-    def __post_init__(self) -> None:
-        if unknown := sorted(set(self.references) - set(REFERENCE_KINDS)):
-            known = ", ".join(REFERENCE_KINDS)
-            raise InvalidInput("unknown reference Gaussian", received=unknown[0], remedy=f"use some of {known}")
-        if self.n_resamples < 2 or not 0 < self.level < 1:
-            raise InvalidInput("resamples number two or more, and a level lies between 0 and 1")
-
-    def steps_of(self, model: Model) -> Int64[np.ndarray, " S"]:
-        """The steps, ascending.
-
-        Raises:
-            InvalidInput: the model was not trained on one of them.
-        """
-        chosen = self.timesteps or (*(t for t in STEPS if t < model.max_t), model.max_t)
-        if outside := [t for t in chosen if not 1 <= t <= model.max_t]:
-            raise InvalidInput(f"the model was trained on steps 0 to {model.max_t}", received=f"step {outside[0]}")
-        return np.unique(np.array(chosen, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,7 +151,6 @@ def price(
     *,
     keys: Int64[np.ndarray, " M"] | None = None,
     seed: int = 0,
-    batch_size: int = 64,
     progress: Progress = silent,
 ) -> TruncationResult:
     """The KL divergence of q(z_t) from each reference Gaussian, from the errors of the model's network.
@@ -198,7 +160,6 @@ def price(
         molecules: held-out ones: on those that the network learnt by heart its error is less than what can be known.
         keys: number of each molecule, by which its noise is drawn at each noise level; by default their order.
         seed: of noise and resamples.
-        batch_size: molecules at a time.
         progress: called with the evaluations of the network, one for each molecule and noise level.
 
     Raises:
@@ -213,7 +174,7 @@ def price(
     grid = Grid.between(model.schedule.snr[np.append(steps, model.max_t)])
     products = np.empty((3, len(molecules), len(grid.snr)))
     done = 0
-    for batch in _batches(model, molecules, keys, batch_size):
+    for batch in _batches(model, molecules, keys, config.batch_size):
         for node, snr in enumerate(grid.snr):
             products[:, batch.indices, node] = _products(model, batch, float(snr), node, seed)
             done += len(batch.indices)

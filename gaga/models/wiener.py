@@ -106,7 +106,7 @@ class Wiener:
         return cls(float(np.sqrt(alpha2)), torch.from_numpy(moments.mean).to(device), within, between)
 
     def __call__(self, z: Float64[Tensor, "A C"], layout: Layout) -> Float64[Tensor, "A C"]:
-        """E[x | z_t] where x is Gaussian."""
+        """E[x | z_t] of Gaussian x."""
         means = layout.sum(z) / layout.sizes[:, None]
         inner = z - layout.per_atom(means)
         outer = torch.einsum("mij,mj->mi", self.between, means - self.alpha * self.mean)

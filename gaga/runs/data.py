@@ -14,15 +14,11 @@ from gaga.data.geom.prepare import CONFORMERS, prepare_geom
 from gaga.data.loading import NAMES, OutsideVocabulary, is_own, prepare
 from gaga.data.own import DEFAULTS, UserDataOptions, programs
 from gaga.data.streamed import Prepared, unfinished
-from gaga.runs.unfinished import NOTHING_KEPT, NOTHING_WRITTEN, explained
+from gaga.runs.once import Key, Policy, claimed, nothing_to_resume
+from gaga.runs.unfinished import KEPT, NOTHING_KEPT, NOTHING_WRITTEN, UnfinishedPieces, explained
 from gaga.storage.files import expanded, refuse_to_overwrite, require_writable, target, unwritable
-from gaga.storage.locks import locked
-from gaga.storage.partial import NO_PARTIALS, PartialFile, PartialResults, settle
+from gaga.storage.partial import NO_PARTIALS, PartialResults
 from gaga.version import __version__
-
-_START_OVER = "start over with `overwrite=True`"
-_MADE_IS_KEPT = "what was made is kept, and the same command with `resume=True` continues"
-_READ_IS_KEPT = "what was read is kept, and the same command with `resume=True` continues"
 
 
 def named_data_sets(cache: Path | None = None) -> list[dict[str, Any]]:
@@ -46,42 +42,29 @@ def prepare_data(
     *,
     out: Path | None = None,
     own: UserDataOptions = DEFAULTS,
-    lean: bool = False,
-    vocabulary: str | None = None,
-    source: Path | None = None,
-    cache: Path | None = None,
-    split_seed: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     report: Reporter = Reporter(),
+    **options: Any,
 ) -> Path:
     """Write a data set as a prepared file and give its path; geometries that are made survive an interruption.
 
-    Args: as `gaga.data.prepare`, and
+    Args:
+        name, out, own, overwrite: as `gaga.data.prepare`.
         resume: continue with the geometries of an interrupted run.
         report: receives notes and progress.
+        options: the others of `gaga.data.prepare`.
 
     Raises:
         Conflict: an interrupted run is unfinished and is not resumed, or has other settings; or `out` exists.
         InvalidInput, NotFound, Unavailable: as `gaga.data.prepare`.
     """
+    policy = Policy(resume=resume, overwrite=overwrite)
     with (
-        _kept_geometries(name, out, own, resume=resume, overwrite=overwrite, report=report) as pieces,
+        _kept_geometries(name, out, own, policy, report) as pieces,
         report.progress(f"preparing {name}") as progress,
     ):
-        return prepare(
-            name,
-            out=out,
-            lean=lean,
-            overwrite=overwrite,
-            vocabulary=vocabulary,
-            source=source,
-            cache_dir=cache,
-            split_seed=split_seed,
-            own=own,
-            pieces=pieces,
-            progress=progress,
-        )
+        return prepare(name, out=out, own=own, overwrite=overwrite, pieces=pieces, progress=progress, **options)
 
 
 def prepare_geom_drugs(
@@ -107,8 +90,10 @@ def prepare_geom_drugs(
     path = out or _place_in_cache(cache)
 
     def kept() -> str:
-        return _READ_IS_KEPT if _is_unfinished(path) else ""
+        return KEPT if _is_unfinished(path) else ""
 
+    if resume and not _is_unfinished(path):
+        report.note(nothing_to_resume(path.name, "`out` and `cache`"))
     with explained(kept, otherwise=NOTHING_KEPT), report.progress(f"reading {source.name}") as progress:
         written, rule = prepare_geom(
             source,
@@ -131,36 +116,28 @@ def makes_geometries(name: str, out: Path | None, own: UserDataOptions) -> bool:
 
 @contextmanager
 def _kept_geometries(
-    name: str, out: Path | None, own: UserDataOptions, *, resume: bool, overwrite: bool, report: Reporter
+    name: str, out: Path | None, own: UserDataOptions, policy: Policy, report: Reporter
 ) -> Iterator[PartialResults]:
     if out is None or not makes_geometries(name, out, own):
         with explained(lambda: "", otherwise=NOTHING_WRITTEN):
             yield NO_PARTIALS
         return
-    refuse_to_overwrite(out, overwrite=overwrite)
+    refuse_to_overwrite(out, overwrite=bool(policy.overwrite))
     require_writable(out)
-    place = out.with_name(f".{out.name}.unfinished")
-    with locked(place):
-        settle(place, resume=resume, start_over=overwrite, what="an earlier run", remedy=_START_OVER)
-        run = {"input": _digest(expanded(Path(name))), **own.non_defaults(), **programs(own), "gaga": __version__}
-        with PartialFile(place, run, remedy=_START_OVER) as pieces:
-            if len(pieces):
-                report.note(f"Resuming {out}, which was interrupted.")
-            with _deleted_if_rejected(place), explained(lambda: _MADE_IS_KEPT if len(pieces) else ""):
+    inputs = {"input": _digest(expanded(Path(name))), **programs(own)}
+    key = Key(kind="data", name=out.name, config=own.non_defaults(), inputs=inputs)
+    run = {**key.config, **key.inputs, "gaga": __version__}
+    unfinished = UnfinishedPieces(out.with_name(f".{out.name}.unfinished"), lambda: run, policy.start_over, "`out`")
+    with claimed(None, key, lambda: None, policy, unfinished, report):
+        try:
+            with unfinished.opened(str(out), report) as pieces:
                 yield pieces
-        place.unlink(missing_ok=True)
-
-
-@contextmanager
-def _deleted_if_rejected(place: Path) -> Iterator[None]:
-    """A file of molecules that was rejected is rejected again, unless another vocabulary is chosen."""
-    try:
-        yield
-    except OutsideVocabulary:
-        raise
-    except InvalidInput:
-        place.unlink(missing_ok=True)
-        raise
+        except OutsideVocabulary:  # another vocabulary may be chosen
+            raise
+        except InvalidInput:  # a file that is rejected is rejected again
+            unfinished.discard()
+            raise
+        unfinished.discard()
 
 
 def _digest(path: Path) -> str:

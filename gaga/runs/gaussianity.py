@@ -7,7 +7,7 @@ from typing import Any
 
 from gaga.core.config import split_off
 from gaga.core.progress import Reporter
-from gaga.data.features import FeatureSpace
+from gaga.data.features import FeatureSpace, require_features
 from gaga.noise import Schedule, make_schedule
 from gaga.runs.devices import statistics_device
 from gaga.runs.inputs import DataRequest, Selection, cores, select
@@ -100,7 +100,7 @@ def _schedule_and_space(
     model = load_model(request.checkpoint)
     if model.decided:
         report.note(model.decided)
-    return model.schedule, model.space, {request.checkpoint.name: model_digest(request.checkpoint)}
+    return model.schedule, require_features(model.space), {request.checkpoint.name: model_digest(request.checkpoint)}
 
 
 def gaussianity(

@@ -14,7 +14,8 @@ from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.data.loading import load_dataset
 from gaga.data.own import DEFAULTS, UserDataOptions
-from gaga.noise import PUBLISHED_VARIANCE, Moments
+from gaga.data.published import DEVIATIONS
+from gaga.noise import Moments
 from gaga.runs.one_element import note_of_training
 from gaga.stats.moments import estimate_moments
 
@@ -124,10 +125,9 @@ def moments_of(dataset: Dataset, space: FeatureSpace, report: Reporter, *, threa
     Sampling starts from them; molecules of one element are reported.
     """
     train = dataset.molecules.select(np.sort(dataset.splits["train"]))  # in the order of the file
+    published = DEVIATIONS[dataset.name]["all"] if dataset.name in DEVIATIONS else None
     with report.progress("moments") as progress:
-        moments = estimate_moments(
-            train, space, PUBLISHED_VARIANCE.get(dataset.name), threads=threads or cores(), progress=progress
-        )
+        moments = estimate_moments(train, space, published, threads=threads or cores(), progress=progress)
     note_of_training(moments, report)
     return moments
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaga.core.progress import Reporter
+from gaga.data.features import require_features
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model, model_digest, model_file
 from gaga.models.checkpoint import file_digest
 from gaga.models.model import Model
@@ -93,7 +94,7 @@ def open_model(
     from gaga.runs.inputs import moments_of, read_dataset  # here: no other model needs data
 
     data = read_dataset(request.dataset, report, cache=request.cache)
-    moments = moments_of(data, model.space, report)
+    moments = moments_of(data, require_features(model.space), report)
     return replace(model, moments=moments), replace(source, data={data.name: data.fingerprint})
 
 

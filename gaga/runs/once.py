@@ -1,8 +1,7 @@
 """Compute a result once: return what is stored, resume what is unfinished, never mix two results under one name.
 
-`claimed` is the only place that decides this for results in the store. (`gaga data prepare`, whose result is a file,
-uses `storage.partial.settle`.) `once` uses it for a result that is kept in the store alone; the runs that also write a
-file or a folder (runs.sample, runs.train) use `claimed` themselves.
+`claimed` is the only place that decides this. `once` uses it for a result that is kept in the store alone; the runs
+that also write a file or a folder (runs.sample, runs.train, runs.data) use `claimed` themselves.
 """
 
 import re
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from gaga.core.errors import Conflict, NotFound, Unavailable
 from gaga.core.progress import Reporter
 from gaga.core.text import legible
-from gaga.runs.unfinished import Unfinished, UnfinishedPieces, explained
+from gaga.runs.unfinished import Unfinished, UnfinishedPieces, explained, partial_path
 from gaga.storage.files import require_writable
 from gaga.storage.locks import locked
-from gaga.storage.partial import NO_PARTIALS, PartialResults
+from gaga.storage.partial import NO_PARTIALS, PartialResults, resume_or_reject
 from gaga.storage.provenance import new_entry
 from gaga.storage.serialise import digest, to_tree
 from gaga.storage.store import Entry, Store
@@ -70,8 +69,8 @@ class Policy:
     """What to do about an unfinished run, and about another result of the same name.
 
     Attributes:
-        resume: True continues an unfinished run (if there is none it begins one, but `train` rejects that); False
-            rejects it. None continues it if it is the same computation: for a result on the way to another.
+        resume: True continues an unfinished run; if there is none it begins one, and says so. False rejects it. None
+            continues it if it is the same computation: for a result on the way to another.
         replace: replace another result of that name; the same computation is found, and not repeated.
         overwrite: for a result that is also a file: start over and replace both. None if it is no file; then `replace`
             starts over.
@@ -119,12 +118,13 @@ def once(
         return Outcome(result=result, entry=key.put(None, result, replace=False), found=False)
     stored = partial(store.get, key.kind, key.name, as_type)
     run = {**key.config, **key.inputs, "seed": key.seed, "gaga": __version__}
-    unfinished = UnfinishedPieces(store.path, key.kind, key.name, run, policy.engine, policy.start_over)
-    with claimed(store, key, stored, policy, unfinished) as found:
+    path = partial_path(store.path, key.kind, key.name)
+    unfinished = UnfinishedPieces(
+        path, lambda: {**run, "engine": policy.engine()}, policy.start_over, "`name` and `store`"
+    )
+    with claimed(store, key, stored, policy, unfinished, report) as found:
         if found is None:
-            with unfinished.opened() as pieces:
-                if len(pieces):
-                    report.note(f"Resuming {key.kind}/{key.name}, which was interrupted.")
+            with unfinished.opened(f"{key.kind}/{key.name}", report) as pieces:
                 result = compute(pieces)
                 entry = key.put(store, result, replace=policy.replace)
             overtaken = entry.digest != digest(to_tree(result))  # by another process: its numbers count
@@ -140,6 +140,7 @@ def claimed(
     stored: Callable[[], T | None],
     policy: Policy,
     unfinished: Unfinished,
+    report: Reporter,
     ranks: "Ranks | None" = None,
 ) -> Iterator[Outcome[T] | None]:
     """What is stored; or None, and the block computes and stores it, while no other process computes the same.
@@ -160,7 +161,7 @@ def claimed(
         if store is not None:
             _reject_other_result(store, key, policy)
         if alone:
-            _settle(unfinished, key, policy)
+            _resume_or_reject(unfinished, key, policy, report)
         return None
 
     found = ranks.from_first(partial(look, alone=False)) if ranks else look(alone=False)
@@ -186,20 +187,24 @@ def _reject_other_result(store: Store, key: Key, policy: Policy) -> None:
     check_store(store.path)
 
 
-def _settle(unfinished: Unfinished, key: Key, policy: Policy) -> None:
-    """Keep an unfinished run that is resumed, delete one if the run starts over, else reject.
+def _resume_or_reject(unfinished: Unfinished, key: Key, policy: Policy, report: Reporter) -> None:
+    """As `storage.partial.resume_or_reject`.
 
-    With `resume` None, that of another computation is rejected when its file is opened (`storage.partial`).
+    With `resume` None, a run of another computation is rejected when its file is opened (`storage.partial`).
     """
-    if not unfinished.exists() or policy.resume or (policy.resume is None and unfinished.is_this()):
-        return
-    if policy.starts_over:
-        unfinished.discard()
-    elif policy.resume is False:
-        raise Conflict(
-            f"an earlier run of {key.kind}/{key.name} is unfinished",
-            remedy=f"continue with `resume=True`, or {policy.start_over}",
-        )
+    result, exists = f"{key.kind}/{key.name}", unfinished.exists()
+    if policy.resume and not exists:
+        report.note(nothing_to_resume(result, unfinished.found_by))
+    by_itself = policy.resume is None and (unfinished.is_this() or not policy.starts_over)
+    resume_or_reject(
+        exists, unfinished.discard, resume=bool(policy.resume) or by_itself, start_over=policy.starts_over,
+        what=f"an earlier run of {result}", remedy=policy.start_over,
+    )  # fmt: skip
+
+
+def nothing_to_resume(result: str, found_by: str) -> str:
+    """The line about `resume=True` without an unfinished run."""
+    return f"No unfinished run of {result} to resume: it begins now. To resume another run, stop and check {found_by}."
 
 
 def check_store(path: Path) -> None:

@@ -89,7 +89,7 @@ def run(
     drawing = SampleRequest(out=files.molecules, n=n, seed=seed, name=NAME, model=model)
     drawn, _ = sample.run(drawing, store, Policy(overwrite=True), report)
     assert drawn is not None  # noqa: S101 - cannot happen: this process is the only one
-    report.note("4/4  How good they are, beside real molecules.")
+    report.note("4/4  How good they are, compared with real molecules.")
     judged = evaluate(files.molecules, workers=1, seed=seed)
     assert judged.real_data is not None  # noqa: S101 - cannot happen: QM9's row ships with gaga
     rates, real = dict(judged.rates.items()), dict(judged.real_data.rates.items())

@@ -1,7 +1,7 @@
 """Molecules from a model into a file: drawn in batches, kept as soon as they are drawn, written in their order.
 
 The first of several processes decides whether there is anything to do and holds the output's lock. Each process draws
-its share of the batches into a file of its own beside the output; the first one then puts them together.
+its share of the batches into a file of its own next to the output; the first one then puts them together.
 """
 
 from collections.abc import Iterator
@@ -134,7 +134,7 @@ def draw(
 
     with (
         ranks.together(torch.device("cpu"), _WEEK),
-        claimed(store, key, stored, policy, unfinished, ranks) as found,
+        claimed(store, key, stored, policy, unfinished, report, ranks) as found,
     ):
         if found is not None:
             return found
@@ -154,10 +154,10 @@ def _key(request: SampleRequest, model: Model, source: Source) -> Key:
 
 
 class _UnfinishedOutput(Unfinished):
-    """Molecules that were drawn, in a file of each process beside the output."""
+    """Molecules that were drawn, in a file of each process next to the output."""
 
     def __init__(self, request: SampleRequest, policy: Policy, ranks: Ranks) -> None:
-        super().__init__(unfinished_path(request.out), 1.0)
+        super().__init__(unfinished_path(request.out), 1.0, "`out`")
         self._request, self._policy, self._ranks = request, policy, ranks
         self._drawn: UnfinishedSamples | None = None
 
@@ -223,11 +223,11 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
         if not ranks.first:
             return None
         _take_over(task, drawn)
-    beside = request.out if task.store is None else task.store.path
-    with SampleOutput(request.out, request.keys, beside.absolute().parent) as output:
-        output.go_on(drawn)
+    near = request.out if task.store is None else task.store.path
+    with SampleOutput(request.out, request.keys, near.absolute().parent) as output:
+        output.write_next(drawn)
         for _ in _batches(task, drawn) if ranks.size == 1 else ():
-            output.go_on(drawn)
+            output.write_next(drawn)
         record = output.finish(
             library_on(parameters_of(task.model).device) or "", returned_variances(task.model, request.config)
         )
@@ -243,7 +243,7 @@ def _require_all(out: Path, ranks: Ranks) -> None:
     for rank in range(ranks.size):
         if not unfinished_path(out, rank).exists():
             raise Unavailable(
-                f"rank 0 does not see the file that rank {rank} writes beside {out}",
+                f"rank 0 does not see the file that rank {rank} writes next to {out}",
                 remedy="choose an `out` in a folder that all machines share",
             )
 
@@ -253,7 +253,7 @@ def _take_over(task: _Task, drawn: UnfinishedSamples) -> None:
     drawn.take_over()
     if missing := len(task.request.keys) - len(drawn):
         raise Unavailable(
-            f"{counted(missing, 'molecule')} of other ranks cannot be found beside {task.request.out}",
+            f"{counted(missing, 'molecule')} of other ranks cannot be found next to {task.request.out}",
             remedy="run the same command with `resume=True`",
         )
 

@@ -24,6 +24,7 @@ from gaga.models.training.cost import memory_bytes, seconds_per_sample, seconds_
 from gaga.models.training.log import Metrics
 from gaga.models.training.recipe import Recipe, make_recipe
 from gaga.models.training.record import TrainingRecord, record_of
+from gaga.models.training.state import newest_first
 from gaga.models.training.trainer import STATE_FILE, Trainer
 from gaga.noise import Schedule, make_schedule
 from gaga.runs.devices import torch_device
@@ -89,11 +90,11 @@ class _UnfinishedRun(Unfinished):
     """The state in a run's folder; a run that starts over replaces it when it saves its own."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "run", 1.0)
+        super().__init__(folder / "run", 1.0, "`name` and `runs`")
 
     def exists(self) -> bool:
         """Whether a run has saved its state."""
-        return self.path.with_name(STATE_FILE).exists()
+        return any(state.exists() for state in newest_first(self.path.with_name(STATE_FILE)))
 
     def make_room(self) -> None:
         """The run's folder."""
@@ -125,12 +126,14 @@ def run(
             record = None if store is None or policy.replace else store.get(KIND, job.key.name, TrainingRecord)
             return record if record is not None and _is_whole(record) else None
 
-        renewed = changed(policy, replace=policy.replace or bool(policy.resume))
-        with claimed(store, job.key, stored, renewed, _UnfinishedRun(job.folder), ranks) as found:
+        unfinished = _UnfinishedRun(job.folder)
+        resumes = ranks.from_first(lambda: bool(policy.resume) and unfinished.exists())
+        renewed = changed(policy, replace=policy.replace or resumes)
+        with claimed(store, job.key, stored, renewed, unfinished, report, ranks) as found:
             if found is not None:
                 return found
             trainer = _trainer(job, report, ranks)
-            if policy.resume:
+            if resumes:
                 trainer.resume()
                 report.note(f"Resuming {job.folder} at step {trainer.counters.step:,}.")
             report.note(estimate_line(trainer, estimate(trainer)))

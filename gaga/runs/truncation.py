@@ -1,12 +1,13 @@
 """The price of starting at T* from a Gaussian, measured with a trained model."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gaga.core.progress import Reporter
-from gaga.models.truncation import TruncationConfig, TruncationResult, price
+from gaga.models.truncation import TruncationResult, price
+from gaga.models.truncation_config import TruncationConfig
 from gaga.runs.inputs import DataRequest, select
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, once, slug
@@ -20,15 +21,11 @@ class TruncationRequest(DataRequest):
     """Which molecules, which model, and how it is measured.
 
     Attributes:
-        max_molecules: at most this many of the split, drawn with the seed; more contain fewer.
-        batch_size: molecules at a time.
-        model: which model. config: which steps.
+        model: which model. config: how many molecules, and which steps.
         name: of the result in the store; None is truncation_DATASET.
     """
 
     split: str = "valid"
-    max_molecules: int = 1000
-    batch_size: int = 64
     model: ModelRequest = ModelRequest(precision="float32")
     config: TruncationConfig = TruncationConfig()
     name: str | None = None
@@ -50,8 +47,8 @@ def run(
         kind="truncation",
         name=request.name or f"truncation_{slug(chosen.dataset.name)}",
         config={
-            "dataset": chosen.dataset.name, "split": request.split, "max_molecules": request.max_molecules,
-            **asdict(config), "kernel": how_it_runs(model)[0], "precision": request.model.precision,
+            "dataset": chosen.dataset.name, "split": request.split, **config.effective(),
+            "kernel": how_it_runs(model)[0], "precision": request.model.precision,
         },
         inputs={**source.inputs(), **chosen.inputs},
         seed=request.seed,
@@ -62,12 +59,9 @@ def run(
 
     def compute(_: PartialResults) -> TruncationResult:
         molecules = chosen.dataset.molecules
-        drawn = np.sort(np.random.default_rng(request.seed).permutation(len(molecules))[: request.max_molecules])
+        drawn = np.sort(np.random.default_rng(request.seed).permutation(len(molecules))[: config.max_molecules])
         with report.progress("denoising") as progress:
-            return price(
-                model, molecules.take(drawn), config, keys=drawn, seed=request.seed, batch_size=request.batch_size,
-                progress=progress,
-            )  # fmt: skip
+            return price(model, molecules.take(drawn), config, keys=drawn, seed=request.seed, progress=progress)
 
     return once(store, key, TruncationResult, compute, policy, report), source
 

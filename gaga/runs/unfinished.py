@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from gaga.core.errors import Conflict, GagaError, Terminated, Unavailable
+from gaga.core.progress import Reporter
 from gaga.core.text import folded
 from gaga.storage.locks import locked
-from gaga.storage.partial import PartialFile, first_line
+from gaga.storage.partial import PartialFile, has_run, run_of
 
 KEPT = "what was computed is kept, and the same command with `resume=True` continues"
 NOTHING_KEPT = "nothing was finished yet, and the same command starts over"
@@ -41,10 +42,11 @@ class Unfinished:
     Attributes:
         path: its lock is held while the run computes.
         patience: seconds to wait for another process that holds it.
+        found_by: the arguments by which a run finds it, for the reader.
     """
 
-    def __init__(self, path: Path, patience: float) -> None:
-        self.path, self.patience = path, patience
+    def __init__(self, path: Path, patience: float, found_by: str) -> None:
+        self.path, self.patience, self.found_by = path, patience, found_by
 
     def exists(self) -> bool:
         """Whether there is one."""
@@ -77,38 +79,38 @@ class Unfinished:
 
 
 class UnfinishedPieces(Unfinished):
-    """The partial results of a result, in a file beside the store.
+    """Finished pieces of a result in one file, next to the store or the file that the result will be in.
 
     Args:
-        store, kind, name: where the result will be.
-        run: what identifies the computation.
-        engine: what computes the numbers; called only if that matters.
+        path: the file of the pieces.
+        run: gives what identifies the computation; called only if that matters.
         start_over: how to ask for a run that starts over.
+        found_by: see `Unfinished`.
     """
 
-    def __init__(
-        self, store: Path, kind: str, name: str, run: Mapping[str, Any], engine: Callable[[], str], start_over: str
-    ) -> None:
-        super().__init__(partial_path(store, kind, name), 600.0)
-        self._run, self._engine, self._start_over = run, engine, start_over
+    def __init__(self, path: Path, run: Callable[[], Mapping[str, Any]], start_over: str, found_by: str) -> None:
+        super().__init__(path, 600.0, found_by)
+        self._run, self._start_over = run, start_over
         self._pieces: PartialFile | None = None
 
-    def opened(self) -> PartialFile:
-        """The partial results, those of an interrupted run included.
+    def opened(self, result: str, report: Reporter) -> PartialFile:
+        """The pieces, those of an interrupted run included; then the reader gets a line with the result's name.
 
         Raises:
             Conflict: they are those of a run with other settings.
         """
-        self._pieces = PartialFile(self.path, self._identity(), remedy=self._start_over)
+        self._pieces = PartialFile(self.path, self._run(), remedy=self._start_over)
+        if len(self._pieces):
+            report.note(f"Resuming {result}, which was interrupted.")
         return self._pieces
 
     def exists(self) -> bool:
         """Whether a run has begun the file."""
-        return bool(first_line(self.path))
+        return has_run(self.path)
 
     def is_this(self) -> bool:
         """Whether its run has the same settings."""
-        return self.exists() and json.loads(first_line(self.path)) == json.loads(json.dumps(self._identity()))
+        return self.exists() and run_of(self.path) == json.loads(json.dumps(self._run()))
 
     def discard(self) -> None:
         """Delete the file."""
@@ -125,9 +127,6 @@ class UnfinishedPieces(Unfinished):
         with suppress(GagaError), locked(self.path, timeout=0):  # else the process that holds it does so
             if self.is_this():
                 self.discard()
-
-    def _identity(self) -> dict[str, Any]:
-        return {**self._run, "engine": self._engine()}
 
 
 def partial_path(store: Path, kind: str, name: str) -> Path:

@@ -6,12 +6,12 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from gaga.core.progress import Meter
 from gaga.noise import Moments, ReferenceGaussian, ReferenceKind, Schedule
-from gaga.stats.curves import DistanceCurves, DistancePlan, beside
+from gaga.stats.curves import DistanceCurves, DistancePlan, side_by_side
 from gaga.stats.dependence import NULLS, DependenceCurves, dependence_curves, null_of
 from gaga.stats.engine import Engine, Flags, Sums
 from gaga.stats.groups import Resampling, resampled_means
-from gaga.stats.meter import Meter
 from gaga.stats.reference import ReferenceTest, TestPlan
 from gaga.stats.states import GaussianStates, States
 from gaga.storage.partial import PartialResults
@@ -19,7 +19,7 @@ from gaga.storage.partial import PartialResults
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Molecules that can be noised and resampled, their name, and the Gaussian that they are, where they are one."""
+    """Molecules that can be noised and resampled, their name, and the Gaussian that they are, if they are one."""
 
     states: States
     resampling: Resampling
@@ -33,8 +33,13 @@ Scores = tuple[Flags, Sums]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """The published test, Dep_t and D_t of the data beside its nulls."""
+    """The published test, Dep_t and D_t of the data and of its nulls.
 
+    Attributes: as those of `GaussianityResult`.
+    """
+
+    n_molecules: int
+    n_null: int
     reference: ReferenceTest
     dependence: DependenceCurves
     distances: DistanceCurves
@@ -47,7 +52,7 @@ class Bench:
 
     Attributes:
         references: the reference Gaussians that the data's distances are taken to.
-        advance: told how many molecule-steps are done.
+        advance: called with the number of molecule-steps done.
     """
 
     schedule: Schedule
@@ -68,6 +73,8 @@ class Bench:
             means.append(resampled_means(sums, sample.resampling))
         distances, null_distances = self.all_distances(data, nulls)
         return Measured(
+            n_molecules=len(data.states),
+            n_null=len(nulls[0].states),
             reference=self.test(flags[0], flags[1]),
             dependence=dependence_curves(means[0], means[1:], self.level),
             distances=distances,
@@ -106,7 +113,7 @@ class Bench:
     ) -> tuple[DistanceCurves, DistanceCurves]:
         """D_t of the data to each reference, and of each null to itself."""
         distances = self._distances(data, self.references, stage)
-        return distances, beside([self._distances(null, (str(null.kind),), stage) for null in nulls])
+        return distances, side_by_side([self._distances(null, (str(null.kind),), stage) for null in nulls])
 
     def _distances(self, sample: Sample, kinds: tuple[str, ...], stage: str) -> DistanceCurves:
         """Pooled distances of a sample to these reference Gaussians."""
@@ -124,7 +131,7 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NullKinds:
-    """True Gaussians: of independent columns and atoms and, where a reference asks for it, matched.
+    """True Gaussians: of independent columns and atoms and, if a reference asks for it, matched.
 
     The prior is, at any step, independent but for the zero mean; each curve divides by the deviations anyway.
     """

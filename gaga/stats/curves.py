@@ -8,7 +8,7 @@ probability, so a distance is short by less than 6.2e-5.
 Intervals: a sample's D_t lies no further from that of all molecules than its distribution function does from theirs,
 abs(D(F_n, Phi) - D(F, Phi)) <= sup abs(F_n - F) (the triangle inequality), and the law of that is the one of
 sup abs(F* - F_n) over resamples of the molecules (Bickel and Freedman, Ann. Statist. 9, 1196, 1981). So D_t +- its
-quantile holds at least as often as stated whatever F is, also where F is the Gaussian and D_t = 0. The resamples of D_t
+quantile holds at least as often as stated whatever F is, also if F is the Gaussian and D_t = 0. The resamples of D_t
 itself would have their interval miss that 0, as those of any statistic at the edge of its range (Andrews, Econometrica
 68, 399, 2000); T* is read from them all the same, at thresholds far from 0.
 """
@@ -143,7 +143,7 @@ class StepDistances:
         )
 
 
-def beside(curves: list[DistanceCurves]) -> DistanceCurves:
+def side_by_side(curves: list[DistanceCurves]) -> DistanceCurves:
     """Curves of the same steps and blocks as one, their references side by side."""
     names = [f.name for f in fields(DistanceCurves)]
     return DistanceCurves(**{n: np.concatenate([getattr(c, n) for c in curves], axis=-1) for n in names})

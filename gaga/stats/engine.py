@@ -27,12 +27,12 @@ class Engine:
 
 
 def engine_on(device: str | None, threads: int) -> Engine:
-    """Torch on this device, in float64; numpy on so many threads where it is None."""
+    """Torch on this device, in float64; numpy on `threads` threads if it is None."""
     if device is None:
         return Engine(
             run_test=partial(run_test, threads=threads), distance_curves=partial(distance_curves, threads=threads)
         )
-    # Torch is loaded only where it is asked for.
+    # Torch is loaded only if it is asked for.
     import torch
 
     from gaga.stats import device as twins

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
-from gaga.core.progress import Progress, silent
+from gaga.core.progress import Meter, Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule
 from gaga.stats.bench import Bench, Measured, NullKinds, Sample
@@ -21,7 +21,6 @@ from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import PAIRS, DependenceCurves
 from gaga.stats.engine import engine_on
 from gaga.stats.groups import deal
-from gaga.stats.meter import Meter
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
@@ -37,13 +36,13 @@ class GaussianityResult:
         schedule: name of the noise schedule; gamma: its table, gamma_t = -ln snr_t.
         timesteps: the steps, [S]; alpha2: alpha_t^2 there.
         blocks, references, nulls, pairs, tests: names along the axes of the arrays.
-        n_molecules: number of molecules that were used, those of D_t; n_null: of true Gaussians beside them.
+        n_molecules: number of molecules that were used, those of D_t; n_null: of true Gaussians.
         n_left_out: molecules of one atom, which have nothing to test.
         reference: the published test of each molecule; with `until`, of those that everything was measured of.
         distances: D_t of the data to each reference Gaussian.
         null_distances: D_t of the true Gaussians `nulls` to themselves: what sampling alone gives.
         dependence: Dep_t, the data's less each null's.
-        confidence: how well the curves are known where that was asked for, and which molecules it took.
+        confidence: how well the curves are known if that was asked for, and which molecules it took.
     """
 
     schedule: str
@@ -93,10 +92,10 @@ def gaussianity(
     progress: Progress = silent,
     pieces: PartialResults = NO_PARTIALS,
 ) -> GaussianityResult:
-    """Test noised molecules at each step, and true Gaussians of the same sizes beside them.
+    """Test noised molecules at each step, and true Gaussians of the same sizes.
 
     The noise of a molecule depends on the seed, the molecule's index and the step alone; the result does not
-    depend on the number of threads (all cores where None). With a device such as "cuda" torch computes it there,
+    depend on the number of threads (None: all cores). With a device such as "cuda" torch computes it there,
     the same but for rounding; without one, numpy on the threads. What is in `pieces`, of the same computation, is not
     computed again, and what is finished is put there.
 
@@ -120,11 +119,8 @@ def gaussianity(
         engine=engine_on(device, threads),
         pieces=pieces,
     )
-    rng, confidence = np.random.default_rng(seed), None
-    if config.until is None:
-        found = _measure_all(states, kinds, bench, config, rng)
-    else:
-        found, confidence = measure_until(states, kinds, bench, config.until, config.n_resamples, rng)
+    found, confidence = _measure(states, kinds, bench, config, np.random.default_rng(seed))
+    if confidence is not None:  # numbers among all molecules, those of one atom included
         confidence = replace(confidence, molecules=np.flatnonzero(several)[confidence.molecules])
     return GaussianityResult(
         schedule=schedule.name,
@@ -136,28 +132,25 @@ def gaussianity(
         nulls=kinds.names,
         pairs=PAIRS,
         tests=TESTS,
-        n_molecules=len(found.reference.passes) if confidence is None else len(confidence.molecules),
-        n_null=len(found.reference.null_passes) if confidence is None else len(confidence.molecules),
         n_left_out=len(molecules) - len(tested),
         seed=seed,
         level=config.level,
-        reference=found.reference,
-        distances=found.distances,
-        null_distances=found.null_distances,
-        dependence=found.dependence,
+        **vars(found),
         confidence=confidence,
     )
 
 
-def _measure_all(
+def _measure(
     states: DataStates, kinds: NullKinds, bench: Bench, config: GaussianityConfig, rng: np.random.Generator
-) -> Measured:
-    """All the data beside `n_null` true Gaussians."""
+) -> tuple[Measured, Confidence | None]:
+    """All the data and `n_null` true Gaussians, or as many of both as `until` takes."""
+    if config.until is not None:
+        return measure_until(states, kinds, bench, config.until, config.n_resamples, rng)
     data = Sample(states=states, resampling=deal(len(states), config.n_resamples, rng))
     sizes = typical_sizes(states.n_atoms, config.n_null)
     nulls = kinds.samples(sizes, deal(len(sizes), config.n_resamples, rng))
     bench.advance.expect(2 * len(config.timesteps) * (len(states) + len(nulls) * len(sizes)), note="")
-    return bench.measure(data, nulls)
+    return bench.measure(data, nulls), None
 
 
 def _test_plan(

@@ -38,7 +38,7 @@ def mutual_information(x: Num[np.ndarray, " n"], y: Num[np.ndarray, " n"], n_nei
 def mean_pairwise_information(values: Float[np.ndarray, "V n B"], n_neighbors: int) -> Float64[np.ndarray, " B"]:
     """Mean over all pairs of V variables of their mutual information (nats), for B sets of n samples each.
 
-    Where there is one variable, or no more samples than neighbours, nothing can be estimated and the mean is
+    If there is one variable, or no more samples than neighbours, nothing can be estimated and the mean is
     0. So it is at n = n_neighbors + 1: ties apart, the farthest sample sets the radius in just one of the two
     variables, and the estimate is psi(n) + psi(n - 1) - psi(n) - psi(n - 1).
     """

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules, of_one_element
-from gaga.core.progress import Progress, silent
+from gaga.core.progress import Meter, Progress, silent
 from gaga.core.threads import map_in_threads
 from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments
-from gaga.stats.meter import Meter
 from gaga.stats.states import chunks_of
 
 MIN_MOLECULES = 50
@@ -144,7 +143,7 @@ def _squares_by_size(
 
 
 def _growth(sums: Float64[np.ndarray, "S C C"], counts: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, " S"]:
-    """What the variance of positions is in proportion to: the line through it by size, or 1 where it does not grow.
+    """What the variance of positions is in proportion to: the line through it by size, or 1 if it does not grow.
 
     It is kept above a twentieth of the variance of all, should it fall below 0 at the smallest sizes.
     """

@@ -14,7 +14,7 @@ from gaga.stats.groups import quantile_interval
 from gaga.stats.tstar import TstarResult
 from gaga.storage.files import atomic_write
 
-# Okabe and Ito's palette, told apart by colour-blind readers.
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
 _COLOURS = {"positions": "#0072B2", "types": "#D55E00", "charges": "#009E73"}
 _NULL = "#8c8c8c"
 _STYLES = {"features": "-", "atoms": ":"}

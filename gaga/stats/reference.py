@@ -75,7 +75,7 @@ class ReferenceTest:
     Attributes:
         variances: v of each block, [K].
         neighbours: k of each block, [K].
-        passes: flags of the data, [M, S, K, 3]; of the first molecules only where later ones were not put to all of it.
+        passes: flags of the data, [M, S, K, 3]; of the first molecules only if later ones were not put to all of it.
         null_passes: flags of the null, [M_null, S, K, 3].
     """
 

@@ -20,12 +20,12 @@ _CHUNK = 2_000  # molecules
 
 @dataclass(frozen=True, eq=False)
 class DataStates:
-    """M molecules and their z_t = alpha_t x + sigma_t eps, eps with zero mean in the columns where x has.
+    """M molecules and their z_t = alpha_t x + sigma_t eps, eps with zero mean in the columns in which x has.
 
     The same molecule, step and seed give the same numbers, whatever else is drawn.
 
     Attributes:
-        chosen: which of `molecules` these are, and the keys of their noise; all of them where it is None.
+        chosen: which of `molecules` these are, and the keys of their noise; all of them if it is None.
     """
 
     molecules: PackedMolecules
@@ -78,7 +78,7 @@ class GaussianStates:
     """Independent draws, at each step, of a reference Gaussian of molecules of these sizes.
 
     Attributes:
-        chosen: the keys of their noise; 0, 1, 2, ... where it is None.
+        chosen: the keys of their noise; 0, 1, 2, ... if it is None.
     """
 
     reference: ReferenceGaussian
@@ -120,7 +120,7 @@ States = DataStates | GaussianStates
 
 
 def typical_sizes(n_atoms: Int64[np.ndarray, " M"], n: int) -> Int64[np.ndarray, " n"]:
-    """n sizes distributed as n_atoms are: its quantiles, and n_atoms itself where n is M or more."""
+    """n sizes distributed as n_atoms are: its quantiles, and n_atoms itself if n is M or more."""
     if n >= len(n_atoms):
         return n_atoms
     return np.sort(n_atoms)[((np.arange(n) + 0.5) * len(n_atoms) / n).astype(np.int64)]

@@ -26,13 +26,13 @@ from gaga.stats.tstar_curves import (
     worst_null_curves,
 )
 
-# What a table of whole steps holds where no step passes.
+# What a table of whole steps holds if no step passes.
 NEVER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepEstimate:
-    """A step with its bootstrap interval; None where no step passes.
+    """A step with its bootstrap interval; None if no step passes.
 
     Attributes:
         value: the step; low, high: the ends of the interval, None for "later than every step tested".
@@ -55,7 +55,7 @@ class StepEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """An estimate of the data beside what true Gaussians of the same sizes score through the same code."""
+    """An estimate of the data, and what true Gaussians of the same sizes score through the same code."""
 
     data: StepEstimate
     null: StepEstimate
@@ -79,13 +79,13 @@ class EpsTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TstarResult:
-    """T* by every estimator; `tstar` is the chosen one's, rounded up to a whole step, None where none passes.
+    """T* by every estimator; `tstar` is the chosen one's, rounded up to a whole step, None if none passes.
 
     Attributes:
         tstar: the answer; T: number of steps of the schedule; gamma: its table.
         estimator, reference: what the answer is by; reason: why, in a sentence.
         resolution: spacing of the grid around T*.
-        mean, quantile, paper: the estimators, each beside its null.
+        mean, quantile, paper: the estimators, each with its null.
         t_dependence, t_distance: T_ID and T_DS, the two parts of `paper`.
         table: `paper` as a function of its thresholds.
     """
@@ -204,7 +204,7 @@ def _finite(step: float) -> float | None:
 
 
 def _resolution(step: int | None, timesteps: Int64[np.ndarray, " S"]) -> int:
-    """The gap of the grid below this step; the widest where there is no step, or none below it."""
+    """The gap of the grid below this step; the widest if there is no step, or none below it."""
     edges = np.concatenate([[0], timesteps])
     gaps = np.diff(edges)
     if step is None:

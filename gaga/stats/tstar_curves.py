@@ -45,12 +45,12 @@ def worst_null_curves(result: GaussianityResult, reference: str) -> WorstCurves:
 
 
 def first_lasting(passes: Bool[np.ndarray, "*rest S"]) -> Int64[np.ndarray, "*rest"]:
-    """Index of the first step from which all that follow pass; S where the last one fails."""
+    """Index of the first step from which all that follow pass; S if the last one fails."""
     return np.asarray(passes.shape[-1] - np.logical_and.accumulate(passes[..., ::-1], axis=-1).sum(axis=-1))
 
 
 def first_run(passes: Bool[np.ndarray, "M S"], consecutive: int) -> Int64[np.ndarray, " M"]:
-    """Index of the first step from which `consecutive` steps pass; S where there is no such step."""
+    """Index of the first step from which `consecutive` steps pass; S if there is no such step."""
     windows: NDArray[np.bool_] = sliding_window_view(passes, consecutive, axis=1)
     runs = np.logical_and.reduce(windows, axis=-1)
     return np.asarray(np.where(np.logical_or.reduce(runs, axis=1), runs.argmax(axis=1), passes.shape[1]))

@@ -58,7 +58,7 @@ class Confidence:
         distances: half-width of the intervals of D_t, [S, K, R].
         dependence: that of Dep_t, [S, K, 2, L].
         measured: of how many of these molecules, the first, Dep_t of each block and kind of pairs is, [K, 2]; of all
-            where it is None, as in results of before each had a number of its own.
+            if it is None, as in results of before each had a number of its own.
     """
 
     until: float
@@ -95,7 +95,14 @@ def measure_until(
                 break
         wanted = next_size(sample.n, widest / until)
     return (
-        Measured(reference=sample.test(), dependence=dependence, distances=distances, null_distances=null_distances),
+        Measured(
+            n_molecules=sample.n,
+            n_null=sample.n,
+            reference=sample.test(),
+            dependence=dependence,
+            distances=distances,
+            null_distances=null_distances,
+        ),
         Confidence(
             until=until,
             reached=widest <= until,
@@ -137,7 +144,7 @@ def _n_groups(n_molecules: int) -> int:
 
 
 class GrowingSample:
-    """The first n molecules in the order of their seed, beside nulls of the same sizes; n grows.
+    """The first n molecules in the order of their seed, and nulls of the same sizes; n grows.
 
     What was scored is not scored again: the noise of a molecule is keyed by its own index.
 
@@ -187,7 +194,7 @@ class GrowingSample:
         self.ends.append(stop)
 
     def _score(self, samples: list[Sample], pairs: Bool[np.ndarray, "K 2"], stage: str) -> None:
-        """Add these samples' mutual informations and, where they are all wanted, their flags."""
+        """Add these samples' mutual informations and, if they are all wanted, their flags."""
         for i, sample in enumerate(samples):
             if pairs.all():
                 flags, sums = self._bench.scores(sample, stage)

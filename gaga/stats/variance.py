@@ -152,7 +152,7 @@ def _squares_of_chunk(
 
 
 def _ratio(squares: Float64[np.ndarray, "M K"], freedom: Int64[np.ndarray, "M K"]) -> NDArray[np.float64]:
-    """squares / freedom as a masked array where nothing is free."""
+    """squares / freedom as a masked array if nothing is free."""
     return np.ma.masked_array(squares / np.maximum(freedom, 1), mask=freedom < 1)
 
 

@@ -22,11 +22,11 @@ def expanded(path: str | Path) -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; publish it there when the block ends well, else remove it.
+    """Give a temporary path next to `path`; publish it there when the block ends well, else remove it.
 
     The temporary file is flushed to disk and then renamed over `path`: a reader sees the old file or the
     new one, and a failure leaves the old one as it was. The temporary path keeps the suffixes of `path`.
-    Where `path` is a symbolic link, the file that it points to is replaced.
+    If `path` is a symbolic link, the file that it points to is replaced.
 
     A process that is killed leaves its temporary file behind; the next atomic write into the folder removes it. So
     that it knows the dead from the living, the file is locked while the block runs (on Unix): HDF5 locks too, and has
@@ -47,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 error.what = error.what.replace(str(partial), str(path))
                 raise
             _publish(partial, path)
-    except BrokenPipeError:  # whoever reads what the block prints has left; this file is all right
+    except BrokenPipeError:  # the reader of what the block prints has left; this file is all right
         raise
     except OSError as error:
         raise unwritable(path, error) from error
@@ -55,7 +55,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """An empty file beside `path`, locked where that tells the living from the dead; gone after the block."""
+    """An empty file next to `path`, locked if that tells the living from the dead; gone after the block."""
     descriptor, name = _made(path)
     try:
         yield Path(name)
@@ -83,7 +83,7 @@ def _made(path: Path) -> tuple[int | None, str]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files of atomic writes whose processes are gone; nothing where that cannot be told."""
+    """Remove the temporary files of atomic writes whose processes are gone; nothing if that cannot be decided."""
     if sys.platform == "win32":
         return
     for name in [entry.path for entry in os.scandir(folder) if entry.name.startswith(_TEMPORARY)]:
@@ -114,7 +114,7 @@ def sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a loss of power, where the system can promise that."""
+    """Let the new name survive a loss of power, if the system can promise that."""
     if sys.platform == "win32":
         return
     with suppress(OSError):
@@ -138,7 +138,7 @@ def target(path: Path) -> Path:
 
 
 def require_replaceable(path: Path) -> None:
-    """Stop where something is there that is no regular file, or must not be written to.
+    """Stop if something is there that is no regular file, or must not be written to.
 
     Raises:
         Unavailable: so it is.
@@ -148,7 +148,7 @@ def require_replaceable(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Stop before the work where a file could not be written after it.
+    """Stop before the work if a file could not be written after it.
 
     Raises:
         NotFound: its folder does not exist.
@@ -174,7 +174,7 @@ def _umask() -> int:
 
 
 def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
-    """Stop where an output file is already there.
+    """Stop if an output file is already there.
 
     Raises:
         Conflict: `path` exists and `overwrite` is false.

@@ -19,7 +19,7 @@ def switched_off() -> bool:
 
 
 def done_without() -> str:
-    """The setting that says to go on if a file system has no locks: ours, or HDF5's own; empty if there is none."""
+    """The setting that says to continue if a file system has no locks: ours, or HDF5's own; empty if there is none."""
     if switched_off():
         return "GAGA_LOCKS=off"
     hdf5 = os.environ.get("HDF5_USE_FILE_LOCKING", "")

@@ -285,7 +285,7 @@ class _PatientFile:
         return bytes(content)
 
     def readinto(self, content: Any) -> int:
-        """Fill a buffer from this place on, with zeros where nothing was written."""
+        """Fill a buffer from this place on, with zeros if nothing was written."""
         buffer = memoryview(content).cast("B")
         start, stop = self._place, self._place + len(buffer)
         self._file.seek(start)

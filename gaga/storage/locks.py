@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 def locked(path: Path, *, timeout: float = 600.0) -> Iterator[None]:
     """Hold the lock `path`.lock; the operating system frees the lock of a process that died.
 
-    The file is there while somebody holds it, and says who. After a second of waiting a line of the log says it.
+    The file exists while a process holds it, and says which. After a second of waiting a line of the log says it.
 
     If the file system has no locks and HDF5_USE_FILE_LOCKING=FALSE, or if GAGA_LOCKS=off, the block runs without one,
     and the first time a line of the log warns.
@@ -72,7 +72,7 @@ def _warn_once(setting: str) -> None:
 
 def _taken(path: Path, name: str, timeout: float) -> int:
     """The open lock file, ours."""
-    began, told = time.monotonic(), False
+    began, warned = time.monotonic(), False
     while (descriptor := _open_if_free(name)) is None:
         waited = time.monotonic() - began
         if waited >= timeout:
@@ -80,15 +80,15 @@ def _taken(path: Path, name: str, timeout: float) -> int:
                 f"another gaga process has held {path} for {timeout:.0f} s: {_holder(name)}",
                 remedy="wait for it to end, then try again",
             )
-        if waited >= _TELL_AFTER and not told:
+        if waited >= _TELL_AFTER and not warned:
             _log.warning("Waiting for %s, which is writing %s.", _holder(name), path)
-            told = True
+            warned = True
         time.sleep(_LOOK_EVERY)
     return descriptor
 
 
 def _open_if_free(name: str) -> int | None:
-    """The lock file, ours; None while another holds it, or where its holder removed it just now."""
+    """The lock file, ours; None while another holds it, or if its holder removed it just now."""
     # not atomic: a lock is a file that is there, whatever it says
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -103,7 +103,7 @@ def _open_if_free(name: str) -> int | None:
 
 
 def _release(descriptor: int, name: str) -> None:
-    """Remove the file while it is still ours, so that whoever waits for it opens a new one."""
+    """Remove the file while it is still ours, so that a process that waits for it opens a new one."""
     if sys.platform == "win32":  # where an open file cannot be removed; nor can one that another has opened
         os.close(descriptor)
     with suppress(OSError):

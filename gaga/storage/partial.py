@@ -1,7 +1,9 @@
-"""Unfinished work: an append-only file next to its result, from which a killed run resumes.
+"""Unfinished work: a file next to its result, from which a killed run resumes.
 
-One line of JSON says which run the file belongs to; then come records, as docs/FORMAT.md has them. The first that is
-not whole ends the file: it is cut there, and what followed is computed again.
+A computation puts each finished piece, arrays under a name, into a `PartialFile` (`PartialResults` keeps nothing, for
+work that is not resumed). `resume_or_reject` decides what happens to an unfinished run that is found. Beneath both,
+`RecordFile` appends records: one line of JSON says which run the file belongs to; then come records, as docs/FORMAT.md
+has them. The first that is not whole ends the file: it is cut there, and what followed is computed again.
 """
 
 import io
@@ -24,7 +26,7 @@ from gaga.storage.files import unwritable
 Piece = Mapping[str, NDArray[Any]]
 """Arrays of numbers by name."""
 
-_HEAD = struct.Struct("<II")  # bytes of the content and its CRC-32
+_PIECE_HEAD = struct.Struct("<II")  # bytes of the content and its CRC-32
 _LONGEST_LINE = 1 << 20  # bytes of the first line
 
 
@@ -96,9 +98,9 @@ class RecordFile:
         self._head, self._size, self._is_whole = head, size, is_whole
         # Unbuffered: what a full disk refused is not tried again when the file is closed.
         self._file: io.FileIO | None = None
-        self._is_begun, self._end = False, len(self._line)
-        if line := first_line(path):
-            _check_run(path, line, self._line, remedy)
+        self._is_trimmed, self._end = False, len(self._line)
+        if line := _first_line(path):
+            _require_same_run(path, json.loads(self._line), remedy)
             self._end = len(line)
             try:
                 # not atomic: records are appended; one that was cut short does not count
@@ -137,13 +139,13 @@ class RecordFile:
         content = self._file.read(size)
         return (values, content) if len(content) == size and self._is_whole(values, content) else None
 
-    def begin(self) -> io.FileIO:
-        """Make the file, or cut what follows its last whole record.
+    def make_or_trim(self) -> io.FileIO:
+        """Make the file, or cut what follows its last whole record; later calls change nothing.
 
         Raises:
             Unavailable: it cannot be written.
         """
-        if self._file is not None and self._is_begun:
+        if self._file is not None and self._is_trimmed:
             return self._file
         is_new = not self.path.exists()
         try:
@@ -158,7 +160,7 @@ class RecordFile:
             if is_new:  # and not even its first line is there
                 self.path.unlink(missing_ok=True)
             raise unwritable(self.path, error) from error
-        self._is_begun = True
+        self._is_trimmed = True
         return self._file
 
     def append(self, records: Sequence[bytes]) -> list[int]:
@@ -170,7 +172,7 @@ class RecordFile:
         Raises:
             Unavailable: they cannot be written.
         """
-        file = self.begin()
+        file = self.make_or_trim()
         offsets = list(accumulate(map(len, records), initial=self._end))
         try:
             file.seek(self._end)
@@ -208,7 +210,7 @@ class PartialFile(PartialResults):
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any], *, remedy: str) -> None:
-        self._file = RecordFile(path, run, _HEAD, lambda length, _: length, _checks, remedy=remedy)
+        self._file = RecordFile(path, run, _PIECE_HEAD, lambda length, _: length, _matches_crc, remedy=remedy)
         self._offsets = {
             str(json.loads(content.partition(b"\n")[0])["name"]): offset
             for offset, _, content in self._file.new_records()
@@ -230,7 +232,7 @@ class PartialFile(PartialResults):
         Raises:
             InvalidInput: it has been damaged since it was written.
         """
-        return _arrays(self._file.read(self._offsets[name])[1]) if name in self._offsets else None
+        return _piece_in(self._file.read(self._offsets[name])[1]) if name in self._offsets else None
 
     def put(self, name: str, piece: Piece) -> None:
         """Keep a piece; it survives the end of this process.
@@ -238,8 +240,8 @@ class PartialFile(PartialResults):
         Raises:
             Unavailable: it cannot be written.
         """
-        content = _content(name, piece)
-        (self._offsets[name],) = self._file.append([_HEAD.pack(len(content), zlib.crc32(content)) + content])
+        content = _as_bytes(name, piece)
+        (self._offsets[name],) = self._file.append([_PIECE_HEAD.pack(len(content), zlib.crc32(content)) + content])
 
     def __enter__(self) -> "PartialFile":
         return self
@@ -248,11 +250,11 @@ class PartialFile(PartialResults):
         self._file.close()
 
 
-def _checks(head: Sequence[int], content: bytes) -> bool:
+def _matches_crc(head: Sequence[int], content: bytes) -> bool:
     return bool(content) and zlib.crc32(content) == head[1]
 
 
-def _content(name: str, piece: Piece) -> bytes:
+def _as_bytes(name: str, piece: Piece) -> bytes:
     """A line of JSON with the name and the arrays' types and shapes, then their elements, little-endian."""
     little = {key: np.asarray(value, value.dtype.newbyteorder("<")) for key, value in piece.items()}
     kinds = {key: [value.dtype.str, list(value.shape)] for key, value in little.items()}
@@ -260,7 +262,7 @@ def _content(name: str, piece: Piece) -> bytes:
     return b"".join([line, *(value.tobytes() for value in little.values())])
 
 
-def _arrays(content: bytes) -> Piece:
+def _piece_in(content: bytes) -> Piece:
     line, _, rest = content.partition(b"\n")
     piece, offset = {}, 0
     for key, (kind, shape) in json.loads(line)["arrays"].items():
@@ -271,7 +273,21 @@ def _arrays(content: bytes) -> Piece:
     return piece
 
 
-def first_line(path: Path) -> bytes:
+def has_run(path: Path) -> bool:
+    """Whether a run has begun the file."""
+    return bool(_first_line(path))
+
+
+def run_of(path: Path) -> dict[str, Any] | None:
+    """What identifies the run that began the file; None if no run of gaga has."""
+    try:
+        found = json.loads(_first_line(path))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _first_line(path: Path) -> bytes:
     """The first line; empty if there is no file, or if the process that began it did not write all of the line."""
     try:
         with path.open("rb") as file:
@@ -281,27 +297,32 @@ def first_line(path: Path) -> bytes:
     return line if line.endswith(b"\n") else b""
 
 
-def settle(path: Path, *, resume: bool, start_over: bool, what: str, remedy: str) -> None:
-    """Reject an unfinished run that is neither to be resumed nor given up; the caller holds its lock.
+def resume_or_reject(
+    exists: bool, discard: Callable[[], object], *, resume: bool, start_over: bool, what: str, remedy: str
+) -> None:
+    """Keep an unfinished run that is resumed, discard one if the new run starts over, else reject the new run.
+
+    Args:
+        exists: whether there is an unfinished run; the caller holds its lock.
+        discard: deletes it.
+        resume, start_over: what the user asked for; `resume` comes first.
+        what: the unfinished run, for the error. remedy: how to start over.
 
     Raises:
-        Conflict: there is one, of `what`.
+        Conflict: there is one, and neither is asked for.
     """
-    if start_over and not resume:
-        path.unlink(missing_ok=True)
-    elif not resume and first_line(path):
-        raise Conflict(f"{what} was interrupted", remedy=f"continue with `resume=True`, or {remedy}")
+    if not exists or resume:
+        return
+    if not start_over:
+        raise Conflict(f"{what} is unfinished", remedy=f"continue with `resume=True`, or {remedy}")
+    discard()
 
 
-def _check_run(path: Path, there: bytes, wanted: bytes, remedy: str) -> None:
-    here = json.loads(wanted)
-    try:
-        found = json.loads(there)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+def _require_same_run(path: Path, wanted: dict[str, Any], remedy: str) -> None:
+    found = run_of(path)
+    if found is None:
         raise InvalidInput(f"{path} is not an unfinished run of gaga", remedy="delete it")
-    differing = [key for key in here if found.get(key) != here[key]]
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing:
         raise Conflict(
             f"the unfinished run in {path} was started with another {', '.join(differing)}",

@@ -1,7 +1,7 @@
 """Pickles of plain values, read without executing them: no class is looked up and no function is called.
 
 A pickle is a program for a stack machine (Python's `pickletools` documents its opcodes). This one knows those opcodes
-that make numbers, text, lists, tuples and dictionaries. Where the program asks for an object, the request itself is
+that make numbers, text, lists, tuples and dictionaries. If the program asks for an object, the request itself is
 what comes back, a `Built`, and only for the globals that the caller names.
 """
 
@@ -162,7 +162,7 @@ class _Machine:
         built.state = state
 
     def _check_scalars(self, of: Global, values: tuple[Any, ...]) -> None:
-        """Stop where a request that may be in several places would hold a container, and so grow without bounds."""
+        """Stop if a request that may be in several places would hold a container, and so grow without bounds."""
         if of in self._shared and any(isinstance(value, list | tuple | dict | Built) for value in values):
             raise ValueError(f"{of} holds a container")
 

@@ -69,7 +69,7 @@ def _to_array(array: NDArray[Any], where: str) -> Any:
 
 
 def _to_sequence(values: Sequence[Any], where: str) -> Any:
-    """One array where the elements are of one type, else a tree with members 0, 1, 2, ..."""
+    """One array if the elements are of one type, else a tree with members 0, 1, 2, ..."""
     items = [v.item() if isinstance(v, np.generic) else v for v in values]
     types = {type(item) for item in items} or {float}
     if len(types) == 1 and types <= _DTYPES.keys():

@@ -46,7 +46,7 @@ _MAKERS = {
 class Store:
     """Results by kind and name in one HDF5 file, which need not exist yet.
 
-    Names ignore case when looked up and are kept as typed. Where both have a name, the file's entry hides the
+    Names ignore case when looked up and are kept as typed. If both have a name, the file's entry hides the
     one that comes with the package.
 
     Args:
@@ -133,7 +133,7 @@ class Store:
         return records.flatten(self._tree(kind, name))
 
     def find(self, kind: str, name: str) -> Entry | None:
-        """The header of a result, None where there is none; the file's own before the shipped one."""
+        """The header of a result, None if there is none; the file's own before the shipped one."""
         kind, name = checked_kind(kind), checked_name(name)
         found = (_find(path, kind, name, shipped=shipped) for path, shipped in self._places())
         return next((entry for entry in found if entry), None)
@@ -245,7 +245,7 @@ def _damaged(path: Path, why: str) -> InvalidInput:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    """The root group of a store, or an empty mapping where there is no file.
+    """The root group of a store, or an empty mapping if there is no file.
 
     Without HDF5's own lock: files are replaced, never changed, and a read-only folder must do.
 

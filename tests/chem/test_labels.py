@@ -2,7 +2,7 @@
 
 import pytest
 
-from gaga.chem.labels import element_of, is_dummy
+from gaga.chem.elements import element_of, is_dummy
 
 
 @pytest.mark.parametrize(

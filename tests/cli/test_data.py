@@ -86,7 +86,7 @@ def test_a_split_file_and_a_reading_that_was_interrupted(gaga, tmp_path, monkeyp
     monkeypatch.setattr("gaga.data.geom.conformers.pack", Interrupted(2))
     ran = gaga(*words)
     assert (ran.code, ran.out) == (130, "")
-    assert "what was read is kept, and the same command with --resume continues" in ran.err
+    assert "what was computed is kept, and the same command with --resume continues" in ran.err
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert "--resume" in gaga(*words).err

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gaga.cli.devices import device_name
 from gaga.cli.errors import UsageError
+from gaga.cli.options import device_name
 from gaga.cli.torchrun import ranks_from_environment
 from gaga.core.errors import InvalidInput, Unavailable
 from gaga.models.ranks import Ranks

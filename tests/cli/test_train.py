@@ -312,11 +312,25 @@ def test_processes_that_are_asked_to_stop_do_so_at_one_step(train, xyz, tmp_path
 
 
 def test_what_rank_0_finds_wrong_ends_all(xyz, tmp_path):
-    ended = [process.ended() for process in two_processes(tmp_path, xyz, "--resume")]
+    state = tmp_path / "runs" / "junk" / "state.safetensors"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"no state")
+    ended = [process.ended() for process in two_processes(tmp_path, xyz, "--name", "junk", "--resume")]
     assert [ran.returncode for ran in ended] == [1, 1]
     said = "".join(ran.stderr for ran in ended)
     assert said.count("no training state to resume") == 1
     assert "lost the others" not in said
+
+
+def test_resuming_what_never_began_begins_and_says_so(train, tmp_path):
+    words = ("--steps", "2", "--name")
+    assert train(*words, "there").code == 0
+    ran = train(*words, "new", "--resume")
+    assert ran.code == 0
+    assert "No unfinished run of train/new to resume: it begins now." in ran.err
+    assert "check --name and --runs" in ran.err
+    refused = train("--steps", "3", "--name", "there", "--resume", "--runs", "elsewhere")
+    assert (refused.code, "another train is stored as there" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +348,6 @@ def test_what_rank_0_finds_wrong_ends_all(xyz, tmp_path):
         (("--kernel", "triton"), 1, "kernel"),
         (("--kernel", "fast"), 1, "unknown kernel"),
         (("--init-from", "none.safetensors"), 1, "no checkpoint there"),
-        (("--resume",), 1, "no training state"),
         (("--lr", "-1"), 2, "--lr"),
         (("--weight-decay", "nan"), 2, "nan is not at least 0"),
         (("--factors", "1,nan,10"), 1, "factors must be three finite numbers"),

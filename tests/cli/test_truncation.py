@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gaga.models.checkpoint import load_checkpoint
-from gaga.models.truncation import STEPS, TruncationResult
+from gaga.models.truncation import TruncationResult
+from gaga.models.truncation_config import STEPS
 from gaga.noise import ReferenceGaussian
 from gaga.storage.store import Store
 

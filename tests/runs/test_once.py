@@ -121,6 +121,17 @@ def test_a_result_that_is_computed_on_the_way_to_another_resumes_by_itself(tmp_p
     assert {path.name for path in tmp_path.iterdir()} <= {"s.h5", "s.h5.lock"}
 
 
+def test_resuming_what_never_began_begins_and_says_so(tmp_path):
+    notes = Notes()
+    assert summed(tmp_path, notes, policy(True), 1) == 3
+    assert notes.said == [
+        "No unfinished run of total/it to resume: it begins now. To resume another run, stop and check `name` and "
+        "`store`."
+    ]
+    assert summed(tmp_path, notes, policy(True), 1) == 3
+    assert len(notes.said) == 1, "it is found"
+
+
 @pytest.mark.parametrize("resume", [None, False])
 def test_replacing_starts_over_with_other_settings(resume, tmp_path):
     notes = Notes()

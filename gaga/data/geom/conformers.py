@@ -144,7 +144,7 @@ class Checker:
 
 
 def energy_of(conformer: Any) -> float | None:
-    """The `totalenergy` of a conformer; None where there is none."""
+    """The `totalenergy` of a conformer; None if there is none."""
     energy = conformer.get("totalenergy") if isinstance(conformer, dict) else None
     try:
         return float(energy) if isinstance(energy, int | float) and math.isfinite(energy) else None
@@ -153,7 +153,7 @@ def energy_of(conformer: Any) -> float | None:
 
 
 def identity_of(found: Any, number: int) -> int:
-    """The source's own number of a conformer where it has one that fits; else its number in its molecule."""
+    """The source's own number of a conformer if it has one that fits; else its number in its molecule."""
     return found if type(found) is int and abs(found) < 1 << 63 else number
 
 
@@ -200,7 +200,7 @@ class Counted:
     Args:
         file: what is read, a binary file or like one.
         most: bytes that may be read between two calls of `restart`.
-        what: what holds so many, for complaints.
+        what: what holds them, for the error.
     """
 
     def __init__(self, file: Any, most: int, what: str) -> None:

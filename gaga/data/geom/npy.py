@@ -1,7 +1,7 @@
 """GEOM-Drugs as EDM's code keeps it (Hoogeboom 2022): `geom_drugs_30.npy`, rows [conformer, Z, x, y, z] in float64.
 
 The file says where a conformer ends, not where a molecule does, and has no energies: EDM's code wrote the conformers
-of a molecule one after the other, lowest energy first. Beside it may lie `geom_drugs_n_30.npy`, the number of atoms of
+of a molecule one after the other, lowest energy first. Next to it may lie `geom_drugs_n_30.npy`, the number of atoms of
 each conformer, and `geom_drugs_smiles.txt`, a line for each molecule.
 """
 
@@ -44,7 +44,7 @@ class Header(NamedTuple):
 
 
 class NpySource(Source):
-    """The `.npy` file and what lies beside it.
+    """The `.npy` file and the files next to it.
 
     Raises:
         InvalidInput: it is no such file, or cut short.
@@ -77,7 +77,7 @@ class NpySource(Source):
         """The molecules from a place on: the `row`, the `conformer`, and the `run` of SMILES with how many are `used`.
 
         Raises:
-            InvalidInput: a conformer cannot be, or the sizes beside the file are not its own.
+            InvalidInput: a conformer cannot be, or the sizes in the file next to it are not its own.
         """
         row, number = int(place.get("row", 0)), int(place.get("conformer", 0))
         grouping = _Grouping(self._runs, int(place.get("run", 0)), int(place.get("used", 0)))
@@ -101,7 +101,7 @@ class NpySource(Source):
         if self._sizes is None or (number < len(self._sizes) and self._sizes[number] == n_atoms):
             return
         raise InvalidInput(
-            f"the numbers of atoms beside {self.path} are not those of its conformers",
+            f"the numbers of atoms next to {self.path} are not those of its conformers",
             received=f"conformer {number:,} has {n_atoms} atoms",
             remedy="delete that file, which is not needed, or fetch both again",
         )
@@ -141,13 +141,13 @@ class NpySource(Source):
 class _Grouping:
     """Which consecutive conformers are one molecule.
 
-    Conformers of another composition are another molecule. Where the next lines of the SMILES file have that
+    Conformers of another composition are another molecule. If the next lines of the SMILES file have that
     composition, the last of them is about all conformers of it that follow. Otherwise the same elements in the same
     order and bonds that agree make one molecule.
 
     Args:
         runs: of SMILES, in their order.
-        run: the first that may be about what follows, of which so many SMILES are `used`.
+        run: the first that may be about what follows, of which `used` SMILES are taken.
     """
 
     def __init__(self, runs: list[Run], run: int, used: int) -> None:
@@ -220,13 +220,13 @@ def _checked(checker: Checker, rows: Float64[np.ndarray, "N 5"]) -> Conformer | 
 
 
 def _parts_of(name: str) -> tuple[str, str]:
-    """The beginning and the number of `<beginning>_<number>.npy`; the number empty where there is none."""
+    """The beginning and the number of `<beginning>_<number>.npy`; the number empty if there is none."""
     match = re.fullmatch(r"(.+)_([0-9]+)\.npy", name)
     return (match[1], match[2]) if match else (Path(name).stem, "")
 
 
 def _sizes(path: Path) -> NDArray[Any] | None:
-    """Numbers of atoms [M] of a file, None where it is not there.
+    """Numbers of atoms [M] of a file, None if it is not there.
 
     Raises:
         InvalidInput: it is no such file.

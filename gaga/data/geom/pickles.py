@@ -50,7 +50,7 @@ _KINDS = re.compile(r"f[248]|[iu][1248]|b1")
 
 
 class _Pickle(NamedTuple):
-    """A pickle: its name, its bytes (None where it is missing), and the bytes of the source read with it."""
+    """A pickle: its name, its bytes (None if it is missing), and the bytes of the source read with it."""
 
     name: str
     content: bytes | None
@@ -82,7 +82,7 @@ class _Pickles(Source):
 
 
 class FolderSource(_Pickles):
-    """A folder of pickles, in the order of the summary beside them, else of their names.
+    """A folder of pickles, in the order of the summary next to them, else of their names.
 
     Raises:
         InvalidInput: there is none, or the summary leads out of the folder.
@@ -184,7 +184,7 @@ def _members(archive: tarfile.TarFile, unpacked: "_Unpacked") -> Iterator[tarfil
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The bytes of a pickle; none where no molecule has so many."""
+    """The bytes of a pickle; none if they are more than any molecule has."""
     file = archive.extractfile(member) if member.size <= _MOST else None
     return file.read() if file else b""
 
@@ -218,7 +218,7 @@ class _Unpacked(Counted):
         return content
 
     def check_end(self) -> None:
-        """Stop where the archive has no end.
+        """Stop if the archive has no end.
 
         Raises:
             EOFError: so it is.

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gaga.core.errors import InvalidInput
 from gaga.models.network.kernels.choose import Kernel, check_choice, resolve_kernel
 from gaga.models.network.kernels.products import fast_products
 from gaga.models.network.layout import Layout
@@ -32,14 +33,22 @@ class EGNN(Parameters):
         self._asked = kernel
         self._kernels: dict[tuple[torch.device, torch.dtype], tuple[KernelName, Kernel]] = {}
 
-    def forward(self, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+    def forward(self, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout) -> Float[Tensor, "A C"]:
         """Velocity of the positions (zero mean in each molecule) and output features.
 
         Args:
             z: packed columns, positions first.
-            t: time in [0, 1] of each molecule.
+            t: time in [0, 1] of each molecule, [M]; with a context the time and the context, [M, 1 + K].
             layout: sizes of the molecules.
+
+        Raises:
+            InvalidInput: the context has another number of columns than the network.
         """
+        context = 0 if t.ndim == 1 else t.shape[1] - 1
+        if context != self.config.context:
+            raise InvalidInput(
+                f"the network takes a context of {self.config.context} columns for each molecule", received=context
+            )
         with fast_products(z.device):
             return self._kernel_on(z.device)[1](self, z, t, layout)
 

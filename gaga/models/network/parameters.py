@@ -24,7 +24,10 @@ Aggregation = Literal["sum", "mean"]
 
 @dataclass(frozen=True, kw_only=True)
 class EGNNConfig:
-    """Shape of the network. The defaults are EDM's; `coords_range` is what each layer gets (EDM's is 15)."""
+    """Shape of the network. The defaults are EDM's; `coords_range` is what each layer gets (EDM's is 15).
+
+    `context` is the number of columns that a condition adds to each atom's features (Hoogeboom et al. 2022, section 4).
+    """
 
     features: int
     hidden: int = 256
@@ -37,11 +40,14 @@ class EGNNConfig:
     normalization_factor: float = 1.0
     aggregation: Aggregation = "sum"
     condition_time: bool = True
+    context: int = 0
 
     def __post_init__(self) -> None:
         for name in ("features", "hidden", "n_layers", "inv_sublayers"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"the network's {name} must be at least 1", received=getattr(self, name))
+        if self.context < 0:
+            raise InvalidInput("the network's context must be at least 0", received=self.context)
         if self.aggregation not in ("sum", "mean"):
             raise InvalidInput("aggregation is sum or mean", received=self.aggregation)
         for name in ("norm_constant", "coords_range", "normalization_factor"):
@@ -104,7 +110,7 @@ class Parameters(nn.Module):
     def __init__(self, config: EGNNConfig, precision: str = "float32") -> None:
         super().__init__()
         self.config, self.precision = config, precision
-        width = config.features + int(config.condition_time)
+        width = config.features + int(config.condition_time) + config.context
         self.embedding = nn.Linear(width, config.hidden)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.embedding_out = nn.Linear(config.hidden, width)
@@ -123,9 +129,14 @@ class Parameters(nn.Module):
         """Number of trainable numbers."""
         return sum(p.numel() for p in self.parameters())
 
-    def input_features(self, z: Float[Tensor, "*s C"], t: Float[Tensor, "*s"]) -> Float[Tensor, "*s W"]:
-        """The features h of each atom; its time is the last column if the network is conditioned on time."""
-        return torch.cat([z[..., 3:], t[..., None]], dim=-1) if self.config.condition_time else z[..., 3:]
+    def input_features(self, z: Float[Tensor, "*s C"], t: Float[Tensor, "..."]) -> Float[Tensor, "*s W"]:
+        """The features h of each atom, its time if the network is conditioned on time, and its context if it has one.
+
+        `t` is the time of each atom [*s]; with a context the time and the K columns of the context, [*s, 1 + K].
+        """
+        given = t if self.config.context else t[..., None]
+        given = given if self.config.condition_time else given[..., 1:]
+        return torch.cat([z[..., 3:], given], dim=-1)
 
 
 def fits(config: EGNNConfig, weights: Mapping[str, Tensor]) -> bool:

@@ -16,7 +16,7 @@ from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.solvers import Solver
 from gaga.noise import Reference
 
@@ -30,11 +30,13 @@ class NoisyBatch:
     Attributes:
         keys, sizes: of its molecules.
         z: drawn from the reference Gaussian, packed.
+        context: what a condition gives of each of them; None without one.
     """
 
     keys: Int64[np.ndarray, " B"]
     sizes: Int64[np.ndarray, " B"]
     z: Float64[np.ndarray, "A C"]
+    context: Float64[np.ndarray, "B K"] | None = None
 
     @classmethod
     def draw(
@@ -45,18 +47,21 @@ class NoisyBatch:
         columns: int,
         alpha2: float,
         seed: int,
+        condition: Condition | None = None,
     ) -> "NoisyBatch":
-        """The start of these molecules where the squared alpha is `alpha2`."""
+        """The start of these molecules, at a squared alpha of `alpha2`."""
         noise = normals(seed, keys, sizes, columns, STREAM_START)
-        return cls(keys, sizes, reference.transform(noise, sizes, alpha2))
+        context = None if condition is None else condition.context(keys, sizes)
+        return cls(keys, sizes, reference.transform(noise, sizes, alpha2, context), context)
 
     def halves(self) -> tuple["NoisyBatch", "NoisyBatch"]:
         """Two starts with half of the molecules each."""
         half = len(self.keys) // 2
         cut = int(self.sizes[:half].sum())
+        first, second = (None, None) if self.context is None else (self.context[:half], self.context[half:])
         return (
-            NoisyBatch(self.keys[:half], self.sizes[:half], self.z[:cut]),
-            NoisyBatch(self.keys[half:], self.sizes[half:], self.z[cut:]),
+            NoisyBatch(self.keys[:half], self.sizes[:half], self.z[:cut], first),
+            NoisyBatch(self.keys[half:], self.sizes[half:], self.z[cut:], second),
         )
 
 
@@ -68,7 +73,7 @@ class StepTables:
         time: t / T of each step.
         c_z, c_eps, sigma, c_memory, m_z, m_eps: coefficients of `solvers.Solver`, for each column.
         stream: what the noise of each step is drawn for; on the host in `streams`.
-        noisy: false where every sigma is zero. remembers: false if no update reads the memory.
+        noisy: false if every sigma is zero. remembers: false if no update reads the memory.
     """
 
     time: Float[Tensor, " K"]
@@ -116,6 +121,7 @@ class BatchSampler:
         records: whether the step may be recorded on a CUDA device.
         pool: memory that recordings share (see Replay).
         edit: what is done to the molecules after each step, outside a recording.
+        context: the number of columns that a condition gives; 0 without one.
     """
 
     def __init__(
@@ -129,12 +135,14 @@ class BatchSampler:
         records: bool = False,
         pool: Any = None,
         edit: Edit | None = None,
+        context: int = 0,
     ) -> None:
         self._model, self._tables, self._layout, self._seed, self._draws = model, tables, layout, seed, draws
         rows = len(layout.molecule)
         self._z = tables.c_z.new_zeros((rows, model.space.columns))
         self._noise = torch.zeros_like(self._z) if tables.noisy and not draws else None
         self._memory = torch.zeros_like(self._z) if tables.remembers else None
+        self._context = tables.c_z.new_zeros((len(layout), context)) if context else None
         self._keys = layout.molecule.new_zeros(rows)
         self._counter = layout.molecule.new_zeros(1)
         self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
@@ -142,7 +150,7 @@ class BatchSampler:
         self._done, self._edit = 0, edit
 
     def begin(self, start: NoisyBatch, layout: Layout | None = None) -> None:
-        """Take over a batch, with its layout where it is not the first; does not wait for the device."""
+        """Take over a batch, with its layout if it is not the first; does not wait for the device."""
         if layout is not None:
             self._layout.copy_(layout)
         atoms = len(start.z)
@@ -152,18 +160,20 @@ class BatchSampler:
         self._z.copy_(self._layout.centre(self._z, self._model.centred_columns))
         if self._memory is not None:
             self._memory.zero_()
+        if self._context is not None and start.context is not None:  # filler molecules keep what was there
+            _put(self._context[: len(start.keys)], torch.from_numpy(start.context).to(self._context.dtype))
         self._counter.zero_()
         self._start, self._done = start, 0
 
     @property
     def z(self) -> Float[Tensor, "A C"]:
         """Where the batch is, without filler; behind the last step the molecules' positions and types."""
-        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before its steps
         return self._z[: len(self._start.z)]
 
     def advance(self) -> None:
         """The next step."""
-        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before it goes on
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before its steps
         if self._noise is not None:
             stream = self._tables.streams[self._done]
             noise = normals(self._seed, self._start.keys, self._start.sizes, self._z.shape[1], stream)
@@ -180,7 +190,7 @@ class BatchSampler:
         time, c_z, c_eps, sigma, stream = (
             self._now(table) for table in (tables.time, tables.c_z, tables.c_eps, tables.sigma, tables.stream)
         )
-        eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout)
+        eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout, self._context)
         z = c_z * self._z - c_eps * eps
         if self._memory is not None:
             z = z + self._now(tables.c_memory) * self._memory

@@ -101,7 +101,7 @@ class SampleConfig(Config):
 
     @property
     def unused(self) -> set[str]:
-        """Options that have no effect beside the others."""
+        """Options that have no effect with the others."""
         by_schedule = self.method in BY_STEP and self.steps is None
         annealed = {"raised", "raised_between"} if self.method != "annealed" else set()
         churn = {"churn"} if self.method != "sde" else set()

@@ -20,7 +20,7 @@ from gaga.models.model import Model
 from gaga.models.network.layout import Capacity, Layout
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.plan import Batch, room_for, start_reference, work
 from gaga.models.sampling.solvers import solver_of
 from gaga.noise import Reference
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class StepCounter:
-    """Molecule-steps done, told to a Progress."""
+    """Counts molecule-steps and reports them to a Progress."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
         self._lock, self.stop = Lock(), Event()
 
     def add(self, molecules: int) -> None:
-        """Count a step; ends the thread of a batch that nobody waits for any more."""
+        """Count a step; ends the thread of a batch that is not needed any more."""
         if self.stop.is_set():
             raise _Abandoned
         with self._lock:
@@ -88,6 +88,7 @@ class Engine:
         framed: keep frames of batches that have a molecule with a key below this; None keeps those of all.
         reference: what the first step is drawn from; the Gaussian that `config` names by default.
         edit: what is done to the molecules after each step.
+        condition: what each molecule is asked to be like.
 
     Raises:
         InvalidInput: the first step is out of range, or the model holds no moments.
@@ -103,12 +104,13 @@ class Engine:
         framed: int | None = None,
         reference: Reference | None = None,
         edit: Edit | None = None,
+        condition: Condition | None = None,
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
         self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
         self._reference = reference or start_reference(model.known_moments(), config)
-        self._edit = edit
+        self._edit, self._condition = edit, condition
         self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
@@ -123,7 +125,9 @@ class Engine:
     def start(self, batch: Batch) -> NoisyBatch:
         """The batch at its first step; a matter of the host alone."""
         columns = self._model.space.columns
-        return NoisyBatch.draw(batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed)
+        return NoisyBatch.draw(
+            batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed, self._condition
+        )
 
     def outcomes(self, starts: Iterable[NoisyBatch]) -> Iterator[FinishedBatch]:
         """The batches as they arrive, in their order; one is handed over when the next is on its way.
@@ -157,7 +161,7 @@ class Engine:
         return min(times)
 
     def _attempt(self, todo: deque[NoisyBatch]) -> Iterator[FinishedBatch | None]:
-        """None behind each step of the first of `todo`, then its outcome; where it does not fit, its halves remain."""
+        """None behind each step of the first of `todo`, then its outcome; if it does not fit, its halves remain."""
         start, done, failed = todo.popleft(), 0, False
         if self._most is not None and len(start.keys) > 1 and work(start.sizes).sum() > self._most:
             todo.extendleft(reversed(start.halves()))
@@ -190,25 +194,26 @@ class Engine:
     def _begin(self, start: NoisyBatch) -> BatchSampler:
         """A walk at its first step: with tensors of its own, or with those of an earlier batch of the same room."""
         if not self._reuses:
-            walk = self._new_walk(Layout.of(start.sizes, self._device))
+            walk = self._new_walk(Layout.of(start.sizes, self._device), start)
             walk.begin(start)
             return walk
         capacity = room_for(start.sizes, self._largest)
         if capacity in self._walks:
             self._walks[capacity].begin(start, Layout.filled(start.sizes, capacity))
         else:
-            self._walks[capacity] = self._new_walk(Layout.filled(start.sizes, capacity, self._device))
+            self._walks[capacity] = self._new_walk(Layout.filled(start.sizes, capacity, self._device), start)
             self._walks[capacity].begin(start)
         return self._walks[capacity]
 
-    def _new_walk(self, layout: Layout) -> BatchSampler:
+    def _new_walk(self, layout: Layout, start: NoisyBatch) -> BatchSampler:
         return BatchSampler(
             self._model, self._tables, layout, self._seed,
             draws=self._draws, records=self._records, pool=self._pool, edit=self._edit,
+            context=0 if start.context is None else start.context.shape[1],
         )  # fmt: skip
 
     def _new_pool(self) -> Any:
-        """Memory that recorded steps share, where any are."""
+        """Memory that recorded steps share, if there are any."""
         return torch.cuda.graph_pool_handle() if self._draws and self._records else None
 
     def _kept(self, start: NoisyBatch) -> set[int]:
@@ -230,7 +235,7 @@ class Engine:
                 remedy="use `device=cpu`, or smaller `sizes`",
             )
         self._most = int(work(start.sizes).sum()) // 2
-        log.warning("Out of memory with %d molecules at a time; going on with half as many.", len(start.keys))
+        log.warning("Out of memory with %d molecules at a time; continuing with half as many.", len(start.keys))
 
 
 class _Pace:

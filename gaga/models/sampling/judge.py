@@ -51,7 +51,7 @@ class Judge:
 
 
 class Judges:
-    """The same by several processes, so that the interpreter is left to whoever feeds the GPU; a context manager.
+    """The same by several processes, so that the interpreter is free to feed the GPU; a context manager.
 
     Args:
         judge: what each of them does.

@@ -16,10 +16,12 @@ reference: `gaga sample` runs the same step in batches, threads and CUDA graphs 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from gaga.models.model import Model
@@ -36,6 +38,29 @@ class Edit(Protocol):
         ...
 
 
+@runtime_checkable
+class Condition(Protocol):
+    """What each molecule is asked to be like, such as a property: its context, K numbers for the network.
+
+    The reference that sampling starts from receives it too.
+    """
+
+    def context(self, keys: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " M"]) -> Float64[np.ndarray, "M K"]:
+        """The context of molecules of these keys and numbers of atoms."""
+        ...
+
+
+@dataclass(frozen=True)
+class SameForAll:
+    """The same context for every molecule."""
+
+    values: tuple[float, ...]
+
+    def context(self, keys: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " M"]) -> Float64[np.ndarray, "M K"]:
+        """As `Condition`."""
+        return np.tile(np.array(self.values, dtype=np.float64), (len(keys), 1))
+
+
 @torch.no_grad()
 def denoise(
     model: Model,
@@ -44,6 +69,7 @@ def denoise(
     layout: Layout,
     normals: Callable[[int], Float[Tensor, "A C"]],
     edit: Edit | None = None,
+    context: Float[Tensor, "M K"] | None = None,
 ) -> Float[Tensor, "A C"]:
     """Molecules from their noisy start, by the steps of a solver.
 
@@ -54,6 +80,7 @@ def denoise(
         layout: which rows are the atoms of which molecule.
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
         edit: what is done to the molecules after each step; nothing by default.
+        context: what a `Condition` gives of each molecule; None without one.
 
     Returns:
         Positions and types of the molecules, [A, C]. Types are read off by their largest column.
@@ -61,7 +88,7 @@ def denoise(
     z, memory = layout.centre(z, model.centred_columns), torch.zeros_like(z)
     for k in range(len(solver)):
         time = z.new_full((len(layout),), float(solver.time[k]) / model.schedule.T)
-        eps = model.noise(z, time, layout)
+        eps = model.noise(z, time, layout, context)
         update = float(solver.c_z[k]) * z - float(solver.c_eps[k]) * eps + float(solver.c_memory[k]) * memory
         if solver.sigma[k] > 0:
             update = update + float(solver.sigma[k]) * layout.centre(normals(k), model.centred_columns)

@@ -17,7 +17,7 @@ class Sampled:
         index: number of the molecule under its seed.
         atomic_numbers: [N].
         positions: [N, 3] in Å, centred.
-        finite: false where the network gave numbers that are not finite; positions are zero there.
+        finite: false if the network gave numbers that are not finite; positions are zero there.
         frames: trajectory as (atomic_numbers, positions) pairs, from noise to molecule.
         guessed: whether it is of one element that centred types do not tell; it is then that of most such training
             molecules of its size, if there are any.
@@ -39,9 +39,9 @@ class JudgedMolecule:
         seed, index: its key.
         atomic_numbers: [N]. positions: [N, 3] in Å. finite: whether the network's numbers were.
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
-        valid: by the strict protocol; None where rdkit is missing.
+        valid: by the strict protocol; None if rdkit is missing.
         smiles: of a valid molecule, else empty.
-        text: the record as it is in the output file; empty where it is left out.
+        text: the record as it is in the output file; empty if it is left out.
     """
 
     seed: int

@@ -39,7 +39,7 @@ class SampleOutput:
             self._writer = files.enter_context(open_writer(partial, overwrite=True))
             self._files = files.pop_all()
 
-    def go_on(self, spool: UnfinishedSamples) -> None:
+    def write_next(self, spool: UnfinishedSamples) -> None:
         """Write the molecules whose turn it is, up to the first that is not there yet."""
         while True:
             last = self._next
@@ -73,7 +73,7 @@ class SampleOutput:
 
 
 def trajectory_path(out: Path, index: int) -> Path:
-    """Where the frames of a molecule go, such as mols_trajectory_0.xyz beside mols.sdf."""
+    """Where the frames of a molecule go, such as mols_trajectory_0.xyz next to mols.sdf."""
     return out.with_name(f"{out.name.partition('.')[0]}_trajectory_{index}.xyz")
 
 

@@ -27,7 +27,7 @@ class SampleRecord:
         positions, atomic_numbers, offsets: packed molecules.
         seeds, indices: the key of each molecule. finite: whether the network stayed finite.
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
-        valid: by the strict protocol, for all molecules, or empty where rdkit was missing.
+        valid: by the strict protocol, for all molecules, or empty if rdkit was missing.
         smiles: of valid molecules, else empty.
         written: how many went to the file. output_sha256: hash of that file.
         products: library of float32 products on a CPU (mkl, onednn), empty on other devices and in older records.
@@ -74,7 +74,7 @@ class _Columns:
 
 
 class SampleColumns:
-    """A record that grows molecule by molecule, beside the store; none of it stays in memory. A context manager.
+    """A record that grows molecule by molecule, next to the store; none of it stays in memory. A context manager.
 
     Args:
         folder: where there is room for it.
@@ -132,7 +132,7 @@ class SampleColumns:
         self._files.close()
 
 
-# dtype and shape of a row of each column; `none` is what `valid` is where nothing was judged.
+# dtype and shape of a row of each column; `none` is what `valid` is if nothing was judged.
 _TYPES: Mapping[str, tuple[Any, tuple[int, ...]]] = {
     "positions": (np.float32, (3,)),
     "atomic_numbers": (np.uint8, ()),
@@ -157,7 +157,7 @@ class SampleSummary:
         products, variance_molecule, variance_bonds: as in `SampleRecord`.
         atoms, stable_atoms: of each seed's molecules, by EDM's rule.
         finite, stable: molecules of each seed.
-        valid: the same by the strict protocol; None where rdkit was missing.
+        valid: the same by the strict protocol; None if rdkit was missing.
     """
 
     keys: Keys

@@ -23,7 +23,7 @@ from gaga.models.model import Model
 from gaga.models.ranks import Ranks
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import Engine, FinishedBatch, StepCounter, parameters_of
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import Batch, Plan
 from gaga.models.sampling.solvers import solver_of
@@ -42,6 +42,7 @@ def sample_stream(
     seed: int = 0,
     reference: Reference | None = None,
     edit: Edit | None = None,
+    condition: Condition | None = None,
     progress: Progress = silent,
 ) -> Iterator[Sampled]:
     """Molecules for these keys, in their order, as soon as that order allows.
@@ -54,6 +55,7 @@ def sample_stream(
         seed: the run's seed, 0 to 2^32 - 1.
         reference: what the first step is drawn from; the Gaussian that `config` names by default.
         edit: what is done to the molecules after each step; nothing by default.
+        condition: what each molecule is asked to be like, for a network that takes a context; nothing by default.
         progress: called after each step of a batch with molecule-steps done and in all.
 
     Raises:
@@ -63,7 +65,9 @@ def sample_stream(
     finished: dict[int, Sampled] = {}
     awaited = iter(indices)
     key = next(awaited, None)
-    batches = sample_batches(model, indices, config, seed=seed, reference=reference, edit=edit, progress=progress)
+    batches = sample_batches(
+        model, indices, config, seed=seed, reference=reference, edit=edit, condition=condition, progress=progress
+    )
     for batch in batches:
         finished.update((molecule.index, molecule) for molecule in batch)
         while key is not None and key in finished:
@@ -82,12 +86,13 @@ def sample_batches(
     framed: int | None = None,
     reference: Reference | None = None,
     edit: Edit | None = None,
+    condition: Condition | None = None,
     progress: Progress = silent,
 ) -> Iterator[list[Sampled]]:
     """Batches of molecules as they are finished, like sizes together; arguments and errors as of `sample_stream`.
 
     Which molecules share a batch depends on `indices`, the batch size and the kind of device alone, so that a run that
-    goes on, with the keys that it has done, and several processes, each with its own batches, compute what an
+    is resumed, with the keys that it has done, and several processes, each with its own batches, compute what an
     uninterrupted one would have. A batch that is not done whole is computed again.
 
     Args:
@@ -108,14 +113,16 @@ def sample_batches(
                 yield batch
 
     counter = StepCounter(progress, sum(len(batch.keys) for batch in mine()) * len(steps))
-    run = Engine(model, config, seed=seed, counter=counter, framed=framed, reference=reference, edit=edit)
+    run = Engine(
+        model, config, seed=seed, counter=counter, framed=framed, reference=reference, edit=edit, condition=condition
+    )
     with _threads_for(model, device, mine()) as threads:
         for outcome in _outcomes(run, mine(), threads, counter.stop):
             yield _unpack(model, outcome)
 
 
 def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[FinishedBatch]:
-    """Batches as they arrive: so many side by side, or in one thread where the device is busy by itself (0)."""
+    """Batches as they arrive: `threads` of them side by side, or one at a time if the device is busy by itself (0)."""
     if threads == 0:
         yield from ahead(run.outcomes(ahead(map(run.start, batches), 1)), 2, stop=stop)
         return
@@ -131,7 +138,7 @@ def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) 
 def _threads_for(model: Model, device: torch.device, batches: Iterator[Batch]) -> Iterator[int]:
     """How many batches run side by side: on the CPU as many as torch has threads, each on one thread; else 0.
 
-    A choice for shared machines (benchmarks/RESULTS.md): where another program takes a core it is a third faster than
+    A choice for shared machines (benchmarks/RESULTS.md): if another program takes a core it is a third faster than
     threads inside the small operations of one batch, which then wait for each other; else a little slower.
     """
     if device.type != "cpu":
@@ -168,11 +175,10 @@ def _decoded(
     model: Model, z: Tensor, offsets: Int64[np.ndarray, " M_plus_1"]
 ) -> tuple[list[tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]]], Bool[np.ndarray, " M"]]:
     """Elements and positions in Å of each molecule, and which are of one element that their types do not tell."""
-    columns = z.double().numpy()
-    numbers, guessed = model.space.decode_types(columns), model.space.tell_no_element(columns, offsets)
+    numbers, places, guessed = model.space.decode(z.double().numpy(), offsets)
     for start, stop in np.stack([offsets[:-1], offsets[1:]], axis=1)[guessed]:
         numbers[start:stop] = model.known_moments().element_alone(int(stop - start)) or numbers[start:stop]
-    places, cuts = (columns[:, :3] * model.space.factors[0]).astype(np.float32), offsets[1:-1]
+    cuts = offsets[1:-1]
     return list(zip(np.split(numbers, cuts), np.split(places, cuts), strict=True)), guessed
 
 

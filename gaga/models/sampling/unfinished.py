@@ -15,7 +15,7 @@ from jaxtyping import Bool
 
 from gaga.core.errors import InvalidInput
 from gaga.models.sampling.molecules import JudgedMolecule
-from gaga.storage.partial import RecordFile, first_line
+from gaga.storage.partial import RecordFile, has_run
 
 # seed, index, number of atoms, finite, stable, valid, stable atoms, bytes of the SMILES, bytes of the text
 _HEAD = struct.Struct("<IQIBBBIII")
@@ -47,12 +47,12 @@ class Keys:
 
 
 def unfinished_path(output: Path, rank: int = 0) -> Path:
-    """Where the molecules of an unfinished output are that this process drew."""
+    """The file of the molecules of an unfinished output that this process drew."""
     return output.with_name(f".{output.name}.unfinished" + (f".r{rank}" if rank else ""))
 
 
 def unfinished_files(output: Path) -> list[Path]:
-    """The files of an unfinished output, of however many processes; none where nothing is unfinished."""
+    """The files of an unfinished output, of however many processes; none if nothing is unfinished."""
     pattern = re.compile(re.escape(unfinished_path(output).name) + r"(\.r[0-9]+)?")
     folder = output.absolute().parent
     names = sorted(path.name for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []
@@ -80,7 +80,7 @@ class UnfinishedSamples:
         self._files = [self._opened(unfinished_path(output, rank), appends=True)]
         try:
             self._scan(0)
-            self._files[0].begin()
+            self._files[0].make_or_trim()
             self.take_over()
         except BaseException:
             self._close()
@@ -93,7 +93,7 @@ class UnfinishedSamples:
         """Read what other processes have added."""
         known = {file.path for file in self._files}
         for path in unfinished_files(self._output):
-            if path not in known and first_line(path):
+            if path not in known and has_run(path):
                 self._files.append(self._opened(path, appends=False))
         for number in range(1, len(self._files)):
             self._scan(number)

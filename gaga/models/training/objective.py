@@ -126,7 +126,7 @@ class Objective:
 
     @cached_property
     def _shares(self) -> Float64[np.ndarray, " n_steps"]:
-        """The probability of steps up to each one, where ln(sigma_t / alpha_t) is normal.
+        """The probability of steps up to each one, if ln(sigma_t / alpha_t) is normal.
 
         A step stands for all levels nearest to it; those beyond [0, T*] are left out.
         """

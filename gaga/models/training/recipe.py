@@ -141,7 +141,7 @@ class Recipe(Config):
         return min(self.ema_decay, (1 + step) / (10 + step)) if self.ema_warmup else self.ema_decay
 
     def measures_after(self, step: int) -> bool:
-        """Whether something is measured after so many steps."""
+        """Whether something is measured after this number of steps."""
         return self.until_measured(step - 1) == 1
 
     def until_measured(self, step: int) -> int:
@@ -149,7 +149,7 @@ class Recipe(Config):
         return min(every - step % every for every in (self.validate_every, self.sample_every) if every)
 
     def _check_types(self) -> None:
-        """Whole numbers where whole numbers are meant, finite numbers, true or false, text."""
+        """Whole numbers if whole numbers are meant, finite numbers, true or false, text."""
         for f in fields(self):
             value = getattr(self, f.name)
             whole = isinstance(value, int) and not isinstance(value, bool)
@@ -169,7 +169,7 @@ class Recipe(Config):
 
 
 def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
-    """Refuse hyperparameters that were asked for and have no effect beside the others."""
+    """Refuse hyperparameters that were asked for and have no effect with the others."""
     averaged = recipe.ema_width is not None
     for names, unused, remedy in (
         ({"noise_mean", "noise_spread"}, recipe.noise_levels == "uniform", "noise_levels=lognormal"),

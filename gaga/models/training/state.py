@@ -84,14 +84,14 @@ class TrainingState:
             InvalidInput: none of them can be read.
         """
         problems: list[InvalidInput] = []
-        for candidate in (path, *_backups(path)):
+        for candidate in newest_first(path):
             try:
                 state = cls.load(candidate, device)
             except InvalidInput as error:
                 problems.append(error)
                 continue
             if problems:
-                log.warning("%s; going on from %s, step %d", problems[0], candidate.name, state.counters.step)
+                log.warning("%s; continuing from %s, step %d", problems[0], candidate.name, state.counters.step)
             return state
         raise problems[0]
 
@@ -142,6 +142,11 @@ def write_skipped_step(path: Path, step: int, seed: int, molecules: Int64[np.nda
     """What repeats a step whose loss or gradient was not finite: its number, the seed, and the molecules."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps({"step": step, "seed": seed, "molecules": molecules.tolist()}))
+
+
+def newest_first(path: Path) -> list[Path]:
+    """Paths of the states that are kept."""
+    return [path, *_backups(path)]
 
 
 def _backups(path: Path) -> list[Path]:

@@ -21,7 +21,7 @@ def mean_pairwise_information(
 ) -> Float64[Tensor, " B"]:
     """Mean over all pairs of V variables of their mutual information (nats), for B sets of n samples each.
 
-    0 where the numpy twin has 0: one variable, or n at most n_neighbors + 1. No working array holds more than about
+    0 if the numpy twin has 0: one variable, or n at most n_neighbors + 1. No working array holds more than about
     `working_set` numbers, or those of one set.
     """
     n, n_variables, n_sets = values.shape

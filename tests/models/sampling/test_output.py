@@ -25,7 +25,7 @@ def run_of(tmp_path, order, name="mols.sdf", n=4, seeds=1):
     with UnfinishedSamples(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
         for seed, index in order:
             spool.add(judge(seed, [Sampled(index, CH4, PLACES[index % 4], index % 4 != 3)]))
-            written.go_on(spool)
+            written.write_next(spool)
         record = written.finish()
         store.put("sample", name, record, config={}, replace=True)
         summary = SampleSummary.of(vars(record), keys)
@@ -109,7 +109,7 @@ def draw(n, name):
                         stable=True, smiles="C" * 20, text=b"x" * 1000)
                 for i in rng.permutation(100).tolist()
             ])
-            written.go_on(spool)
+            written.write_next(spool)
         record = written.finish()
         Store(folder / "s.h5", shipped=False).put("sample", name, record, config={})
         SampleSummary.of(vars(record), keys).rates()
@@ -136,7 +136,7 @@ def test_the_output_is_there_when_it_is_whole_and_until_then_what_was_there_stay
     def interrupted():
         with UnfinishedSamples(out, {}, keys) as spool, SampleOutput(out, keys, tmp_path) as written:
             spool.add(judge(5, [Sampled(0, CH4, METHANE, True)]))
-            written.go_on(spool)
+            written.write_next(spool)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

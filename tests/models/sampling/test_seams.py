@@ -1,17 +1,23 @@
-"""Where other parts fit in: another path, another reference, an edit between steps; a second, small one of each."""
+"""Where other parts fit in: a second, small path, reference, space, condition, and edit between steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
 
+from gaga.core.errors import InvalidInput
+from gaga.core.molecules import pack
 from gaga.core.rng import STREAM_START, normals
+from gaga.data.features import FeatureSpace, Space
+from gaga.models.network.egnn import EGNN
+from gaga.models.network.kernels.flat import run_flat
 from gaga.models.network.layout import Layout
+from gaga.models.network.parameters import EGNNConfig
 from gaga.models.sampling.batch import STREAM_END
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.sampling.loop import denoise
-from gaga.models.sampling.plan import draw_sizes
+from gaga.models.sampling.loop import Condition, SameForAll, denoise
+from gaga.models.sampling.plan import draw_sizes, start_reference
 from gaga.models.sampling.solvers import annealed, euler, heun, solver_of, spaced, two_step
 from gaga.models.sampling.stream import sample_stream
 from tests.models.sampling.test_batch import X0, network_model
@@ -60,7 +66,7 @@ def test_a_solver_runs_on_another_path(make, within):
 class TwoWidths:
     """A start that is no Gaussian: molecules are narrow or wide, by the sign of a first number."""
 
-    def transform(self, noise, n_atoms, alpha2):
+    def transform(self, noise, n_atoms, alpha2, context=None):
         first = np.concatenate([[0], np.cumsum(n_atoms)[:-1]])
         return noise * np.repeat(np.where(noise[first, 0] > 0, 0.5, 1.5), n_atoms)[:, None]
 
@@ -91,3 +97,128 @@ def test_another_reference_and_an_edit_in_the_engine_are_those_of_the_loop(gauss
     positions = np.concatenate([molecule.positions for molecule in found])
     np.testing.assert_allclose(positions, expected[:, :3] * model.space.factors[0], atol=1e-5)
     assert all(molecule.positions[0] == pytest.approx([len(solver) - 1, 0, 0]) for molecule in found)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Latents: positions, and the columns of types turned by an orthogonal matrix."""
+
+    plain: FeatureSpace = field(default_factory=lambda: FeatureSpace((1, 6, 7, 8, 9)))
+    turn: np.ndarray = field(default_factory=lambda: np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0])
+
+    @property
+    def columns(self):
+        return self.plain.columns
+
+    @property
+    def centred_columns(self):
+        return self.plain.centred_columns
+
+    def encode(self, molecules):
+        x = self.plain.encode(molecules)
+        return np.concatenate([x[:, :3], x[:, 3:] @ self.turn], axis=1)
+
+    def decode(self, values, offsets):
+        return self.plain.decode(np.concatenate([values[:, :3], values[:, 3:] @ self.turn.T], axis=1), offsets)
+
+
+def test_another_space_is_encoded_sampled_and_decoded(gaussian_model):
+    """The toy data has one variance for all types, so that turning them changes nothing but the decoder."""
+    space = Turned()
+    assert isinstance(space, Space)
+    molecules = pack([(np.array([6, 1, 8]), np.eye(3)), (np.array([9, 7]), np.zeros((2, 3)))])
+    numbers, positions, _ = space.decode(space.encode(molecules), molecules.offsets)
+    assert numbers.tolist() == molecules.atomic_numbers.tolist()
+    np.testing.assert_allclose(positions[:3] - positions[0], np.eye(3) - np.eye(3)[0], atol=1e-6)
+    config = SampleConfig(method="heun", steps=9)
+    plain = list(sample_stream(gaussian_model, range(5), config, seed=SEED))
+    turned = list(sample_stream(replace(gaussian_model, space=space), range(5), config, seed=SEED))
+    for one, other in zip(plain, turned, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+    assert any((one.atomic_numbers != other.atomic_numbers).any() for one, other in zip(plain, turned, strict=True))
+
+
+class BySize:
+    """A context of two numbers: the size of a molecule, and half of its key."""
+
+    def context(self, keys, sizes):
+        return np.stack([sizes / 9.0, keys / 2.0], axis=1)
+
+
+def conditioned(model, kernel="torch", context=2):
+    """The model with a network that takes a context."""
+    torch.manual_seed(3)
+    network = EGNN(EGNNConfig(features=5, hidden=16, n_layers=2, context=context), kernel).double()
+    return replace(model, network=network.requires_grad_(False))
+
+
+def test_a_condition_in_the_engine_is_that_of_the_loop(gaussian_model):
+    model, condition = conditioned(gaussian_model), BySize()
+    assert isinstance(condition, Condition)
+    config, keys = SampleConfig(method="annealed", steps=5, batch_size=3), np.arange(7)
+    sizes, solver = draw_sizes(keys, model.known_moments(), None, SEED), solver_of(model, config)
+    alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
+    noise = normals(SEED, keys, sizes, model.space.columns, STREAM_START)
+    start = torch.from_numpy(start_reference(model.known_moments(), config).transform(noise, sizes, alpha2))
+    streams = [*range(len(solver) - 2, -1, -1), STREAM_END]
+
+    def drawn(k):
+        return torch.from_numpy(normals(SEED, keys, sizes, model.space.columns, streams[k]))
+
+    context = torch.from_numpy(condition.context(keys, sizes))
+    expected = denoise(model, solver, start, Layout.of(sizes), drawn, context=context).numpy()
+
+    def positions(condition):
+        found = sample_stream(model, range(7), config, seed=SEED, condition=condition)
+        return np.concatenate([molecule.positions for molecule in found])
+
+    np.testing.assert_allclose(positions(condition), expected[:, :3] * model.space.factors[0], atol=1e-5)
+    assert np.abs(positions(SameForAll((0.5, 0.0))) - positions(condition)).max() > 1e-4
+    with pytest.raises(InvalidInput, match="takes a context of 2 columns"):
+        positions(None)
+    with pytest.raises(InvalidInput, match="takes a context of 2 columns"):
+        positions(SameForAll((1.0,)))
+
+
+def test_a_reference_receives_the_context(gaussian_model):
+    class Scaled:
+        def transform(self, noise, n_atoms, alpha2, context=None):
+            return noise * np.repeat(context[:, 1], n_atoms)[:, None]
+
+    model = conditioned(gaussian_model)
+    config = SampleConfig(method="heun", steps=3, frames=2)
+    found = list(sample_stream(model, range(3), config, seed=SEED, reference=Scaled(), condition=BySize()))
+    starts = [np.abs(molecule.frames[0][1]).max() for molecule in found]
+    assert starts[0] < 1e-6 < starts[1] < starts[2]
+
+
+def test_all_kernels_take_a_context_with_its_gradient():
+    sizes = np.array([1, 2, 9, 9, 5])
+    layout, rng = Layout.of(sizes), np.random.default_rng(1)
+    z = layout.centre(torch.from_numpy(rng.normal(size=(sizes.sum(), 8))), 3)
+    t = torch.from_numpy(rng.uniform(size=(5, 3)))
+    networks = {}
+    for kernel in ("naive", "torch"):
+        torch.manual_seed(3)
+        networks[kernel] = EGNN(EGNNConfig(features=5, hidden=16, n_layers=2, context=2), kernel).double()
+    calls = [networks["naive"], networks["torch"], lambda z, t, layout: run_flat(networks["torch"], z, t, layout)]
+    results = []
+    for call in calls:
+        given = t.clone().requires_grad_()
+        out = call(z, given, layout)
+        (grad,) = torch.autograd.grad(out.square().sum(), given)
+        results.append((out.detach(), grad))
+    for out, grad in results[1:]:
+        torch.testing.assert_close(out, results[0][0], rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(grad, results[0][1], rtol=1e-9, atol=1e-11)
+    assert (results[0][1].abs().sum(dim=0) > 0).all()
+    with pytest.raises(InvalidInput, match="takes a context of 2"):
+        networks["torch"](z, t[:, 0], layout)
+
+
+def test_the_loss_takes_a_context(gaussian_model):
+    model = conditioned(gaussian_model)
+    layout = Layout.of(np.array([3, 9]))
+    x, eps = torch.zeros(12, 8, dtype=torch.float64), torch.ones(12, 8, dtype=torch.float64)
+    losses = [model.loss(x, eps, torch.tensor([200, 300]), layout, torch.full((2, 2), c).double()) for c in (0.0, 3.0)]
+    assert (losses[0] != losses[1]).all()

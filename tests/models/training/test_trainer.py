@@ -257,7 +257,7 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(dataset, whole
     second = trainer(dataset, tmp_path / "parts", SAVING)
     second.resume()
     assert second.counters.step == steps[1]
-    assert f"going on from state.1.safetensors, step {steps[1]}" in caplog.text
+    assert f"continuing from state.1.safetensors, step {steps[1]}" in caplog.text
     assert second.run()
     a, b = (load_file(folder / "state.safetensors") for folder in (whole.folder, tmp_path / "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -20,17 +20,17 @@ EdgeArguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def run_bucketed(
-    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
     return run_in_threads(_dense, network, z, t, layout)
 
 
-def _dense(network: Parameters, z: Float[Tensor, "b n C"], t: Float[Tensor, " b"]) -> Float[Tensor, "b n C"]:
+def _dense(network: Parameters, z: Float[Tensor, "b n C"], t: Float[Tensor, "b *k"]) -> Float[Tensor, "b n C"]:
     """The network on b molecules of n atoms."""
     config, product, n_atoms = network.config, network.product_type, z.shape[1]
     x = start = z[..., :3]
-    h = network.embedding(network.input_features(z, t[:, None].expand(z.shape[:2])))
+    h = network.embedding(network.input_features(z, t[:, None].expand(*z.shape[:2], *t.shape[1:])))
     d0 = _geometry(x, config.norm_constant)[0]
     for block in network.layers():
         d, direction = _geometry(x, config.norm_constant)

@@ -26,14 +26,14 @@ _COMPILATIONS = 128
 
 
 def run_flat(
-    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
     return _run(network, z, t, layout, messages_of_edges, heads_of_edges)
 
 
 def run_compiled(
-    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward; the regions of `run_flat` compiled. The first passes take a minute or more."""
     return _run(network, z, t, layout, *_compiled_regions())

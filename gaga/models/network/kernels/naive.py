@@ -9,13 +9,13 @@ from gaga.models.network.parameters import Coordinates, EGNNConfig, Messages, Pa
 
 
 def run_naive(
-    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
     config = network.config
     rows, mask, where = _padding(layout, z)
     x = z.new_zeros((rows.numel(), 3)).index_copy_(0, where, z[:, :3])
-    h = z.new_zeros((rows.numel(), z.shape[1] - 3 + int(config.condition_time)))
+    h = z.new_zeros((rows.numel(), network.embedding.in_features))
     h = h.index_copy_(0, where, network.input_features(z, layout.per_atom(t)))
     row, col, edge_mask = _edges(mask)
     d0, start = _distances(x, row, col, config.norm_constant)[0], x

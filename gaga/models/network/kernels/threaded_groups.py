@@ -29,7 +29,7 @@ _EDGES_OF_AN_ATOM = 3.5  # what the networks of an atom cost, in edges
 
 
 def run_in_threads(
-    dense: Dense, network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    dense: Dense, network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """`dense(network, z [b, n, C], t [b])` for every group of the layout, put together again."""
     groups = layout.groups(max(_NUMBERS // network.config.hidden, 1))

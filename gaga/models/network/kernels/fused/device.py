@@ -289,6 +289,6 @@ def node_gradients(
 @triton.jit
 @no_type_check
 def reverse(first_block, j, n, s):
-    """Slot of the edge from the neighbour j at shift s back to the row; only where s < n."""
+    """Slot of the edge from the neighbour j at shift s back to the row; only if s < n."""
     shift = tl.where(s < n, n - s, 1)
     return (tl.load(first_block + j // TILE) + shift - 1) * TILE + j % TILE

@@ -1,6 +1,6 @@
 """Distances and displacements over tiles of rows on the device, in Triton and float32, forward and backward.
 
-Rows, neighbours and slots as in `device`; a program has a tile, or a block of 64 edges where nothing is summed.
+Rows, neighbours and slots as in `device`; a program has a tile, or a block of 64 edges if nothing is summed.
 """
 
 from typing import no_type_check  # Triton reads annotations as its own

@@ -40,14 +40,16 @@ def shared_memory(network: Parameters) -> int:
 
 
 def run_fused(
-    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
 ) -> Float[Tensor, "A C"]:
     """See EGNN.forward."""
     with torch.cuda.device(z.device) if z.is_cuda else nullcontext():  # Triton launches on the current one
         return _run(network, z, t, layout)
 
 
-def _run(network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, " M"], layout: Layout) -> Float[Tensor, "A C"]:
+def _run(
+    network: Parameters, z: Float[Tensor, "A C"], t: Float[Tensor, "M *k"], layout: Layout
+) -> Float[Tensor, "A C"]:
     config, tiles, product = network.config, layout.tiles, network.product_type
     filler = (0, 0, 0, tiles.rows - len(z))
     x = start = pad(z[:, :3], filler)

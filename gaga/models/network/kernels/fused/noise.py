@@ -1,4 +1,4 @@
-"""Normal numbers keyed by (seed, molecule, step) in one pass: gaga.models.device_rng.normals where Triton runs.
+"""Normal numbers keyed by (seed, molecule, step) in one pass: gaga.models.device_rng.normals if Triton runs.
 
 Philox-4x32-10 (Salmon et al. 2011) and Box-Muller in float64; the plain form is about a hundred small kernels a step.
 """

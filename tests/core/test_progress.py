@@ -1,4 +1,4 @@
-from gaga.stats.meter import Meter
+from gaga.core.progress import Meter
 
 
 def test_it_adds_up_and_starts_anew_what_is_expected():
