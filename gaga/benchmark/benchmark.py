@@ -1,5 +1,7 @@
 """The benchmark: which kernels agree with the papers' formulation here, and how fast they are on real shapes."""
 
+from dataclasses import replace
+
 import torch
 
 from gaga.benchmark.config import BenchmarkConfig
@@ -12,9 +14,6 @@ from gaga.benchmark.shapes import Batch, Case, Shape, cases_of, even_sizes
 from gaga.benchmark.steps import Recorder
 from gaga.core.progress import Progress, silent
 from gaga.models.network.kernels.products import chosen
-
-Parity = dict[tuple[str, str, str | None], Agreement]
-"""The agreement of each kernel, by its name, precision and library of products."""
 
 
 def run_benchmark(
@@ -54,14 +53,16 @@ def _variants(config: BenchmarkConfig, shape: Shape, device: torch.device) -> tu
     return make_variants(config.kernels, config.precisions, shape.widest, device)
 
 
-def _check_kernels(config: BenchmarkConfig, shape: Shape, device: torch.device, progress: Progress) -> Parity:
+def _check_kernels(
+    config: BenchmarkConfig, shape: Shape, device: torch.device, progress: Progress
+) -> dict[Variant, Agreement]:
+    """How far each kernel is from the oracle; padding makes no difference."""
     progress(0, 1, f"the oracle of {shape.name}")
-    found: Parity = {}
-    oracle = Oracle(shape, device)
+    oracle, found = Oracle(shape, device), {}
     variants = [variant for variant in _variants(config, shape, device) if variant.pad_to is None]
     for i, variant in enumerate(variants):
         progress(i, len(variants), f"checking {variant.kernel} in {variant.precision}")
-        found[variant.kernel, variant.precision, variant.products] = oracle.check(variant)
+        found[variant] = oracle.check(variant)
     return found
 
 
@@ -69,7 +70,7 @@ def _measure(
     config: BenchmarkConfig,
     case: Case,
     n_molecules: int,
-    parity: Parity,
+    parity: dict[Variant, Agreement],
     device: torch.device,
     progress: Progress,
 ) -> list[Row]:
@@ -85,6 +86,6 @@ def _measure(
     else:
         batch = Batch.of(case.shape, even_sizes(case.shape.counts, n_molecules, config.seed), config.seed)
         work = Steps(case=case, batch=batch, recorder=Recorder(device))
-    agreements = {v: parity[v.kernel, v.precision, v.products] for v in variants}
+    agreements = {variant: parity[replace(variant, pad_to=None)] for variant in variants}
     rows = measure_rows(work, agreements, device, config.rounds, budget_s=config.budget_s, progress=progress)
     return with_ratios(rows, ORACLE)

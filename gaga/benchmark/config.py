@@ -35,7 +35,7 @@ class BenchmarkConfig(Config):
     budget_s: float | None = None  # for the rounds of a batch; there are two at least
 
 
-def quick(*, on_cuda: bool) -> dict[str, Any]:
+def quick_look(*, on_cuda: bool) -> dict[str, Any]:
     """Options that fit into a minute on two slow cores: few molecules, and no kernel that is compiled first."""
     kernels, molecules = (("naive", "torch", "triton"), 256) if on_cuda else (("naive", "torch"), 12)
     return {"cases": CASES[:2], "kernels": kernels, "batch_sizes": (molecules,), "rounds": 3, "budget_s": 8.0}

@@ -14,6 +14,7 @@ import torch
 
 import gaga
 from gaga.benchmark.measuring import seconds_of
+from gaga.core.text import counted, human_bytes
 from gaga.models.network.kernels.products import TITLES, fast_products, fixed, usable
 from gaga.models.network.names import PRECISIONS
 
@@ -51,6 +52,15 @@ class Machine:
     gaga_version: str
     commit: str
     allocator: str
+
+    @property
+    def in_words(self) -> str:
+        """All but the allocator, for a reader."""
+        host = f", {human_bytes(self.device_memory)} on {self.processor}" if self.device_memory else ""
+        units = f"{counted(self.cores, 'core')}, {counted(self.threads, 'thread')}"
+        versions = ", ".join([f"Python {self.python}", *self.packages, *([f"CUDA {self.cuda}"] if self.cuda else [])])
+        code = f"commit {self.commit}" if self.commit else f"gaga {self.gaga_version}"
+        return f"{self.device}: {self.device_name}{host}, {units}; {versions}; {code}"
 
 
 def describe_machine(device: torch.device, allocator: str) -> Machine:

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
-from numpy.typing import NDArray
+from jaxtyping import Int64
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from gaga.benchmark.shapes import Batch, Shape
@@ -176,12 +176,9 @@ class Oracle:
     def check(self, variant: Variant) -> Agreement:
         """Hold a kernel against the oracle; one that raises is refused."""
         blank = Agreement(
-            shape=self.shape.name,
-            kernel=variant.kernel,
-            precision=variant.precision,
-            products=variant.products or "",
-            tolerance=TOLERANCES[variant.precision],
-        )
+            shape=self.shape.name, kernel=variant.kernel, precision=variant.precision,
+            products=variant.products or "", tolerance=TOLERANCES[variant.precision],
+        )  # fmt: skip
         try:
             network = variant.network(self.shape.network, self.device)
             with fixed(variant.products), fast_products(self.device):
@@ -227,11 +224,11 @@ class Oracle:
 
     @torch.no_grad()
     def _equivariance(self, network: EGNN, variant: Variant) -> float:
-        """The error of f(R z) R^-1 against f(z)."""
+        """The error of f(R z) R^-1 against f(z), for a random rotation R."""
         batch = self.batches["awkward"]
         z, t = _question(batch, network, self.device)
         layout = variant.layout(batch.n_atoms, self.device)
-        rotation = torch.from_numpy(random_rotation(_SEED)).to(z)
+        rotation = torch.from_numpy(Rotation.random(None, _SEED).as_matrix()).to(z)
         turned = network(torch.cat([z[:, :3] @ rotation.T, z[:, 3:]], dim=1), t, layout)
         back = torch.cat([turned[:, :3] @ rotation, turned[:, 3:]], dim=1)
         return relative_error(_exact(back), _exact(network(z, t, layout)))
@@ -260,11 +257,3 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
         return float("inf")
     size = float(expected.norm())
     return float((value - expected).norm()) / (size if size > 0 else 1.0)
-
-
-def random_rotation(seed: int) -> Float64[np.ndarray, "3 3"]:
-    """A rotation, drawn evenly from all (Stewart 1980)."""
-    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
-    q = q * np.sign(np.diag(r))
-    rotation: NDArray[np.float64] = q * np.linalg.det(q)
-    return rotation

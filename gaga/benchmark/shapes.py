@@ -11,10 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from gaga.benchmark.config import BenchmarkConfig
-from gaga.core.errors import InvalidInput
 from gaga.data.features import FeatureSpace
-from gaga.models.api import SMALL_CHECKPOINT
-from gaga.models.checkpoint import load_checkpoint
+from gaga.models.api import SMALL_CHECKPOINT, load_model
 from gaga.models.network.parameters import EGNNConfig
 
 _POSITIONS, _TYPES = 1.4, 0.1  # standard deviations of QM9's columns on the zero-mean subspace
@@ -119,10 +117,7 @@ def histogram(dataset: str) -> Int64[np.ndarray, " N_max_plus_1"]:
         counts = np.zeros(max(table["n_atoms"]) + 1, dtype=np.int64)
         counts[table["n_atoms"]] = table["conformers"]
         return counts
-    moments = load_checkpoint(SMALL_CHECKPOINT).moments
-    if moments is None or dataset != "qm9":
-        raise InvalidInput("no numbers of atoms ship for this data set", received=dataset)
-    return moments.counts
+    return load_model(SMALL_CHECKPOINT).known_moments().counts
 
 
 def even_sizes(counts: Int64[np.ndarray, " N_max_plus_1"], n: int, seed: int) -> Int64[np.ndarray, " n"]:

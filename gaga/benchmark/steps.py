@@ -20,48 +20,41 @@ _LEARNING_RATE = 1e-4
 
 
 def make_step(case: Case, batch: Batch, variant: Variant, device: torch.device) -> Step:
-    """A step of `train` or `forward` on this batch.
+    """A step on this batch. The noise is drawn before.
+
+    `train`: noising, network, loss, gradient, and AdamW with amsgrad, as training does them. `forward`: one evaluation
+    of the network as a sampler does it, without a gradient.
 
     Raises:
         Unavailable: the kernel cannot run here.
     """
-    return (train_step if case.work == "train" else forward_step)(case.shape, batch, variant, device)
-
-
-def train_step(shape: Shape, batch: Batch, variant: Variant, device: torch.device) -> Step:
-    """Noising, network, loss, gradient, and AdamW with amsgrad, as training does them; the noise is drawn before."""
-    network = variant.network(shape.network, device)
-    diffusion = Diffusion(network, make_schedule(), shape.space)
+    network = variant.network(case.shape.network, device)
+    diffusion = Diffusion(network, make_schedule(), case.shape.space)
     layout = variant.layout(batch.n_atoms, device)
-    x, eps, t = batch.x.float().to(device), batch.eps.float().to(device), batch.t.to(device)
-    x = layout.centre(x, diffusion.centred_columns)
-    on_cuda = device.type == "cuda"
+    eps, t = batch.eps.float().to(device), batch.t.to(device)
+    if case.work == "forward":
+        network.eval().requires_grad_(False)
+        z = layout.centre(eps, diffusion.centred_columns)
+        time = (batch.t.double() / diffusion.schedule.T).float().to(device)
+
+        def evaluate() -> None:
+            with torch.no_grad(), fixed(variant.products):
+                diffusion.noise(z, time, layout)
+
+        return evaluate
+
+    x, on_cuda = layout.centre(batch.x.float().to(device), diffusion.centred_columns), device.type == "cuda"
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-12, amsgrad=True, fused=on_cuda, capturable=on_cuda
     )
 
-    def step() -> None:
+    def train() -> None:
         optimizer.zero_grad(set_to_none=True)
         with fixed(variant.products), fast_products(device):
             diffusion.loss(x, eps, t, layout).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    return step
-
-
-def forward_step(shape: Shape, batch: Batch, variant: Variant, device: torch.device) -> Step:
-    """One evaluation of the network as a sampler does it, without a gradient."""
-    network = variant.network(shape.network, device).eval().requires_grad_(False)
-    diffusion = Diffusion(network, make_schedule(), shape.space)
-    layout = variant.layout(batch.n_atoms, device)
-    z = layout.centre(batch.eps.float().to(device), diffusion.centred_columns)
-    time = (batch.t.double() / diffusion.schedule.T).float().to(device)
-
-    def step() -> None:
-        with torch.no_grad(), fixed(variant.products):
-            diffusion.noise(z, time, layout)
-
-    return step
+    return train
 
 
 class Recorder:

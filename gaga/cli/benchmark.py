@@ -5,30 +5,27 @@ Example:
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gaga.benchmark.config import BenchmarkConfig, quick  # noqa: TID253 - loads nothing else
+from gaga.benchmark.config import BenchmarkConfig, quick_look  # noqa: TID253 - loads nothing else
 from gaga.cli import options
-from gaga.cli.allocator import keep_freed_memory
+from gaga.cli.allocator import allocator_settings, keep_freed_memory
 from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
-from gaga.cli.render import MISSING, Output, Table, open_store, stored, stored_line, text
-from gaga.core.text import counted, human_bytes, human_time
+from gaga.cli.render import MISSING, Output, Table, markdown_table, open_store, stored, stored_line, text
+from gaga.core.text import human_bytes, human_time
 
 if TYPE_CHECKING:
-    from gaga.benchmark.machine import Machine
     from gaga.benchmark.parity import Agreement
     from gaga.benchmark.results import Benchmark, Row
 
 app = new_app()
-DEFAULT_ALLOCATOR = "the system's defaults"
-_ALLOCATOR_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 Quick = Annotated[
     bool, typer.Option("--quick", help="A minute: few molecules, few rounds, no kernel that is compiled first.")
@@ -56,7 +53,7 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.md", help
 )  # fmt: skip
 def benchmark(
     *,
-    be_quick: Quick = False,
+    quick: Quick = False,
     given: dict[str, Any],
     out: Out = None,
     overwrite: options.Overwrite = False,
@@ -76,7 +73,7 @@ def benchmark(
     A kernel is first held against the naive one in float64; one that disagrees gets no figure, and the exit code is
     1. Figures stand beside the rate of a plain matrix product measured in the same run, the floor.
     """
-    if given.get("check") and (be_quick or given.keys() & {"rounds", "full"}):
+    if given.get("check") and (quick or given.keys() & {"rounds", "full"}):
         raise usage_error("--check times nothing; leave out --quick, --rounds and --full")
     options.use_threads(threads)
     allocator = keep_freed_memory() or allocator_settings(os.environ)
@@ -84,7 +81,7 @@ def benchmark(
     from gaga.runs.devices import torch_device
 
     where = torch_device(device)
-    base = quick(on_cuda=where.type == "cuda") if be_quick else {}
+    base = quick_look(on_cuda=where.type == "cuda") if quick else {}
     config, output = BenchmarkConfig(**{**base, **given, "seed": seed}), Output(json=json)
     if out is not None:
         runs.check_file(out, overwrite=overwrite)
@@ -100,15 +97,9 @@ def benchmark(
         raise typer.Exit(1)
 
 
-def allocator_settings(environment: Mapping[str, str]) -> str:
-    """What the environment sets of the memory allocator."""
-    names = [n for n in environment if n in _ALLOCATOR_VARIABLES or n.startswith("MALLOC_")]
-    return ", ".join(f"{name}={environment[name]}" for name in sorted(names)) or DEFAULT_ALLOCATOR
-
-
 def lines_of(found: "Benchmark") -> Iterator[str]:
     """Where the figures come from, and what they are held against."""
-    yield _machine_line(found.machine)
+    yield f"{found.machine.in_words}; allocator: {found.machine.allocator or MISSING}."
     for floor in found.floors:
         yield f"Floor of {floor.precision}: {floor.flops / 1e12:.3g} TFLOP/s ({floor.how})."
     if found.products:
@@ -116,14 +107,6 @@ def lines_of(found: "Benchmark") -> Iterator[str]:
     if found.networks:
         yield f"Network of {'; of '.join(found.networks)}."
     yield f"Memory: {found.memory}."
-
-
-def _machine_line(m: "Machine") -> str:
-    host = f", {human_bytes(m.device_memory)} on {m.processor}" if m.device_memory else ""
-    units = f"{counted(m.cores, 'core')}, {counted(m.threads, 'thread')}"
-    versions = ", ".join([f"Python {m.python}", *m.packages, *([f"CUDA {m.cuda}"] if m.cuda else [])])
-    code = f"commit {m.commit}" if m.commit else f"gaga {m.gaga_version}"
-    return f"{m.device}: {m.device_name}{host}, {units}; {versions}; {code}; allocator: {m.allocator or MISSING}."
 
 
 def tables(found: "Benchmark") -> Iterator[Table]:
@@ -135,17 +118,17 @@ def tables(found: "Benchmark") -> Iterator[Table]:
 
 def parity_table(agreements: Sequence["Agreement"]) -> Table:
     """How far each kernel is from naive in float64."""
-    columns = ("shape", "kernel", "precision", "products", "outputs", "rotated", "gradients", "outputs from MKL's",
-               "verdict")  # fmt: skip
-    rows = [
-        (
-            a.shape, a.kernel, a.precision, a.products or MISSING,
-            *(MISSING if e is None else f"{e:.1e}" for e in (a.output, a.equivariance, a.gradient, a.from_mkl)),
-            _verdict(a),
-        )
-        for a in agreements
-    ]  # fmt: skip
-    return Table(columns=columns, rows=rows, title="Largest relative error against naive in float64, awkward sizes")
+    errors = ("output", "equivariance", "gradient", "from_mkl")
+    return Table(
+        title="Largest relative error against naive in float64, awkward sizes",
+        columns=("shape", "kernel", "precision", "products", "outputs", "rotated", "gradients", "outputs from MKL's",
+                 "verdict"),
+        rows=[
+            (a.shape, a.kernel, a.precision, a.products or MISSING,
+             *(_or_missing(getattr(a, name), "{:.1e}".format) for name in errors), _verdict(a))
+            for a in agreements
+        ],
+    )  # fmt: skip
 
 
 def _verdict(a: "Agreement") -> str:
@@ -169,34 +152,23 @@ def case_table(case: str, molecules: int, rows: Sequence["Row"]) -> Table:
 
 
 def _cells(row: "Row", molecules: int) -> tuple[object, ...]:
-    run = MISSING if row.run_seconds is None else human_time(row.run_seconds)
+    spread = _or_missing(row.low, lambda low: f"{text(low, 3)} – {text(row.high, 3)}")
+    run = _or_missing(row.run_seconds, human_time) + (", extrapolated" if row.extrapolated else "")
     note = f"{row.state}: {row.note}"
     if row.state == "measured":
         part = f"its first {row.molecules:,} molecules" if row.molecules != molecules else ""
         note = "; ".join(filter(None, [row.note, part]))
     return (
-        row.kernel,
-        row.precision,
-        row.products or MISSING,
-        row.seconds,
-        MISSING if row.low is None or row.high is None else f"{text(row.low, 3)} – {text(row.high, 3)}",
-        row.molecules_per_second,
-        MISSING if row.floor is None else f"{100 * row.floor:.1f} %",
-        MISSING if row.memory is None else human_bytes(row.memory),
-        row.times_mkl,
-        row.times_naive,
-        row.times_padded if row.run_molecules is None else f"{run}, extrapolated" if row.extrapolated else run,
-        note,
-    )
+        row.kernel, row.precision, row.products or MISSING, row.seconds, spread, row.molecules_per_second,
+        _or_missing(row.floor, "{:.1%}".format).replace("%", " %"), _or_missing(row.memory, human_bytes),
+        row.times_mkl, row.times_naive, row.times_padded if row.run_molecules is None else run, note,
+    )  # fmt: skip
+
+
+def _or_missing(value: Any, shown: Callable[[Any], str]) -> str:
+    return MISSING if value is None else shown(value)
 
 
 def markdown(found: "Benchmark") -> str:
     """Everything that the terminal shows, as Markdown."""
-    return "\n\n".join([*lines_of(found), *map(_markdown_table, tables(found))]) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    """A table as Markdown."""
-    cells = [table.columns, *([text(value, table.digits) for value in row] for row in table.rows)]
-    head, *rows = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
-    return "\n".join([f"### {table.title}", "", head, "|" + "---|" * len(table.columns), *rows])
+    return "\n\n".join([*lines_of(found), *map(markdown_table, tables(found))]) + "\n"

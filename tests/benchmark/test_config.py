@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gaga.benchmark.config import CASES, TIMED_KERNELS, BenchmarkConfig, quick
+from gaga.benchmark.config import CASES, TIMED_KERNELS, BenchmarkConfig, quick_look
 from gaga.benchmark.shapes import SHAPES, cases_of
 from gaga.core.errors import InvalidInput
 from tests.benchmark.conftest import CPU
@@ -33,11 +33,11 @@ def test_a_smaller_network_for_a_rehearsal():
 
 
 def test_quick_compiles_nothing():
-    config = BenchmarkConfig(**quick(on_cuda=False))
+    config = BenchmarkConfig(**quick_look(on_cuda=False))
     assert "compile" not in config.kernels
     assert config.budget_s < 60
     assert config.rounds < BenchmarkConfig().rounds
-    assert BenchmarkConfig(**quick(on_cuda=True)).kernels == ("naive", "torch", "triton")
+    assert BenchmarkConfig(**quick_look(on_cuda=True)).kernels == ("naive", "torch", "triton")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gaga.benchmark.flops import edge_flops, node_flops, useful_flops
 from gaga.benchmark.parity import Variant
-from gaga.benchmark.shapes import SHAPES, Batch, even_sizes
-from gaga.benchmark.steps import forward_step, train_step
+from gaga.benchmark.shapes import SHAPES, Batch, Case, even_sizes
+from gaga.benchmark.steps import make_step
 from gaga.models.network.kernels.products import chosen
 from tests.benchmark.conftest import CPU, TINY, mean_over
 
@@ -87,7 +87,7 @@ def test_naive_on_qm9_padded_to_29_counts_the_ratio_of_the_formula():
     """A batch of real sizes with its largest molecule, at the width of the papers: about 6.8 times the useful work."""
     shape = replace(SHAPES["qm9"], hidden=32, n_layers=1)
     sizes = np.append(even_sizes(shape.counts, 31, seed=0), 29)
-    step = forward_step(shape, Batch.of(shape, sizes, 0), Variant(kernel="naive"), CPU)
+    step = make_step(Case(shape=shape, work="forward"), Batch.of(shape, sizes, 0), Variant(kernel="naive"), CPU)
     ratio = count_flops(step) / useful_flops(shape.network, sizes)
     assert ratio == pytest.approx(published_flops(shape.network, 32, 29) / useful_flops(shape.network, sizes))
     assert ratio == pytest.approx(6.8, rel=0.15)  # narrower and with one more large molecule than the data
@@ -97,12 +97,13 @@ def test_torch_does_little_more_than_is_needed():
     """The diagonal, distances, gates and heads: a fifth more at 32 columns, of which the diagonal is 6 %."""
     shape = replace(SHAPES["qm9"], hidden=32, n_layers=1)
     batch = Batch.of(shape, even_sizes(shape.counts, 32, seed=0), 0)
-    counted = count_flops(forward_step(shape, batch, Variant(kernel="torch"), CPU))
+    counted = count_flops(make_step(Case(shape=shape, work="forward"), batch, Variant(kernel="torch"), CPU))
     assert 1.0 < counted / useful_flops(shape.network, batch.n_atoms) < 1.3
 
 
 def test_gradients_are_counted():
-    shape = TINY["qm9"]
-    batch = Batch.of(shape, SIZES, 0)
-    forward = count_flops(forward_step(shape, batch, Variant(kernel="naive"), CPU))
-    assert 2.5 < count_flops(train_step(shape, batch, Variant(kernel="naive"), CPU)) / forward < 3.0
+    batch, naive = Batch.of(TINY["qm9"], SIZES, 0), Variant(kernel="naive")
+    forward, train = (
+        count_flops(make_step(Case(shape=TINY["qm9"], work=work), batch, naive, CPU)) for work in ("forward", "train")
+    )
+    assert 2.5 < train / forward < 3.0

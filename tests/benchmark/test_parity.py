@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gaga.benchmark import parity
-from gaga.benchmark.parity import Oracle, Variant, failure, make_variants, random_rotation, relative_error
+from gaga.benchmark.parity import Oracle, Variant, failure, make_variants, relative_error
 from gaga.core.errors import InvalidInput, Unavailable
 from tests.benchmark.conftest import CPU, TINY
 
@@ -104,13 +104,6 @@ def test_relative_error():
     assert relative_error(torch.ones(2), torch.zeros(2)) == pytest.approx(2**0.5)
     assert relative_error(a, torch.ones(3)) == float("inf")
     assert relative_error(torch.tensor([3.0, float("nan")]), a) == float("inf")
-
-
-def test_rotations_are_rotations():
-    for seed in range(5):
-        rotation = random_rotation(seed)
-        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-        assert np.linalg.det(rotation) == pytest.approx(1)
 
 
 def test_naive_runs_in_float32_in_two_widths_and_the_others_in_every_precision(monkeypatch):

@@ -4,9 +4,9 @@ import torch
 
 from gaga.benchmark.parity import Variant
 from gaga.benchmark.shapes import Batch
-from gaga.benchmark.steps import Recorder, data_moments, forward_step, sampler, sampling_run, train_step
+from gaga.benchmark.steps import Recorder, data_moments, make_step, sampler, sampling_run
 from gaga.models.sampling.plan import draw_sizes
-from tests.benchmark.conftest import CPU, TINY
+from tests.benchmark.conftest import CPU, TINY, tiny_case
 
 TORCH = Variant(kernel="torch")
 
@@ -25,8 +25,8 @@ def opened(monkeypatch):
 
 
 def test_a_training_step_moves_every_parameter(opened):
-    shape = TINY["qm9"]
-    step = train_step(shape, Batch.of(shape, np.array([4, 7, 9]), 0), TORCH, CPU)
+    case = tiny_case("qm9-train")
+    step = make_step(case, Batch.of(case.shape, np.array([4, 7, 9]), 0), TORCH, CPU)
     before = {name: p.detach().clone() for name, p in opened[0].named_parameters()}
     step()
     for name, p in opened[0].named_parameters():
@@ -35,10 +35,10 @@ def test_a_training_step_moves_every_parameter(opened):
 
 
 def test_kernels_take_the_same_training_steps(opened):
-    shape = TINY["geom"]
-    batch = Batch.of(shape, np.array([2, 7, 9]), 0)
+    case = tiny_case("geom-train")
+    batch = Batch.of(case.shape, np.array([2, 7, 9]), 0)
     for kernel in ("naive", "torch"):
-        step = train_step(shape, batch, Variant(kernel=kernel), CPU)
+        step = make_step(case, batch, Variant(kernel=kernel), CPU)
         step()
         step()
     naive, other = (dict(network.named_parameters()) for network in opened)
@@ -48,9 +48,9 @@ def test_kernels_take_the_same_training_steps(opened):
 
 
 def test_a_forward_step_keeps_no_gradient(opened, monkeypatch):
-    shape = TINY["qm9"]
+    case = tiny_case("qm9-forward")
     outputs = []
-    step = forward_step(shape, Batch.of(shape, np.array([4, 7]), 0), TORCH, CPU)
+    step = make_step(case, Batch.of(case.shape, np.array([4, 7]), 0), TORCH, CPU)
     right = opened[0].forward
     opened[0].forward = lambda *arguments: outputs.append(right(*arguments)) or outputs[-1]
     step()

@@ -8,7 +8,6 @@ import pytest
 
 from gaga.benchmark import machine
 from gaga.benchmark.parity import Variant
-from gaga.cli.benchmark import DEFAULT_ALLOCATOR, allocator_settings
 from gaga.core.errors import Unavailable
 from gaga.models.network.kernels import products
 from tests.benchmark.conftest import break_torch  # noqa: F401 - a fixture
@@ -161,9 +160,3 @@ def test_help_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
-
-
-def test_settings_of_the_allocator():
-    assert allocator_settings({"HOME": "/root"}) == DEFAULT_ALLOCATOR
-    environment = {"MALLOC_ARENA_MAX": "1", "LD_PRELOAD": "libjemalloc.so", "PATH": "/bin"}
-    assert allocator_settings(environment) == "LD_PRELOAD=libjemalloc.so, MALLOC_ARENA_MAX=1"
