@@ -23,7 +23,7 @@ def run_benchmark(
 
     Args:
         config: what to measure.
-        device: where.
+        device: what runs the kernels.
         allocator: settings of the memory allocator, for the record.
         progress: called with what is done, and all that there is to do, of what is measured at the time.
     """

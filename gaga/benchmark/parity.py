@@ -110,7 +110,7 @@ class Tolerance:
 # float32: a product of 514 terms rounds by about sqrt(514) 2^-24 = 1e-6, and sums over up to 180 neighbours carry that
 # on; right kernels were measured at up to 4e-7 for outputs and 3e-6 for gradients, wrong terms show at 1e-2 and more.
 # bfloat16: operands round by up to 2^-9 = 2e-3 each; blanket autocast, rougher than any kernel here, was measured at up
-# to 7e-3 for outputs and 1.3e-2 for gradients. Triton's interpreter truncates where devices round, twice the error.
+# to 7e-3 for outputs and 1.3e-2 for gradients. Triton's interpreter truncates, devices round: twice the error.
 TOLERANCES: dict[str, Tolerance] = {
     "float32": Tolerance(output=1e-4, equivariance=1e-4, gradient=1e-4),
     "bfloat16": Tolerance(output=2e-2, equivariance=2e-2, gradient=5e-2),

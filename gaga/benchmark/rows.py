@@ -76,7 +76,7 @@ class Sampling:
 
     Attributes:
         case: whose shape has the number of steps.
-        device: where.
+        device: what runs the kernels.
         n_molecules: that are drawn to measure a step.
         batch_size: molecules at a time, None for the sampler's own choice.
         seed: of sizes and noise.

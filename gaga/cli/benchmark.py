@@ -71,7 +71,7 @@ def benchmark(
     the whole sampler, 10,000 molecules from T* to 0.
 
     A kernel is first held against the naive one in float64; one that disagrees gets no figure, and the exit code is
-    1. Figures stand beside the rate of a plain matrix product measured in the same run, the floor.
+    1. Figures are compared with the floor, the rate of a plain matrix product measured in the same run.
     """
     if given.get("check") and (quick or given.keys() & {"rounds", "full"}):
         raise usage_error("--check times nothing; leave out --quick, --rounds and --full")
@@ -80,12 +80,14 @@ def benchmark(
     from gaga.runs import benchmark as runs
     from gaga.runs.devices import torch_device
 
-    where = torch_device(device)
-    base = quick_look(on_cuda=where.type == "cuda") if quick else {}
+    chosen = torch_device(device)
+    base = quick_look(on_cuda=chosen.type == "cuda") if quick else {}
     config, output = BenchmarkConfig(**{**base, **given, "seed": seed}), Output(json=json)
     if out is not None:
         runs.check_file(out, overwrite=overwrite)
-    outcome = runs.run(config, open_store(store), where, name=name, replace=replace, allocator=allocator, report=output)
+    outcome = runs.run(
+        config, open_store(store), chosen, name=name, replace=replace, allocator=allocator, report=output
+    )
     found, entry = outcome.result, outcome.entry
     if out is not None:
         runs.write_file(out, markdown(found))

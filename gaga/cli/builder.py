@@ -121,7 +121,7 @@ def _ends(about: Option, kind: Any) -> dict[str, Any]:
 
 
 def _shown(default: object) -> str:
-    if isinstance(default, tuple | list):
+    if isinstance(default, tuple):
         return " ".join(map(_shown, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
@@ -130,9 +130,10 @@ def _checked(about: Option) -> Callable[[Any], Any]:
     """A callback that lets through what the option accepts; of choices, in any case of letters."""
 
     def check(value: Any) -> Any:
-        if about.choices and value is not None:
-            value = [part.lower() for part in value] if isinstance(value, list) else value.lower()
-        if value is None or about.accepts(tuple(value) if isinstance(value, list) else value):
+        if isinstance(value, list):
+            return [check(part) for part in value]
+        value = value.lower() if about.choices and value is not None else value
+        if value is None or about.accepts(value):
             return value
         expected = f"one of {', '.join(about.choices)}" if about.choices else about.range
         raise typer.BadParameter(f"{_shown(value)} is not {expected}.")

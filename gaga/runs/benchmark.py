@@ -10,7 +10,7 @@ import torch
 from gaga.benchmark.benchmark import run_benchmark
 from gaga.benchmark.config import BenchmarkConfig
 from gaga.benchmark.results import Benchmark
-from gaga.core.errors import Conflict, NotFound
+from gaga.core.errors import Conflict
 from gaga.core.progress import Reporter
 from gaga.runs.once import Outcome, check_store
 from gaga.storage import files
@@ -33,7 +33,7 @@ def run(
 
     Args:
         config: what to measure.
-        store: where the result is kept.
+        store: keeps the result.
         device: what is measured.
         name: of the result; None is the device and the time.
         replace: replace a result of that name.
@@ -69,10 +69,8 @@ def check_file(path: Path, *, overwrite: bool) -> None:
     """Reject, before the work, a file of tables that could not be written after it.
 
     Raises:
-        Conflict, NotFound, Unavailable: it is there, its folder is not, or it cannot be written to.
+        Conflict, NotFound, Unavailable: it exists, its folder does not, or it cannot be written to.
     """
-    if not path.absolute().parent.is_dir():
-        raise NotFound("the folder of the table does not exist", received=path.parent, remedy="create it first")
     files.refuse_to_overwrite(path, overwrite=overwrite)
     files.require_writable(path)
 

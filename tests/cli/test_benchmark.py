@@ -142,7 +142,7 @@ def test_the_tables_as_markdown(gaga, tmp_path):
         (("--batch-size", "0"), 2, "'--batch-size'"),
         (("--rounds", "0"), 2, "'--rounds'"),
         (("--device", "tpu"), 2, "invalid value for --device"),
-        (("--out", "no/such/folder/f.md"), 1, "the folder of the table does not exist"),
+        (("--out", "no/such/folder/f.md"), 1, "there is no such folder"),
         (("--store", "no/such/folder/s.h5"), 1, "the folder of the store does not exist"),
     ],
 )
