@@ -67,12 +67,12 @@ if [ "$REHEARSE" = 1 ]; then
   export TRITON_INTERPRET=1
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
   DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
-  SIZE=(--hidden 16 --layers 1 --rounds 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
+  SIZE=(--hidden 16 --layers 1 --rounds 1) PROFILED=(--hidden 16 --layers 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
   PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method ddpm --stride 100; --method annealed --steps 5}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2 TRAIN_S=""
 else
   DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD=${FORWARD:-"256 1024 2048 10000"} TRAIN=${TRAIN:-"256 1024 2048"} GEOM=256
-  KERNELS=${KERNELS:-naive torch compile triton} FULL=(--full) SIZE=()
+  KERNELS=${KERNELS:-naive torch compile triton} FULL=(--full) SIZE=() PROFILED=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
   PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
   DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
@@ -97,11 +97,24 @@ limited() {
   timeout -k 10 "$most" "$@"
 }
 
-# figures SECONDS WORDS...: one gaga benchmark; its JSON object goes behind those before it.
+# figures SECONDS WORDS...: one gaga benchmark.
 figures() {
-  local most=$1 began=$SECONDS code
+  local most=$1
   shift
-  limited "$most" "${GAGA[@]}" benchmark --json --device "$DEVICE" --store "$scratch/gaga.h5" "$@" >"$scratch/said"
+  kept "$most" "${GAGA[@]}" benchmark --json --device "$DEVICE" --store "$scratch/gaga.h5" "$@"
+}
+
+# profiles SECONDS WORDS...: where the time of a step goes.
+profiles() {
+  local most=$1
+  shift
+  kept "$most" "$PYTHON" benchmarks/profile_kernels.py --json --device "$DEVICE" "$@"
+}
+
+# kept SECONDS COMMAND...: the JSON object that a command prints goes behind those before it.
+kept() {
+  local began=$SECONDS code
+  limited "$@" >"$scratch/said"
   code=$?
   if [ "$(head -c 1 "$scratch/said")" = "{" ]; then
     cat "$scratch/said" >>"$OUT/figures.json"
@@ -137,8 +150,9 @@ part_forward() {
   local ok=0
   for n in $FORWARD; do
     # shellcheck disable=SC2046
-    figures 100 --case qm9-forward --batch-size "$n" --precision bfloat16 --profile $(kernels ${KERNELS/ compile/}) \
+    figures 100 --case qm9-forward --batch-size "$n" --precision bfloat16 $(kernels ${KERNELS/ compile/}) \
       "${SIZE[@]}" || ok=1
+    profiles 60 --case qm9-forward --batch-size "$n" "${PROFILED[@]}" || ok=1
   done
   return $ok
 }
@@ -155,7 +169,8 @@ part_train() {
   local ok=0
   for n in $TRAIN; do
     # shellcheck disable=SC2046,SC2086
-    figures 150 --case qm9-train --batch-size "$n" --precision bfloat16 --profile $(kernels $KERNELS) "${SIZE[@]}" || ok=1
+    figures 150 --case qm9-train --batch-size "$n" --precision bfloat16 $(kernels $KERNELS) "${SIZE[@]}" || ok=1
+    profiles 60 --case qm9-train --batch-size "$n" "${PROFILED[@]}" || ok=1
   done
   return $ok
 }

@@ -1,27 +1,26 @@
 """What is timed: networks and numbers of atoms of QM9 and of GEOM-Drugs, as the papers train and sample them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64, Int64
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
 
-from gaga.core.errors import InvalidInput
+from gaga.benchmark.config import BenchmarkConfig
 from gaga.data.features import FeatureSpace
-from gaga.models.api import SMALL_CHECKPOINT
-from gaga.models.checkpoint import load_checkpoint
+from gaga.models.api import SMALL_CHECKPOINT, load_model
 from gaga.models.network.parameters import EGNNConfig
 
-Work = Literal["train", "forward", "sampling"]
-WORKS: tuple[Work, ...] = get_args(Work)
+_POSITIONS, _TYPES = 1.4, 0.1  # standard deviations of QM9's columns on the zero-mean subspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One network and the data set whose sizes it meets.
+    """One network and the data set whose sizes it is applied to.
 
     Attributes:
         name: of the data set.
@@ -64,30 +63,18 @@ class Shape:
         """Atoms of the data's largest molecule, which the published sampler pads all others to."""
         return len(self.counts) - 1
 
-    def sizes(self, n: int, seed: int) -> Int64[np.ndarray, " n"]:
-        """Numbers of atoms of `n` molecules."""
-        return draw_sizes(self.counts, n, seed)
-
 
 # Hoogeboom et al. 2022, appendix E: 9 layers for QM9, 4 for GEOM-Drugs, 256 wide. T* of Qu et al. 2026.
 SHAPES: dict[str, Shape] = {
     "qm9": Shape(
-        name="qm9",
-        vocabulary=(1, 6, 7, 8, 9),
-        n_layers=9,
-        steps=550,
-        cpu_batches=(64,),
-        cuda_batches=(256, 1024, 2048),
+        name="qm9", vocabulary=(1, 6, 7, 8, 9), n_layers=9, steps=550,
+        cpu_batches=(64,), cuda_batches=(256, 1024, 2048),
     ),
     "geom": Shape(
-        name="geom",
-        vocabulary=(1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83),
-        n_layers=4,
-        steps=650,
-        cpu_batches=(8,),
-        cuda_batches=(256, 1024),
+        name="geom", vocabulary=(1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83), n_layers=4, steps=650,
+        cpu_batches=(8,), cuda_batches=(256, 1024),
     ),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,28 +86,27 @@ class Case:
     """
 
     shape: Shape
-    work: Work
+    work: str
 
     @property
     def name(self) -> str:
         """Such as qm9-train."""
         return f"{self.shape.name}-{self.work}"
 
+    def batches(self, config: BenchmarkConfig, device: torch.device) -> tuple[int, ...]:
+        """Molecules of each batch; the sampler makes its own batches, and is measured on the most molecules only."""
+        usual = self.shape.cuda_batches if device.type == "cuda" else self.shape.cpu_batches
+        return config.batch_sizes or (usual[-1:] if self.work == "sampling" else usual)
 
-CASES: dict[str, Case] = {
-    case.name: case for shape in SHAPES.values() for case in (Case(shape=shape, work=work) for work in WORKS)
-}
 
-
-def find_case(name: str) -> Case:
-    """The case of this name, in either case of letters.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    if name.lower() not in CASES:
-        raise InvalidInput("unknown case", received=name, remedy=f"use one of {', '.join(CASES)}")
-    return CASES[name.lower()]
+def cases_of(config: BenchmarkConfig) -> tuple[Case, ...]:
+    """The cases that are measured, with the network that is asked for."""
+    found = []
+    for dataset, _, work in (name.partition("-") for name in config.cases):
+        shape = SHAPES[dataset]
+        shape = replace(shape, hidden=config.hidden or shape.hidden, n_layers=config.n_layers or shape.n_layers)
+        found.append(Case(shape=shape, work=work))
+    return tuple(found)
 
 
 @cache
@@ -131,18 +117,10 @@ def histogram(dataset: str) -> Int64[np.ndarray, " N_max_plus_1"]:
         counts = np.zeros(max(table["n_atoms"]) + 1, dtype=np.int64)
         counts[table["n_atoms"]] = table["conformers"]
         return counts
-    moments = load_checkpoint(SMALL_CHECKPOINT).moments
-    if moments is None or dataset != "qm9":
-        raise InvalidInput("no numbers of atoms ship for this data set", received=dataset)
-    return moments.counts
+    return load_model(SMALL_CHECKPOINT).known_moments().counts
 
 
-def mean_over(counts: Int64[np.ndarray, " N_max_plus_1"], values: Float64[np.ndarray, " N_max_plus_1"]) -> float:
-    """Mean over molecules of a value that depends on the number of atoms."""
-    return float(counts @ values / counts.sum())
-
-
-def draw_sizes(counts: Int64[np.ndarray, " N_max_plus_1"], n: int, seed: int) -> Int64[np.ndarray, " n"]:
+def even_sizes(counts: Int64[np.ndarray, " N_max_plus_1"], n: int, seed: int) -> Int64[np.ndarray, " n"]:
     """Numbers of atoms of `n` molecules in random order, one drawn from each of n equal parts of the histogram.
 
     Each is distributed as in the data, and even a small batch has nearly the data's mean work.
@@ -150,3 +128,34 @@ def draw_sizes(counts: Int64[np.ndarray, " N_max_plus_1"], n: int, seed: int) ->
     rng = np.random.default_rng(seed)
     u = (rng.permutation(n) + rng.random(n)) / n
     return np.searchsorted(np.cumsum(counts) / counts.sum(), u, side="right").astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Molecules with their own noise and steps, on the host in float64: every kernel gets the same.
+
+    Attributes:
+        n_atoms: sizes, [M].
+        x: clean columns before centring, [A, C], of the data's spread. eps: noise, [A, C].
+        t: a step of each molecule, [M].
+    """
+
+    n_atoms: Int64[np.ndarray, " M"]
+    x: Float[Tensor, "A C"]
+    eps: Float[Tensor, "A C"]
+    t: Int64[Tensor, " M"]
+
+    @classmethod
+    def of(cls, shape: Shape, n_atoms: Int64[np.ndarray, " M"], seed: int) -> "Batch":
+        """Random columns for molecules of these sizes."""
+        generator = torch.Generator().manual_seed(seed)
+        atoms, columns = int(n_atoms.sum()), shape.space.columns
+        scale = torch.tensor([_POSITIONS] * 3 + [_TYPES] * (columns - 3), dtype=torch.float64)
+        x, eps = (torch.randn(atoms, columns, generator=generator, dtype=torch.float64) for _ in range(2))
+        t = torch.randint(0, shape.steps + 1, (len(n_atoms),), generator=generator)
+        return cls(n_atoms, scale * x, eps, t)
+
+    def first(self, n_molecules: int) -> "Batch":
+        """The first molecules alone."""
+        atoms = int(self.n_atoms[:n_molecules].sum())
+        return Batch(self.n_atoms[:n_molecules], self.x[:atoms], self.eps[:atoms], self.t[:n_molecules])

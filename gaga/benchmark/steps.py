@@ -1,127 +1,124 @@
-"""Rows of `train` and `forward`: one batch, every kernel prepared, then timed in turn."""
+"""What is timed, as functions without arguments: a training step, an evaluation of the network, a sampling run."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
-from gaga.benchmark.attempts import attempt
-from gaga.benchmark.batches import Batch
-from gaga.benchmark.flops import count_flops, edge_flops, useful_flops
-from gaga.benchmark.graphs import Pool, captured, new_pool
-from gaga.benchmark.memory import available_memory, padded_bytes, peak_memory
-from gaga.benchmark.parity import Agreement
-from gaga.benchmark.profiling import profile_step
-from gaga.benchmark.report import Profile, Row, with_seconds
-from gaga.benchmark.shapes import Case
-from gaga.benchmark.timing import Rounds, interleave, seconds_of
-from gaga.benchmark.variants import Variant
-from gaga.benchmark.works import Step, forward_step, train_step
-from gaga.core.errors import Unavailable
-from gaga.core.progress import Progress, silent
-from gaga.models.network.kernels.threaded_groups import one_thread
+from gaga.benchmark.parity import Variant
+from gaga.benchmark.shapes import Batch, Case, Shape
+from gaga.models.api import sample
+from gaga.models.diffusion import Diffusion
+from gaga.models.model import Model
+from gaga.models.network.capture import WARMUP, Replay
+from gaga.models.network.kernels.products import Library, fast_products, fixed
+from gaga.noise import Moments, make_schedule
 
-_COUNTED = ("naive", "torch")  # made of torch's own operators, which it can count
-_SHARE = 0.6  # of the free memory that a padded step may take
+Step = Callable[[], None]
+_LEARNING_RATE = 1e-4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """A step that has run, with what was found when it did, and about how long it takes."""
+def make_step(case: Case, batch: Batch, variant: Variant, device: torch.device) -> Step:
+    """A step on this batch. The noise is drawn before.
 
-    row: Row
-    step: Step
-    seconds: float
-
-
-def blank_row(case: Case, variant: Variant, batch: Batch, whole: int) -> Row:
-    """A row with nothing measured yet; `batch` may be the first molecules only of the `whole`."""
-    flops = useful_flops(case.shape.network, batch.n_atoms, training=case.work == "train")
-    return Row(
-        case=case.name, kernel=variant.label, precision=variant.precision, products=variant.products or "",
-        batch=whole, molecules=len(batch.n_atoms), atoms=int(batch.n_atoms.sum()), edges=batch.edges,
-        useful_flops=flops, state="unavailable",
-    )  # fmt: skip
-
-
-def prepare(
-    case: Case, variant: Variant, agreement: Agreement, batch: Batch, device: torch.device, pool: Pool
-) -> Ready | Row:
-    """The step with its first runs done, or a row that says why there is none."""
-    whole = len(batch.n_atoms)
-
-    def first_runs() -> Ready:
-        agreement.require()
-        part = fitting(case, variant, batch, available_memory(device))
-        make = train_step if case.work == "train" else forward_step
-        step = make(case.shape, part, variant, device)
-        return _first_runs(step, blank_row(case, variant, part, whole), variant, device, pool)
-
-    return attempt(blank_row(case, variant, batch, whole), first_runs)
-
-
-def fitting(case: Case, variant: Variant, batch: Batch, available: int | None) -> Batch:
-    """As many of the batch's first molecules as the naive kernel has memory for, halved until they fit.
+    `train`: noising, network, loss, gradient, and AdamW with amsgrad, as training does them. `forward`: one evaluation
+    of the network as a sampler does it, without a gradient.
 
     Raises:
-        Unavailable: not even one does.
+        Unavailable: the kernel cannot run here.
     """
-    if not variant.is_oracle or available is None:
-        return batch
-    config, training = case.shape.network, case.work == "train"
-    n = len(batch.n_atoms)
-    while n:
-        part = batch.first(n)
-        needed = padded_bytes(config, part.n_atoms, variant.pad_to, training=training)
-        if needed <= _SHARE * available:
-            return part
-        n //= 2
-    raise Unavailable(f"one molecule would take about {needed / 1e9:.1f} GB, of {available / 1e9:.1f} GB that are free")
+    network = variant.network(case.shape.network, device)
+    diffusion = Diffusion(network, make_schedule(), case.shape.space)
+    layout = variant.layout(batch.n_atoms, device)
+    eps, t = batch.eps.float().to(device), batch.t.to(device)
+    if case.work == "forward":
+        network.eval().requires_grad_(False)
+        z = layout.centre(eps, diffusion.centred_columns)
+        time = (batch.t.double() / diffusion.schedule.T).float().to(device)
+
+        def evaluate() -> None:
+            with torch.no_grad(), fixed(variant.products):
+                diffusion.noise(z, time, layout)
+
+        return evaluate
+
+    x, on_cuda = layout.centre(batch.x.float().to(device), diffusion.centred_columns), device.type == "cuda"
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-12, amsgrad=True, fused=on_cuda, capturable=on_cuda
+    )
+
+    def train() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with fixed(variant.products), fast_products(device):
+            diffusion.loss(x, eps, t, layout).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return train
 
 
-def _first_runs(step: Step, row: Row, variant: Variant, device: torch.device, pool: Pool) -> Ready:
-    """Run the step for the first times: counting, measuring its memory, and on CUDA recording it."""
-    if variant.kernel in _COUNTED:
-        with nullcontext() if variant.is_oracle else one_thread():
-            row = replace(row, counted_flops=count_flops(step))
-    else:
-        step()
-    taken: list[float] = []
-    memory = peak_memory(lambda: taken.append(seconds_of(step, device)), device)
-    run, note = (step, "") if variant.is_oracle else captured(step, device, pool)
-    seconds = seconds_of(run, device) if run is not step else taken[0]
-    return Ready(row=replace(row, state="measured", memory=memory, note=note), step=run, seconds=seconds)
+class Recorder:
+    """Records steps as CUDA graphs, as training and sampling do, so that launching their kernels takes no time.
+
+    The graphs share memory: steps of one recorder must not run at the same time, nor read what another one computed.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None  # torch changes its type
+
+    def __call__(self, step: Step) -> tuple[Step, str]:
+        """The step recorded, and how it runs; one that waits for the device cannot be recorded and stays as it is."""
+        if self.device.type != "cuda":
+            return step, ""
+        replay = Replay(step, self.device, pool=self._pool)
+        try:
+            with torch.cuda.device(self.device):
+                for _ in range(WARMUP + 1):
+                    replay()
+        except RuntimeError as error:
+            torch.cuda.synchronize(self.device)
+            self._pool = torch.cuda.graph_pool_handle()  # a failed recording leaves the old one unusable
+            return step, f"no CUDA graph: {' '.join(str(error).split())[:80]}"
+        return replay, "CUDA graph"
 
 
-def measure_steps(
-    case: Case,
-    batch: Batch,
-    variants: Mapping[Variant, Agreement],
-    device: torch.device,
-    rounds: Rounds,
-    *,
-    profiled: bool = False,
-    progress: Progress = silent,
-) -> tuple[list[Row], list[Profile]]:
-    """A row for each variant, in their order; only those that agree with the oracle are timed."""
-    pool = new_pool(device)
-    found = [prepare(case, v, agreement, batch, device, pool) for v, agreement in variants.items()]
-    ready = [item for item in found if isinstance(item, Ready)]
-    timed = iter(_timed(ready, device, rounds, progress))
-    rows = [next(timed) if isinstance(item, Ready) else item for item in found]
-    profiles = [_profile(case, batch, item, device) for item in ready] if profiled else []
-    return rows, profiles
+def sampler(shape: Shape, variant: Variant, device: torch.device) -> Model:
+    """A model of untrained weights that molecules can be drawn from.
+
+    Raises:
+        Unavailable: the kernel cannot run here.
+    """
+    network = variant.network(shape.network, device).eval().requires_grad_(False)
+    return Model(
+        network, make_schedule(), shape.space, max_t=shape.steps, moments=data_moments(shape), dataset=shape.name
+    )
 
 
-def _timed(ready: list[Ready], device: torch.device, rounds: Rounds, progress: Progress) -> Iterator[Row]:
-    if not ready:
-        return
-    seconds = interleave([r.step for r in ready], [r.seconds for r in ready], device, rounds, progress)
-    for item, own in zip(ready, seconds, strict=True):
-        yield with_seconds(item.row, own)
+def sampling_run(
+    model: Model, n_molecules: int, n_steps: int, *, batch_size: int | None, seed: int, products: Library | None = None
+) -> Step:
+    """Molecules from the sampler, as `gaga.sample` draws them, in `n_steps` steps and one last evaluation."""
+
+    def run() -> None:
+        with fixed(products):
+            sample(model, n_molecules, seed=seed, method="ddpm", t_start=n_steps, batch_size=batch_size)
+
+    return run
 
 
-def _profile(case: Case, batch: Batch, item: Ready, device: torch.device) -> Profile:
-    part = batch.first(item.row.molecules)
-    return profile_step(item.step, device, item.row, edge_flops(case.shape.network, part.n_atoms))
+def data_moments(shape: Shape) -> Moments:
+    """Moments with the sizes of the data and variance one for every column: what a start needs to be drawn."""
+    columns, sizes = shape.space.columns, len(shape.counts)
+    return Moments(
+        blocks=("positions", "types"),
+        starts=np.array([0, 3, columns]),
+        centred=np.ones(columns, dtype=bool),
+        mean=np.zeros(columns),
+        counts=shape.counts,
+        scalar=1.0,
+        block=np.ones(2),
+        within=np.broadcast_to(np.eye(columns), (sizes, columns, columns)).copy(),
+        between=np.zeros((sizes, columns, columns)),
+        published=1.0,
+    )

@@ -7,11 +7,13 @@ pages again. Environment variables would have to be set before the process start
 import ctypes
 import os
 import sys
+from collections.abc import Mapping
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # numbers of malloc.h
 _SETTINGS = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 256 << 20}
 _VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD")
-KEPT = "glibc, freed memory kept"
+_RECORDED = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+KEPT, DEFAULT = "glibc, freed memory kept", "the system's defaults"
 
 
 def keep_freed_memory() -> str:
@@ -23,3 +25,9 @@ def keep_freed_memory() -> str:
     except (OSError, AttributeError):  # another C library
         return ""
     return KEPT if all(mallopt(name, value) for name, value in _SETTINGS.items()) else ""
+
+
+def allocator_settings(environment: Mapping[str, str]) -> str:
+    """What the environment sets of the allocator."""
+    names = [name for name in environment if name in _RECORDED or name.startswith("MALLOC_")]
+    return ", ".join(f"{name}={environment[name]}" for name in sorted(names)) or DEFAULT

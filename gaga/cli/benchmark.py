@@ -5,33 +5,32 @@ Example:
 """
 
 import os
-from dataclasses import asdict
-from datetime import UTC, datetime
-from itertools import count
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gaga.benchmark.config import BenchmarkConfig, quick_look  # noqa: TID253 - loads nothing else
 from gaga.cli import options
-from gaga.cli.allocator import keep_freed_memory
-from gaga.cli.benchmark_report import lines_of, markdown, payload, tables
+from gaga.cli.allocator import allocator_settings, keep_freed_memory
+from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
-from gaga.cli.render import Output, open_store, stored, stored_line
-from gaga.core.errors import Conflict, NotFound
+from gaga.cli.render import MISSING, Output, Table, markdown_table, open_store, stored, stored_line, text
+from gaga.core.text import human_bytes, human_time
 
 if TYPE_CHECKING:
-    import torch
-
-    from gaga.benchmark import Request
-    from gaga.storage.store import Store
+    from gaga.benchmark.parity import Agreement
+    from gaga.benchmark.results import Benchmark, Row
 
 app = new_app()
-KIND = "benchmark"
-DEFAULT_ALLOCATOR = "the system's defaults"
-_ALLOCATOR_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
-_NETWORK = "A smaller network, for a rehearsal"
+
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A minute: few molecules, few rounds, no kernel that is compiled first.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.md", help="Write the tables as Markdown too.")]
 
 
 @app.command(
@@ -44,56 +43,20 @@ _NETWORK = "A smaller network, for a rehearsal"
         "gaga benchmark --case qm9-train --batch-size 1024 --out figures.md",
     ),
 )
+@takes(
+    BenchmarkConfig,
+    spelled={
+        "cases": "--case", "kernels": "--kernel", "precisions": "--precision", "batch_sizes": "--batch-size",
+        "n_layers": "--layers",
+    },
+    among={"out": "hidden", "overwrite": "hidden"},
+)  # fmt: skip
 def benchmark(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A minute: few molecules, few rounds, no kernel that is compiled first.")
-    ] = False,
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--case",
-            metavar="NAME",
-            help="qm9-train, qm9-forward, qm9-sampling, geom-train, ...; may be repeated.  [default: those of qm9]",
-        ),
-    ] = None,
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kernel",
-            metavar="NAME",
-            help="naive, torch, compile, triton; may be repeated. Ratios need naive.  [default: all]",
-        ),
-    ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option("--precision", metavar="float32|bfloat16", help="May be repeated.  [default: both]"),
-    ] = None,
-    batch_size: Annotated[
-        list[int] | None,
-        typer.Option("--batch-size", metavar="N", min=1, help="May be repeated.  [default: for case and device]"),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option("--rounds", metavar="N", min=1, help="Rounds that kernels take turns in.  [default: 5]"),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Hold the kernels against naive in float64, and time nothing.")
-    ] = False,
-    full: Annotated[
-        bool,
-        typer.Option("--full", help="Sample all 10,000 molecules over all steps; by default that is extrapolated."),
-    ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Show where the time of a step goes.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.md", help="Write the tables as Markdown too.")
-    ] = None,
+    *,
+    quick: Quick = False,
+    given: dict[str, Any],
+    out: Out = None,
     overwrite: options.Overwrite = False,
-    hidden: Annotated[
-        int | None, typer.Option("--hidden", metavar="N", min=1, rich_help_panel=_NETWORK, help="Width.")
-    ] = None,
-    layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", min=1, rich_help_panel=_NETWORK, help="Blocks.")
-    ] = None,
     device: options.Device = "auto",
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
@@ -108,89 +71,106 @@ def benchmark(
     the whole sampler, 10,000 molecules from T* to 0.
 
     A kernel is first held against the naive one in float64; one that disagrees gets no figure, and the exit code is
-    1. Figures stand beside the rate of a plain matrix product measured in the same run, the floor.
+    1. Figures are compared with the floor, the rate of a plain matrix product measured in the same run.
     """
+    if given.get("check") and (quick or given.keys() & {"rounds", "full"}):
+        raise usage_error("--check times nothing; leave out --quick, --rounds and --full")
     options.use_threads(threads)
-    kept = keep_freed_memory()
-    from gaga.benchmark import run_benchmark
+    allocator = keep_freed_memory() or allocator_settings(os.environ)
+    from gaga.runs import benchmark as runs
     from gaga.runs.devices import torch_device
 
-    where = torch_device(device)
-    request = _request(where, quick=quick, check=check, changes={
-        "cases": case, "kernels": kernel, "precisions": precision, "batch_sizes": batch_size, "rounds": rounds,
-        "hidden": hidden, "n_layers": layers, "seed": seed, "full": full, "profiled": profile,
-    })  # fmt: skip
-    output, results = Output(json=json), open_store(store)
-    chosen = name or free_name(results, where)
-    _check_outputs(results, chosen, out, replace=replace, overwrite=overwrite)
-    with output.progress("benchmark") as progress:
-        found = run_benchmark(request, where, allocator=kept or allocator_settings(os.environ), progress=progress)
-    entry = results.put(KIND, chosen, found, config=asdict(request), seed=seed, replace=True)
+    chosen = torch_device(device)
+    base = quick_look(on_cuda=chosen.type == "cuda") if quick else {}
+    config, output = BenchmarkConfig(**{**base, **given, "seed": seed}), Output(json=json)
     if out is not None:
-        _write(out, markdown(found))
-    output.show(
-        {"stored": stored(entry, store, found=False), "out": out, **payload(found)},
-        *lines_of(found),
-        *tables(found),
-        stored_line(entry, store, found=False),
+        runs.check_file(out, overwrite=overwrite)
+    outcome = runs.run(
+        config, open_store(store), chosen, name=name, replace=replace, allocator=allocator, report=output
     )
-    if found.refused or found.idle:
+    found, entry = outcome.result, outcome.entry
+    if out is not None:
+        runs.write_file(out, markdown(found))
+    output.show(
+        {"stored": stored(entry, store, found=False), "out": out, **vars(found)},
+        "\n".join(lines_of(found)) + "\n", *tables(found), stored_line(entry, store, found=False),
+    )  # fmt: skip
+    if found.failed:
         raise typer.Exit(1)
 
 
-def _request(where: "torch.device", *, quick: bool, check: bool, changes: dict[str, Any]) -> "Request":
-    """The request of these options, over the quick one or the default."""
-    from dataclasses import replace
-
-    from gaga.benchmark import QUICK, QUICK_CUDA_BATCH, QUICK_CUDA_KERNELS, Request
-
-    if check and (quick or changes["rounds"] or changes["full"] or changes["profiled"]):
-        raise usage_error("--check times nothing; leave out --quick, --rounds, --full and --profile")
-    base = QUICK if quick else Request()
-    if quick and where.type == "cuda":
-        base = replace(base, batch_sizes=(QUICK_CUDA_BATCH,), kernels=QUICK_CUDA_KERNELS)
-    given: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in changes.items() if value is not None
-    }
-    request = replace(base, **given)
-    return replace(request, rounds=0) if check else request
+def lines_of(found: "Benchmark") -> Iterator[str]:
+    """Where the figures come from, and what they are held against."""
+    yield f"{found.machine.in_words}; allocator: {found.machine.allocator or MISSING}."
+    for floor in found.floors:
+        yield f"Floor of {floor.precision}: {floor.flops / 1e12:.3g} TFLOP/s ({floor.how})."
+    if found.products:
+        yield f"Products in {found.products}."
+    if found.networks:
+        yield f"Network of {'; of '.join(found.networks)}."
+    yield f"Memory: {found.memory}."
 
 
-def free_name(results: "Store", where: "torch.device") -> str:
-    """Device and time (UTC), since a timing is never the same twice: cpu_2026-11-25T15-07-12; -2 in the same second."""
-    name = f"{str(where).replace(':', '')}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
-    names = (f"{name}{f'-{k}' if k > 1 else ''}" for k in count(1))
-    return next(free for free in names if results.find(KIND, free) is None)
+def tables(found: "Benchmark") -> Iterator[Table]:
+    """The check of the kernels, and a table for each batch of each case."""
+    yield parity_table(found.parity)
+    for (case, molecules), rows in groupby(found.rows, key=lambda row: (row.case, row.batch)):
+        yield case_table(case, molecules, list(rows))
 
 
-def allocator_settings(environment: "os._Environ[str] | dict[str, str]") -> str:
-    """What the environment sets of the memory allocator."""
-    names = [n for n in environment if n in _ALLOCATOR_VARIABLES or n.startswith("MALLOC_")]
-    return ", ".join(f"{name}={environment[name]}" for name in sorted(names)) or DEFAULT_ALLOCATOR
+def parity_table(agreements: Sequence["Agreement"]) -> Table:
+    """How far each kernel is from naive in float64."""
+    errors = ("output", "equivariance", "gradient", "from_mkl")
+    return Table(
+        title="Largest relative error against naive in float64, awkward sizes",
+        columns=("shape", "kernel", "precision", "products", "outputs", "rotated", "gradients", "outputs from MKL's",
+                 "verdict"),
+        rows=[
+            (a.shape, a.kernel, a.precision, a.products or MISSING,
+             *(_or_missing(getattr(a, name), "{:.1e}".format) for name in errors), _verdict(a))
+            for a in agreements
+        ],
+    )  # fmt: skip
 
 
-def _check_outputs(results: "Store", name: str, out: Path | None, *, replace: bool, overwrite: bool) -> None:
-    """Refuse before the work what could not be kept after it."""
-    from gaga.runs.once import check_store
-    from gaga.storage import files
-
-    there = results.find(KIND, name)
-    if there is not None and not replace:
-        raise Conflict(
-            f"a benchmark of {there.created[:10]} is stored as {there.name}",
-            remedy="give this one another --name, or add --replace",
-        )
-    check_store(results.path)
-    if out is None:
-        return
-    if not out.absolute().parent.is_dir():
-        raise NotFound("the folder of the table does not exist", received=out.parent, remedy="create it first")
-    files.refuse_to_overwrite(out, overwrite=overwrite)
-    files.require_writable(out)
+def _verdict(a: "Agreement") -> str:
+    if a.refused or a.unavailable:
+        return f"refused: {a.refused}" if a.refused else f"unavailable: {a.unavailable}"
+    t = a.tolerance
+    return f"agrees (allowed: {t.output:.0e}, {t.equivariance:.0e}, {t.gradient:.0e})"
 
 
-def _write(path: Path, text: str) -> None:
-    from gaga.storage.files import atomic_write
+def case_table(case: str, molecules: int, rows: Sequence["Row"]) -> Table:
+    """The figures of one batch; sampling has the time of a whole run too."""
+    first, batch = rows[0], max(rows, key=lambda row: row.molecules)
+    last = "× padded" if first.run_molecules is None else f"{first.run_molecules:,} in {first.run_steps} steps"
+    return Table(
+        title=f"{case}, {molecules:,} molecules, {batch.atoms:,} atoms, {batch.edges:,} edges",
+        columns=("kernel", "precision", "products", "s / step", "least – most", "molecules/s", "of floor", "memory",
+                 "× MKL", "× naive", last, "note"),
+        rows=[_cells(row, molecules) for row in rows],
+        digits=3,
+    )  # fmt: skip
 
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+
+def _cells(row: "Row", molecules: int) -> tuple[object, ...]:
+    spread = _or_missing(row.low, lambda low: f"{text(low, 3)} – {text(row.high, 3)}")
+    run = _or_missing(row.run_seconds, human_time) + (", extrapolated" if row.extrapolated else "")
+    note = f"{row.state}: {row.note}"
+    if row.state == "measured":
+        part = f"its first {row.molecules:,} molecules" if row.molecules != molecules else ""
+        note = "; ".join(filter(None, [row.note, part]))
+    return (
+        row.kernel, row.precision, row.products or MISSING, row.seconds, spread, row.molecules_per_second,
+        _or_missing(row.floor, "{:.1%}".format).replace("%", " %"), _or_missing(row.memory, human_bytes),
+        row.times_mkl, row.times_naive, row.times_padded if row.run_molecules is None else run, note,
+    )  # fmt: skip
+
+
+def _or_missing(value: Any, shown: Callable[[Any], str]) -> str:
+    return MISSING if value is None else shown(value)
+
+
+def markdown(found: "Benchmark") -> str:
+    """Everything that the terminal shows, as Markdown."""
+    return "\n\n".join([*lines_of(found), *map(markdown_table, tables(found))]) + "\n"

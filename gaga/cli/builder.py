@@ -59,7 +59,10 @@ def takes(
         @wraps(command)
         def run(**typed: Any) -> None:
             chosen = {name: value for name in names if (value := typed.pop(name)) is not None}
-            given = {name: parsers[name](value) if name in parsers else value for name, value in chosen.items()}
+            given = {
+                name: parsers[name](value) if name in parsers else tuple(value) if isinstance(value, list) else value
+                for name, value in chosen.items()
+            }
             command(**typed, given=given)
 
         run.__signature__ = before.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -83,7 +86,7 @@ def _parameter(
     default = next(f.default for f in fields(config) if f.name == name)  # type: ignore[arg-type]
     shown = (
         ""
-        if default in (None, MISSING) or default is False or name in parsers or has_default or not shows
+        if default in (None, MISSING, ()) or default is False or name in parsers or has_default or not shows
         else f"  [default: {_shown(default)}]"
     )
     made = typer.Option(
@@ -104,15 +107,17 @@ def _parameter(
 
 
 def _plain(kind: Any) -> Any:
-    """The type of an option that may be None or is one of several texts."""
+    """The type of an option that may be None, is one of several texts, or may be repeated."""
     if get_origin(kind) is Literal:
         return str
+    if get_origin(kind) is tuple:
+        return list[get_args(kind)[0]]  # type: ignore[misc]
     return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 
 
 def _ends(about: Option, kind: Any) -> dict[str, Any]:
     """The included ends of a range of whole numbers, which Typer shows and checks."""
-    return {"min": about.at_least, "max": about.at_most} if kind is int else {}
+    return {"min": about.at_least, "max": about.at_most} if kind in (int, list[int]) else {}
 
 
 def _shown(default: object) -> str:
@@ -125,6 +130,8 @@ def _checked(about: Option) -> Callable[[Any], Any]:
     """A callback that lets through what the option accepts; of choices, in any case of letters."""
 
     def check(value: Any) -> Any:
+        if isinstance(value, list):
+            return [check(part) for part in value]
         value = value.lower() if about.choices and value is not None else value
         if value is None or about.accepts(value):
             return value

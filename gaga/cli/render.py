@@ -102,6 +102,13 @@ def format_table(table: Table) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n\n"
 
 
+def markdown_table(table: Table) -> str:
+    """The table as Markdown."""
+    cells = [table.columns, *([text(value, table.digits) for value in row] for row in table.rows)]
+    head, *rows = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+    return "\n".join([f"### {table.title}", "", head, "|" + "---|" * len(table.columns), *rows])
+
+
 def text(value: object, digits: int = 4) -> str:
     """A cell: a number to so many significant digits, yes or no, a dash for nothing."""
     if value is None or (isinstance(value, Real) and not math.isfinite(value)):

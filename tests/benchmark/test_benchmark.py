@@ -3,12 +3,15 @@
 import pytest
 import torch
 
-from gaga.benchmark import Benchmark, Request, floors, run_benchmark
+from gaga.benchmark import machine
+from gaga.benchmark.benchmark import run_benchmark
+from gaga.benchmark.config import BenchmarkConfig
+from gaga.benchmark.results import Benchmark
 from gaga.models.network.kernels import products
 from gaga.storage.store import Store
 from tests.benchmark.conftest import CPU
 
-TINY_REQUEST = Request(
+TINY = BenchmarkConfig(
     cases=("qm9-train", "qm9-sampling"),
     kernels=("naive", "torch"),
     precisions=("float32",),
@@ -22,14 +25,15 @@ TINY_REQUEST = Request(
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
     """A small floor, and one library of float32 products unless a test asks for both."""
-    monkeypatch.setattr(floors, "_CPU_SIDES", (64,))
+    monkeypatch.setattr(machine, "_CPU_SIDES", (64,))
     products.ask_for("mkl")
     yield
     products.ask_for("auto")
 
 
 def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path):
-    found = run_benchmark(TINY_REQUEST, CPU, allocator="plain")
+    notes = []
+    found = run_benchmark(TINY, CPU, allocator="plain", progress=lambda done, total, note="": notes.append(note))
     rows = {(row.case, row.kernel): row for row in found.rows}
     assert set(rows) == {
         ("qm9-train", "naive"),
@@ -46,8 +50,10 @@ def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path
     torch_row, naive_row = rows["qm9-train", "torch"], rows["qm9-train", "naive"]
     assert torch_row.times_naive == pytest.approx(naive_row.seconds / torch_row.seconds)
     assert naive_row.times_naive == 1
-    assert found.refused == ()
+    assert not found.failed
     assert found.machine.allocator == "plain"
+    assert notes[0].startswith("the floor")
+    assert {"the oracle of qm9", "checking torch in float32", "round 2 of 2"} <= set(notes)
     store = Store(tmp_path / "s.h5")
     store.put("benchmark", "b", found, config={})
     assert store.get("benchmark", "b", Benchmark).rows == found.rows
@@ -56,10 +62,10 @@ def test_every_row_has_its_floor_and_its_ratio_and_the_store_keeps_them(tmp_path
 @pytest.mark.skipif(bool(products.why_not()), reason=f"oneDNN cannot be used here: {products.why_not()}")
 def test_both_libraries_of_float32_products_in_one_run():
     products.ask_for("auto")
-    found = run_benchmark(TINY_REQUEST, CPU)
+    found = run_benchmark(TINY, CPU)
     rows = {(row.case, row.kernel, row.products): row for row in found.rows}
     assert {key[2] for key in rows if key[1] != "torch"} == {"mkl"}, "the papers' formulation as their code runs it"
-    for case in TINY_REQUEST.cases:
+    for case in TINY.cases:
         by_mkl, by_onednn = rows[case, "torch", "mkl"], rows[case, "torch", "onednn"]
         assert by_onednn.times_mkl == pytest.approx(by_onednn.molecules_per_second / by_mkl.molecules_per_second)
         assert by_mkl.times_mkl is None
@@ -73,39 +79,29 @@ def test_both_libraries_of_float32_products_in_one_run():
 
 def test_one_wrong_kernel_keeps_the_figures_of_the_others(break_torch):
     break_torch("gradient")
-    found = run_benchmark(TINY_REQUEST, CPU)
+    found = run_benchmark(TINY, CPU)
     states = {(row.case, row.kernel): row.state for row in found.rows}
     assert states["qm9-train", "torch"] == states["qm9-sampling", "torch"] == "refused"
     assert states["qm9-train", "naive"] == "measured"
-    assert len(found.refused) == 3  # the kernel and its two rows
+    assert found.failed
 
 
-def test_no_rounds_only_check():
-    request = Request(
-        cases=("qm9-train", "qm9-forward"), kernels=("torch",), precisions=("float32",), rounds=0, hidden=8
+def test_a_check_times_nothing():
+    config = BenchmarkConfig(
+        cases=("qm9-train", "qm9-forward"), kernels=("torch",), precisions=("float32",), check=True, hidden=8
     )
-    found = run_benchmark(request, CPU)
-    assert [(a.shape, a.kernel, a.holds) for a in found.parity] == [("qm9", "torch", True)]
+    found = run_benchmark(config, CPU)
+    assert [(a.shape, a.kernel, a.refused, a.unavailable) for a in found.parity] == [("qm9", "torch", "", "")]
     assert found.rows == ()
-
-
-def test_progress_tells_what_is_going_on():
-    notes = []
-    run_benchmark(TINY_REQUEST, CPU, progress=lambda done, total, note="": notes.append(note))
-    assert notes[0].startswith("the floor")
-    assert "the oracle of qm9" in notes
-    assert "checking torch in float32" in notes
-    assert "round 2 of 2" in notes
 
 
 @pytest.mark.gpu
 def test_on_the_device():
     found = run_benchmark(
-        Request(cases=("qm9-train", "qm9-forward"), batch_sizes=(8,), rounds=2, hidden=64, n_layers=2, profiled=True),
+        BenchmarkConfig(cases=("qm9-train", "qm9-forward"), batch_sizes=(8,), rounds=2, hidden=64, n_layers=2),
         torch.device("cuda"),
     )
-    assert found.refused == ()
+    assert not found.failed
     states = {(row.kernel, row.precision): row.state for row in found.rows}
     assert states["torch", "float32"] == "measured"
     assert any(row.note == "CUDA graph" for row in found.rows)
-    assert all(profile.seconds.sum() > 0 for profile in found.profiles)

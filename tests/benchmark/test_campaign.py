@@ -129,32 +129,46 @@ def test_a_script_is_well_formed_and_refuses_words_that_it_does_not_know(script)
     assert "everything" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_weights_are_brought_in_shards_and_whole_and_drawn_from(tmp_path):
-    """Of a run that has ended: its weights come in pieces that together are the file, molecules in one store."""
-    runs, out = tmp_path / "runs", tmp_path / "out"
-    campaign = runs / "campaign"
+@pytest.fixture
+def ended(tmp_path):
+    """The environment of a campaign whose training has ended."""
+    campaign = tmp_path / "runs" / "campaign"
     campaign.mkdir(parents=True)
-    weights = SMALL_CHECKPOINT.read_bytes()
-    (campaign / "model.safetensors").write_bytes(weights)
+    (campaign / "model.safetensors").write_bytes(SMALL_CHECKPOINT.read_bytes())
     (campaign / "metrics.jsonl").write_text("{}\n")
-    (runs / "train.log").write_text("done\n")
-    (runs / "pid").write_text("0999999999\n")
-    words = ["bash", str(ROOT / "benchmarks" / "gpu_campaign.sh"), "train-collect", "draw"]
-    environment = os.environ | {
-        "OUT": str(out), "RUNS": str(runs), "PYTHON": sys.executable, "N": "2", "SHARD": "1M", "DEVICE": "cpu",
-        "DRAWS": "--method annealed --steps 2; --method ddpm --stride 300",
+    (tmp_path / "runs" / "train.log").write_text("done\n")
+    (tmp_path / "runs" / "pid").write_text("0999999999\n")
+    return os.environ | {
+        "OUT": str(tmp_path / "out"), "RUNS": str(tmp_path / "runs"), "PYTHON": sys.executable, "N": "2",
+        "SHARD": "1M", "DEVICE": "cpu", "DRAWS": "--method annealed --steps 2; --method ddpm --stride 300",
     }  # fmt: skip
+
+
+def campaign_of(environment, part):
+    words = ["bash", str(ROOT / "benchmarks" / "gpu_campaign.sh"), part]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    shards = sorted(out.glob("model.safetensors.*"))
+    return sorted(Path(environment["OUT"]).glob("model.safetensors.*"))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_weights_are_brought_in_shards_and_whole(ended, tmp_path):
+    """The pieces together are the file; those of an earlier, larger one do not stay."""
+    weights = SMALL_CHECKPOINT.read_bytes()
+    shards = campaign_of(ended, "train-collect")
     assert len(shards) == -(-len(weights) // 2**20) > 1
     assert b"".join(path.read_bytes() for path in shards) == weights
-    assert [entry.name for entry in Store(out / "drawn.h5", shipped=False).entries("sample")] == ["drawn_1", "drawn_2"]
-    assert len(list(out.iterdir())) <= 8
-    campaign.joinpath("model.safetensors").write_bytes(weights[:1000])
-    subprocess.run([*words[:2], "train-collect"], env=environment, capture_output=True, text=True, check=False)
-    assert [path.name for path in out.glob("model.safetensors.*")] == ["model.safetensors.00"]
+    (tmp_path / "runs" / "campaign" / "model.safetensors").write_bytes(weights[:1000])
+    assert [path.name for path in campaign_of(ended, "train-collect")] == ["model.safetensors.00"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_molecules_are_drawn_in_each_way_into_one_store(ended, tmp_path):
+    campaign_of(ended, "draw")
+    entries = Store(tmp_path / "out" / "drawn.h5", shipped=False).entries("sample")
+    assert [entry.name for entry in entries] == ["drawn_1", "drawn_2"]
+    assert len(list((tmp_path / "out").iterdir())) <= 8
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
-from gaga.benchmark.shapes import CASES, SHAPES, draw_sizes, find_case, mean_over
-from gaga.core.errors import InvalidInput
+from gaga.benchmark.shapes import SHAPES, Batch, even_sizes
+from tests.benchmark.conftest import TINY, mean_over
+
+SIZES = np.array([3, 1, 4])
 
 
 def pairs(counts):
@@ -36,22 +39,36 @@ def test_networks_are_the_published_ones():
 def test_even_a_small_batch_has_nearly_the_mean_work(name, n):
     shape = SHAPES[name]
     n_pairs = pairs(shape.counts)[1]
-    sizes = shape.sizes(n, seed=3)
+    sizes = even_sizes(shape.counts, n, seed=3)
     assert (sizes * (sizes - 1)).mean() == pytest.approx(mean_over(shape.counts, n_pairs), rel=0.1)
 
 
 def test_draws_follow_the_histogram_and_the_seed():
     counts = np.array([0, 0, 10, 0, 30])
-    sizes = draw_sizes(counts, 400, seed=1)
+    sizes = even_sizes(counts, 400, seed=1)
     assert np.bincount(sizes, minlength=5).tolist() == [0, 0, 100, 0, 300]
-    assert {draw_sizes(counts, 1, seed=k)[0] for k in range(40)} == {2, 4}
-    assert (draw_sizes(counts, 400, seed=1) == sizes).all()
-    assert (draw_sizes(counts, 400, seed=2) != sizes).any()
+    assert {even_sizes(counts, 1, seed=k)[0] for k in range(40)} == {2, 4}
+    assert (even_sizes(counts, 400, seed=1) == sizes).all()
+    assert (even_sizes(counts, 400, seed=2) != sizes).any()
     assert (np.diff(sizes) != 0).sum() > 10  # in random order
 
 
-def test_cases_are_found_by_name():
-    assert list(CASES) == [f"{shape}-{work}" for shape in SHAPES for work in ("train", "forward", "sampling")]
-    assert find_case("GEOM-Train").shape is SHAPES["geom"]
-    with pytest.raises(InvalidInput, match=r"unknown case \(received qm10-train\).*qm9-forward"):
-        find_case("qm10-train")
+def test_columns_have_the_datas_spread_and_depend_on_the_seed():
+    sizes = np.full(300, 18)
+    batch = Batch.of(TINY["qm9"], sizes, 0)
+    assert batch.x.shape == batch.eps.shape == (5400, 8)
+    assert torch.allclose(batch.x.std(dim=0), torch.tensor([1.4] * 3 + [0.1] * 5).double(), rtol=0.05)
+    assert torch.allclose(batch.eps.std(dim=0), torch.ones(8).double(), rtol=0.05)
+    assert batch.t.min() >= 0
+    assert 500 < batch.t.max() <= 550
+    assert torch.equal(batch.x, Batch.of(TINY["qm9"], sizes, 0).x)
+    assert not torch.equal(batch.x, Batch.of(TINY["qm9"], sizes, 1).x)
+
+
+def test_the_first_molecules_are_a_batch():
+    batch = Batch.of(TINY["geom"], SIZES, 0)
+    part = batch.first(2)
+    assert part.n_atoms.tolist() == [3, 1]
+    assert torch.equal(part.x, batch.x[:4])
+    assert torch.equal(part.eps, batch.eps[:4])
+    assert torch.equal(part.t, batch.t[:2])

@@ -2,109 +2,107 @@ import numpy as np
 import pytest
 import torch
 
-from gaga.benchmark import steps
-from gaga.benchmark.batches import Batch
-from gaga.benchmark.flops import published_flops
-from gaga.benchmark.memory import padded_bytes
-from gaga.benchmark.parity import TOLERANCES, Agreement
-from gaga.benchmark.steps import fitting, measure_steps
-from gaga.benchmark.timing import Rounds
-from gaga.benchmark.variants import Variant
-from gaga.core.errors import Unavailable
-from tests.benchmark.conftest import CPU, tiny_case
+from gaga.benchmark.parity import Variant
+from gaga.benchmark.shapes import Batch
+from gaga.benchmark.steps import Recorder, data_moments, make_step, sampler, sampling_run
+from gaga.models.sampling.plan import draw_sizes
+from tests.benchmark.conftest import CPU, TINY, tiny_case
 
-NAIVE, TORCH = Variant(kernel="naive"), Variant(kernel="torch")
-AGREES = Agreement(shape="qm9", kernel="any", precision="float32", tolerance=TOLERANCES["float32"])
-WRONG = Agreement(
-    shape="qm9", kernel="any", precision="float32", tolerance=TOLERANCES["float32"], refused="off by 1.0e-01"
-)
-SIZES = np.array([4, 7, 9, 5, 3, 3, 2, 8])
+TORCH = Variant(kernel="torch")
 
 
-def batch_of(case):
-    return Batch.of(case.shape, SIZES, 0)
+@pytest.fixture
+def opened(monkeypatch):
+    """The networks that were opened."""
+    networks, right = [], Variant.network
+
+    def remember(*arguments):
+        networks.append(right(*arguments))
+        return networks[-1]
+
+    monkeypatch.setattr(Variant, "network", remember)
+    return networks
 
 
-@pytest.mark.parametrize("work", ["train", "forward"])
-def test_every_kernel_is_timed_and_counted(work):
-    case = tiny_case(f"qm9-{work}")
-    seen = []
-    rows, profiles = measure_steps(
-        case, batch_of(case), {NAIVE: AGREES, TORCH: AGREES}, CPU, Rounds(n=2), profiled=True,
-        progress=lambda done, total, note="": seen.append(note),
-    )  # fmt: skip
-    assert [(row.kernel, row.state, row.rounds) for row in rows] == [("naive", "measured", 2), ("torch", "measured", 2)]
-    for row in rows:
-        assert 0 < row.low <= row.seconds <= row.high
-        assert (row.batch, row.molecules, row.atoms, row.edges) == (8, 8, 41, 216)
-    published = published_flops(case.shape.network, 8, 9)
-    passes = rows[0].counted_flops / published
-    assert passes == 1 if work == "forward" else 2.5 < passes < 3
-    assert rows[1].counted_flops < rows[0].counted_flops
-    assert [profile.kernel for profile in profiles] == ["naive", "torch"]
-    assert seen[-1] == "round 2 of 2"
-
-
-def test_counting_sees_the_work_of_every_thread():
+def test_a_training_step_moves_every_parameter(opened):
     case = tiny_case("qm9-train")
-    counted = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        try:
-            (row,), _ = measure_steps(case, batch_of(case), {TORCH: AGREES}, CPU, Rounds(n=1))
-            assert torch.get_num_threads() == threads
-        finally:
-            torch.set_num_threads(1)
-        counted.append(row.counted_flops)
-    assert counted[0] == counted[1] > 0
+    step = make_step(case, Batch.of(case.shape, np.array([4, 7, 9]), 0), TORCH, CPU)
+    before = {name: p.detach().clone() for name, p in opened[0].named_parameters()}
+    step()
+    for name, p in opened[0].named_parameters():
+        assert not torch.equal(p, before[name]), name
+        assert (p - before[name]).abs().max() < 1.1e-4  # AdamW's first step is of the learning rate's length
 
 
-def test_a_kernel_that_disagrees_is_not_run(monkeypatch):
-    case = tiny_case("qm9-train")
-    opened = []
-    right = steps.train_step
-    monkeypatch.setattr(steps, "train_step", lambda *a: opened.append(a[2].kernel) or right(*a))
-    rows, _ = measure_steps(case, batch_of(case), {TORCH: WRONG, NAIVE: AGREES}, CPU, Rounds(n=1))
-    assert [(row.kernel, row.state, row.note) for row in rows] == [
-        ("torch", "refused", "off by 1.0e-01"),
-        ("naive", "measured", ""),
-    ]
-    assert rows[0].seconds is None
-    assert opened == ["naive"]
+def test_kernels_take_the_same_training_steps(opened):
+    case = tiny_case("geom-train")
+    batch = Batch.of(case.shape, np.array([2, 7, 9]), 0)
+    for kernel in ("naive", "torch"):
+        step = make_step(case, batch, Variant(kernel=kernel), CPU)
+        step()
+        step()
+    naive, other = (dict(network.named_parameters()) for network in opened)
+    for name, value in naive.items():
+        # AdamW moves by the gradient's sign where it is small, whatever its rounding: up to 1e-4 a step.
+        assert (other[name] - value).abs().max() < 5e-5, name
 
 
-def test_a_kernel_that_breaks_loses_no_other_row(break_torch):
-    break_torch("raises")
+def test_a_forward_step_keeps_no_gradient(opened, monkeypatch):
     case = tiny_case("qm9-forward")
-    rows, _ = measure_steps(case, batch_of(case), {NAIVE: AGREES, TORCH: AGREES}, CPU, Rounds(n=1))
-    assert [row.state for row in rows] == ["measured", "refused"]
-    assert rows[1].note == "RuntimeError: misaligned address"
+    outputs = []
+    step = make_step(case, Batch.of(case.shape, np.array([4, 7]), 0), TORCH, CPU)
+    right = opened[0].forward
+    opened[0].forward = lambda *arguments: outputs.append(right(*arguments)) or outputs[-1]
+    step()
+    assert [out.shape for out in outputs] == [(11, 8)]
+    assert not outputs[0].requires_grad
+    assert not any(p.requires_grad for p in opened[0].parameters())
 
 
-def test_nothing_to_time():
-    case = tiny_case("qm9-forward")
-    rows, profiles = measure_steps(case, batch_of(case), {TORCH: WRONG}, CPU, Rounds(n=1), profiled=True)
-    assert [row.state for row in rows] == ["refused"]
-    assert profiles == []
+def test_a_sampling_run_takes_the_steps_and_one_last_evaluation(opened):
+    model = sampler(TINY["qm9"], TORCH, CPU)
+    calls = []
+    right = opened[0].forward
+    opened[0].forward = lambda z, t, layout: calls.append(float(t[0])) or right(z, t, layout)
+    sampling_run(model, 3, 2, batch_size=3, seed=0)()
+    assert calls == pytest.approx([0.002, 0.001, 0.0])
 
 
-def test_naive_gets_as_many_molecules_as_fit(monkeypatch):
-    case = tiny_case("qm9-train")
-    batch = batch_of(case)
+def test_sizes_are_drawn_from_the_data():
+    shape = TINY["geom"]
+    sizes = draw_sizes(np.arange(2000), data_moments(shape), None, 0)
+    assert sizes.mean() == pytest.approx(44.9, abs=1)
+    assert sampler(shape, TORCH, CPU).known_moments().columns == 19
 
-    def needed(n):
-        return padded_bytes(case.shape.network, SIZES[:n], None, training=True)
 
-    enough = int(needed(8) / 0.6) + 1
-    assert fitting(case, NAIVE, batch, enough) is not None
-    assert len(fitting(case, NAIVE, batch, enough).n_atoms) == 8
-    assert len(fitting(case, NAIVE, batch, enough - 10).n_atoms) == 4
-    assert len(fitting(case, NAIVE, batch, int(needed(1) / 0.6) + 1).n_atoms) == 1
-    assert fitting(case, TORCH, batch, 1) is batch
-    assert fitting(case, NAIVE, batch, None) is batch
-    with pytest.raises(Unavailable, match="one molecule would take about"):
-        fitting(case, NAIVE, batch, 100)
-    monkeypatch.setattr(steps, "available_memory", lambda device: enough - 10)
-    (row,), _ = measure_steps(case, batch, {NAIVE: AGREES}, CPU, Rounds(n=1))
-    assert (row.batch, row.molecules, row.atoms) == (8, 4, 25)
-    assert row.molecules_per_second == pytest.approx(4 / row.seconds)
+def test_on_the_cpu_the_step_stays_as_it_is():
+    def step():
+        pass
+
+    assert Recorder(CPU)(step) == (step, "")
+
+
+@pytest.mark.gpu
+def test_a_captured_step_does_what_the_step_does():
+    device = torch.device("cuda")
+    total = torch.zeros(1, device=device)
+    replay, note = Recorder(device)(lambda: total.add_(1))
+    total.zero_()
+    for _ in range(3):
+        replay()
+    assert (float(total), note) == (3.0, "CUDA graph")
+
+
+@pytest.mark.gpu
+def test_a_step_that_waits_for_the_device_runs_as_it_is_and_others_are_captured_after_it():
+    device = torch.device("cuda")
+    record = Recorder(device)
+    total = torch.zeros(1, device=device)
+
+    def waits():
+        total.add_(float(total.sum()) * 0 + 1)
+
+    run, note = record(waits)
+    assert run is waits
+    assert note.startswith("no CUDA graph")
+    assert record(lambda: total.add_(1))[1] == "CUDA graph"

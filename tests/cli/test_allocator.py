@@ -44,3 +44,9 @@ def test_what_the_user_has_set_stays(monkeypatch):
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert allocator.keep_freed_memory() == ""
+
+
+def test_settings_of_the_allocator():
+    assert allocator.allocator_settings({"HOME": "/root"}) == allocator.DEFAULT
+    environment = {"MALLOC_ARENA_MAX": "1", "LD_PRELOAD": "libjemalloc.so", "PATH": "/bin"}
+    assert allocator.allocator_settings(environment) == "LD_PRELOAD=libjemalloc.so, MALLOC_ARENA_MAX=1"

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from gaga.benchmark import floors, variants
-from gaga.cli.benchmark import DEFAULT_ALLOCATOR, allocator_settings
+from gaga.benchmark import machine
+from gaga.benchmark.parity import Variant
 from gaga.core.errors import Unavailable
 from gaga.models.network.kernels import products
 from tests.benchmark.conftest import break_torch  # noqa: F401 - a fixture
@@ -20,7 +20,7 @@ FAST = (*TINY, "--case", "qm9-train", "--kernel", "naive", "--kernel", "torch", 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
     """A small floor, and one library of float32 products unless a test asks for both."""
-    monkeypatch.setattr(floors, "_CPU_SIDES", (64,))
+    monkeypatch.setattr(machine, "_CPU_SIDES", (64,))
     products.ask_for("mkl")
     yield
     products.ask_for("auto")
@@ -39,7 +39,7 @@ def test_a_table_with_the_machine_the_floor_and_the_ratio(gaga):
 
 
 def test_the_keys_of_json(gaga):
-    payload = gaga("benchmark", *FAST, "--case", "qm9-sampling", "--profile", "--json").json
+    payload = gaga("benchmark", *FAST, "--case", "qm9-sampling", "--json").json
     check("gaga benchmark", payload)
     states = {(row["case"], row["kernel"]): row["state"] for row in payload["rows"]}
     assert states == {
@@ -52,7 +52,6 @@ def test_the_keys_of_json(gaga):
     naive, padded, torch = payload["rows"][:3]
     assert naive["times_naive"] == padded["times_padded"] == 1
     assert torch["times_padded"] == pytest.approx(padded["seconds"] / torch["seconds"])
-    assert padded["counted_flops"] > naive["counted_flops"] > torch["counted_flops"] > torch["useful_flops"]
 
 
 def test_a_kernel_that_disagrees_gets_no_figure_and_the_others_do(gaga, break_torch):  # noqa: F811
@@ -67,12 +66,14 @@ def test_a_kernel_that_disagrees_gets_no_figure_and_the_others_do(gaga, break_to
 
 
 def test_a_kernel_that_cannot_run_here_says_why(gaga, monkeypatch):
-    def open_network(config, variant, device):
+    right = Variant.network
+
+    def open_network(variant, config, device):
         if variant.kernel == "triton":
             raise Unavailable("the fused kernels need a CUDA device", remedy="use --kernel torch")
-        return variants.open_network(config, variant, device)
+        return right(variant, config, device)
 
-    monkeypatch.setattr("gaga.benchmark.parity.open_network", open_network)
+    monkeypatch.setattr(Variant, "network", open_network)
     ran = gaga("benchmark", *TINY, "--case", "qm9-forward", "--kernel", "triton", "--precision", "bfloat16")
     assert ran.code == 1, "nothing that was asked for can run"
     line = next(line for line in ran.out.splitlines() if line.startswith("triton "))
@@ -114,7 +115,7 @@ def test_two_in_one_second_have_names_of_their_own(gaga, monkeypatch):
         def now(cls, tz=None):
             return cls(2026, 1, 2, tzinfo=tz)
 
-    monkeypatch.setattr("gaga.cli.benchmark.datetime", Stopped)
+    monkeypatch.setattr("gaga.runs.benchmark.datetime", Stopped)
     check = ("benchmark", "--check", "--case", "qm9-train", "--kernel", "naive", "--hidden", 8, "--layers", 1, "--json")
     names = [gaga(*check).json["stored"]["name"] for _ in range(2)]
     assert names == ["cpu_2026-01-02T00-00-00", "cpu_2026-01-02T00-00-00-2"]
@@ -135,13 +136,13 @@ def test_the_tables_as_markdown(gaga, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (("--case", "qm9"), 1, "unknown case (received qm9)"),
-        (("--kernel", "fast"), 1, "unknown kernel (received fast)"),
-        (("--precision", "float8"), 1, "unknown precision (received float8)"),
+        (("--case", "qm9"), 2, "qm9 is not one of qm9-train, qm9-forward"),
+        (("--kernel", "fast"), 2, "fast is not one of naive, torch"),
+        (("--precision", "float8"), 2, "float8 is not one of float32, bfloat16"),
         (("--batch-size", "0"), 2, "'--batch-size'"),
         (("--rounds", "0"), 2, "'--rounds'"),
         (("--device", "tpu"), 2, "invalid value for --device"),
-        (("--out", "no/such/folder/f.md"), 1, "the folder of the table does not exist"),
+        (("--out", "no/such/folder/f.md"), 1, "there is no such folder"),
         (("--store", "no/such/folder/s.h5"), 1, "the folder of the store does not exist"),
     ],
 )
@@ -159,9 +160,3 @@ def test_help_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
-
-
-def test_settings_of_the_allocator():
-    assert allocator_settings({"HOME": "/root"}) == DEFAULT_ALLOCATOR
-    environment = {"MALLOC_ARENA_MAX": "1", "LD_PRELOAD": "libjemalloc.so", "PATH": "/bin"}
-    assert allocator_settings(environment) == "LD_PRELOAD=libjemalloc.so, MALLOC_ARENA_MAX=1"

@@ -1,31 +1,25 @@
-"""How rows, profiles and machines are shown."""
+"""How rows and machines are shown."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from gaga.benchmark.floors import Floor
-from gaga.benchmark.machine import Machine
+from gaga.benchmark.machine import Floor, Machine
 from gaga.benchmark.parity import TOLERANCES, Agreement
-from gaga.benchmark.report import Benchmark, Profile
-from gaga.cli.benchmark_report import case_table, lines_of, markdown, parity_table, profile_table, tables
+from gaga.benchmark.results import Benchmark
+from gaga.cli.benchmark import case_table, lines_of, markdown, parity_table, tables
 from gaga.cli.render import format_table
-from tests.benchmark.test_report import a_row
+from tests.benchmark.test_results import a_row
 
 GPU = Machine(
     device="cuda:0", device_name="H100", device_memory=80_000_000_000, processor="Xeon", cores=16, threads=1,
     system="Linux", python="3.12.3", cuda="13.0", packages=("torch 2.11.0", "triton 3.6.0"), gaga_version="0.1.0",
     commit="", allocator="",
 )  # fmt: skip
-FLOOR = Floor(precision="bfloat16", flops=798e12, how="a product", datasheet=989e12)
+FLOOR = Floor(precision="bfloat16", flops=798e12, how="a product")
 MEASURED = a_row(
     seconds=0.5, low=0.4, high=0.75, rounds=5, molecules_per_second=20.0, floor=0.285, memory=1_500_000_000,
     times_naive=4.25, times_padded=8.5, note="CUDA graph",
-)  # fmt: skip
-PROFILE = Profile(
-    case="qm9-train", kernel="triton", precision="bfloat16", molecules=256, names=("edge_forward", "other"),
-    calls=np.array([18, 2]), seconds=np.array([3e-3, 1e-3]), edge_flops=10**12, edge_seconds=3e-3,
 )  # fmt: skip
 
 
@@ -82,13 +76,6 @@ def test_verdicts():
     assert "unavailable: no device" in shown
 
 
-def test_a_profile_names_the_rate_of_edge_kernels():
-    shown = format_table(profile_table(PROFILE))
-    assert "qm9-train, 256 molecules, triton bfloat16; edge kernels 333 TFLOP/s" in shown
-    assert "75 %" in shown
-    assert "edge kernels" not in format_table(profile_table(replace(PROFILE, edge_seconds=0.0)))
-
-
 def test_where_figures_come_from():
     found = Benchmark(machine=GPU, floors=(FLOOR,), memory="most of it", parity=(), rows=(),
                       networks=("qm9: 256 features", "geom: 128 features"))  # fmt: skip
@@ -97,7 +84,7 @@ def test_where_figures_come_from():
         "cuda:0: H100, 80.0 GB on Xeon, 16 cores, 1 thread; Python 3.12.3, torch 2.11.0, triton 3.6.0, CUDA 13.0; "
         "gaga 0.1.0; allocator: –."
     )
-    assert second == "Floor of bfloat16: 798 TFLOP/s (a product); the data sheet says 989."
+    assert second == "Floor of bfloat16: 798 TFLOP/s (a product)."
     assert networks == "Network of qm9: 256 features; of geom: 128 features."
     assert third.strip() == "Memory: most of it."
 
@@ -105,11 +92,9 @@ def test_where_figures_come_from():
 @pytest.mark.parametrize("n_batches", [1, 2])
 def test_a_table_for_each_batch(n_batches):
     rows = [replace(MEASURED, batch=10 * (k + 1)) for k in range(n_batches) for _ in range(3)]
-    found = Benchmark(
-        machine=GPU, floors=(FLOOR,), memory="m", parity=(agreement(),), rows=tuple(rows), profiles=(PROFILE,)
-    )
+    found = Benchmark(machine=GPU, floors=(FLOOR,), memory="m", parity=(agreement(),), rows=tuple(rows))
     shown = list(tables(found))
-    assert [len(table.rows) for table in shown] == [1, *[3] * n_batches, 2]
+    assert [len(table.rows) for table in shown] == [1, *[3] * n_batches]
     text = markdown(found)
-    assert text.count("### ") == n_batches + 2
+    assert text.count("### ") == n_batches + 1
     assert "| torch | float32 | – | 0.5 | 0.4 – 0.75 |" in text

@@ -19,6 +19,8 @@ class Soup(Config):
     servings: int = option(4, "Plates.", at_least=1)
     herb: str = option("thyme", "What it tastes of.", choices=("thyme", "basil"))
     extras: tuple[str, ...] = option((), "More, as a list.")
+    spices: tuple[str, ...] = option((), "May be repeated.", choices=("salt", "pepper"))
+    minutes: tuple[int, ...] = option((5,), "Of each course.", at_least=1)
     hidden: int = option(3, "Not on the command line.")
 
 
@@ -51,9 +53,18 @@ def test_only_what_was_typed_is_given():
     assert Soup(**{k: v for k, v in seen[0].items() if k not in ("name", "loud")}).servings == 4
 
 
+def test_an_option_of_several_values_is_repeated():
+    seen: list[dict[str, Any]] = []
+    typed = ["--spices", "SALT", "--spices", "pepper", "--minutes", "3"]
+    assert CliRunner().invoke(app_of(seen), typed).exit_code == 0
+    assert seen == [{"name": "soup", "loud": False, "spices": ("salt", "pepper"), "minutes": (3,)}]
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
+        (["--spices", "salt", "--spices", "tar"], "tar is not one of salt, pepper"),
+        (["--minutes", "3", "--minutes", "0"], "--minutes"),
         (["--water", "0"], "0 is not above 0"),
         (["--servings", "0"], "--servings"),
         (["--herb", "tar"], "tar is not one of thyme, basil"),
@@ -71,4 +82,6 @@ def test_help_has_order_defaults_and_metavars():
     assert "--water L" in shown
     assert "Water.  [default: 1.5]" in shown
     assert "thyme|basil" in shown
+    assert "Of each course.  [default: 5]" in shown
+    assert "[default: ]" not in shown
     assert shown.index("--name") < shown.index("--water") < shown.index("--loud")

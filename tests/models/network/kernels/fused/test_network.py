@@ -45,9 +45,9 @@ def _nothing_uninitialised_is_used():
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the interpreter's sigmoid of large numbers
 @pytest.mark.parametrize(
     "case",
-    [Case(n_layers=1), Case((5, 9), hidden=32, inv_sublayers=2), Case((1,)),
-     Case((6, 7), features=16)],
-    ids=["awkward", "two message layers", "one atom", "sixteen types"],
+    [pytest.param(Case(n_layers=1), marks=pytest.mark.slow), Case((1, 2, 33), n_layers=1),
+     Case((5, 9), hidden=32, n_layers=1, inv_sublayers=2), Case((1,)), Case((3, 4), features=16)],
+    ids=["awkward", "more than 32 atoms", "two message layers", "one atom", "sixteen types, two blocks"],
 )  # fmt: skip
 def test_outputs_and_every_gradient(run, case):
     """Float32: rounding 6e-8, grown by sums whose terms cancel."""
@@ -72,7 +72,7 @@ def test_the_largest_drugs(run):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sixteen_bits(run, dtype, monkeypatch):
     """Factors rounded by 2^-8 (truncated bfloat16) or 2^-11: outputs move by a few times that, gradients by more."""
-    case = Case((5, 9, 11), hidden=32)
+    case = Case((5, 9), hidden=32, n_layers=1)
     monkeypatch.setattr(Parameters, "product_type", dtype)
     errors = worst(case.results(run, torch.float32), oracle(case), floor=0.02)
     bound = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-11
@@ -83,7 +83,7 @@ def test_sixteen_bits(run, dtype, monkeypatch):
 @interpreted
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 def test_filler_changes_nothing(run):
-    case = Case((5, 9, 9), n_layers=1)
+    case = Case((3, 5, 5), n_layers=1)
     network, (z, t, layout) = case.network(torch.float32), case.batch(torch.float32)
     capacity = Capacity.around(layout.n_atoms, margin=2.0)
     filled = Layout.filled(layout.n_atoms, capacity)
@@ -98,7 +98,8 @@ def test_filler_changes_nothing(run):
 @interpreted
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 def test_a_graph_is_differentiated_once(run):
-    network, (z, t, layout) = Case((3,)).network(torch.float32), Case((3,)).batch(torch.float32)
+    case = Case((3,), n_layers=1)
+    network, (z, t, layout) = case.network(torch.float32), case.batch(torch.float32)
     out = run(network, z, t, layout).sum()
     out.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="differentiate a graph once"):

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
-from gaga.benchmark.floors import Floor
-from gaga.benchmark.machine import Machine
+from gaga.benchmark.machine import Floor, Machine
 from gaga.benchmark.parity import Agreement
 
 State = Literal["measured", "unavailable", "refused"]
@@ -21,15 +20,13 @@ class Row:
     Attributes:
         case, kernel, precision: what ran; the kernel with its padding. batch: molecules of the batch.
         products: library of float32 products, mkl or onednn; empty in bfloat16 and if the device is not a CPU.
-        molecules, atoms, edges: that it ran on; the naive kernel gets the first molecules only where the whole batch
+        molecules, atoms, edges: that it ran on; the naive kernel gets the first molecules only if the whole batch
             does not fit the memory.
-        state: `unavailable` where the kernel cannot run here, `refused` where it disagrees with the oracle or raised.
+        state: `unavailable` if the kernel cannot run here, `refused` if it disagrees with the oracle or raised.
         note: why, or how it ran.
-        seconds, low, high: of a step; median, least and most over the rounds.
-        rounds: how many.
+        seconds, low, high: of a step; median, least and most over the rounds. rounds: how many.
         molecules_per_second: of a step; of a whole sampling run for the work `sampling`.
-        useful_flops: FLOPs that a step needs. counted_flops: matrix products that ran, where torch can count them.
-        floor: useful FLOP/s over the floor. datasheet: over the data sheet's figure, where there is one.
+        useful_flops: FLOPs that a step needs. floor: useful FLOP/s over the floor.
         memory: peak bytes of a step.
         times_naive, times_padded: molecules/s over the naive kernel's, padded to the batch's or the data's largest.
         times_mkl: molecules/s of a row of oneDNN over those of the same kernel by MKL.
@@ -44,7 +41,7 @@ class Row:
     atoms: int
     edges: int
     useful_flops: int
-    state: State
+    state: State = "unavailable"
     products: str = ""
     note: str = ""
     seconds: float | None = None
@@ -52,9 +49,7 @@ class Row:
     high: float | None = None
     rounds: int = 0
     molecules_per_second: float | None = None
-    counted_flops: int | None = None
     floor: float | None = None
-    datasheet: float | None = None
     memory: int | None = None
     times_naive: float | None = None
     times_padded: float | None = None
@@ -74,12 +69,12 @@ def with_seconds(row: Row, seconds: Float64[np.ndarray, " n_rounds"]) -> Row:
     )  # fmt: skip
 
 
-def with_floor(row: Row, floor: Floor) -> Row:
-    """The row with its part of the floor."""
+def with_floor(row: Row, floors: Sequence[Floor]) -> Row:
+    """The row with its part of the floor of its precision."""
     if row.seconds is None:
         return row
-    rate = row.useful_flops / row.seconds
-    return replace(row, floor=rate / floor.flops, datasheet=rate / floor.datasheet if floor.datasheet else None)
+    floor = next(floor.flops for floor in floors if floor.precision == row.precision)
+    return replace(row, floor=row.useful_flops / row.seconds / floor)
 
 
 def with_ratios(rows: Sequence[Row], oracle: str) -> list[Row]:
@@ -87,49 +82,19 @@ def with_ratios(rows: Sequence[Row], oracle: str) -> list[Row]:
     rates = {row.kernel: row.molecules_per_second for row in rows}
     padded = next((rate for kernel, rate in rates.items() if kernel.startswith(f"{oracle}, padded")), None)
     by_mkl = {(row.kernel, row.precision): row.molecules_per_second for row in rows if row.products == "mkl"}
+
+    def over(row: Row, base: float | None) -> float | None:
+        return row.molecules_per_second / base if row.molecules_per_second and base else None
+
     return [
         replace(
             row,
-            times_mkl=_ratio(row.molecules_per_second, by_mkl.get((row.kernel, row.precision)))
-            if row.products == "onednn"
-            else None,
-            times_naive=_ratio(row.molecules_per_second, rates.get(oracle)),
-            times_padded=_ratio(row.molecules_per_second, padded),
+            times_naive=over(row, rates.get(oracle)),
+            times_padded=over(row, padded),
+            times_mkl=over(row, by_mkl.get((row.kernel, row.precision))) if row.products == "onednn" else None,
         )
         for row in rows
     ]
-
-
-def _ratio(rate: float | None, base: float | None) -> float | None:
-    return rate / base if rate and base else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """Where the time of a step goes: kernels of the device, or operators of torch on the CPU, by their own time.
-
-    Attributes:
-        case, kernel, precision, products, molecules: of which row.
-        names, calls, seconds: of each kernel, the longest first.
-        edge_flops: FLOPs of the products over edges that the step needs.
-        edge_seconds: of all kernels named after edges; 0 where none is.
-    """
-
-    case: str
-    kernel: str
-    precision: str
-    molecules: int
-    names: tuple[str, ...]
-    calls: Int64[np.ndarray, " K"]
-    seconds: Float64[np.ndarray, " K"]
-    edge_flops: int
-    edge_seconds: float
-    products: str = ""
-
-    @property
-    def edge_rate(self) -> float | None:
-        """FLOP/s of the edge kernels, None where there are none."""
-        return self.edge_flops / self.edge_seconds if self.edge_seconds else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,26 +102,20 @@ class Benchmark:
     """One run of `gaga benchmark`.
 
     Attributes:
-        networks: its networks in words.
         products: which library of float32 products gaga uses on this CPU, and why; empty on other devices.
+        memory: what the memory of a row is. networks: in words.
     """
 
     machine: Machine
     floors: tuple[Floor, ...]
+    products: str = ""
     memory: str
+    networks: tuple[str, ...] = ()
     parity: tuple[Agreement, ...]
     rows: tuple[Row, ...]
-    profiles: tuple[Profile, ...] = ()
-    networks: tuple[str, ...] = ()
-    products: str = ""
 
     @property
-    def idle(self) -> bool:
-        """Whether no kernel that was asked for can run here."""
-        return bool(self.parity) and all(agreement.unavailable for agreement in self.parity)
-
-    @property
-    def refused(self) -> tuple[Row | Agreement, ...]:
-        """Kernels that may not be timed, and rows that failed."""
-        kernels = [agreement for agreement in self.parity if agreement.refused]
-        return (*kernels, *(row for row in self.rows if row.state == "refused"))
+    def failed(self) -> bool:
+        """Whether a kernel disagrees or a row was refused, or none of the kernels asked for can run here."""
+        refused = any(agreement.refused for agreement in self.parity) or any(r.state == "refused" for r in self.rows)
+        return refused or (bool(self.parity) and all(agreement.unavailable for agreement in self.parity))
