@@ -6,7 +6,7 @@ from operator import index
 from typing import Any, SupportsIndex
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
@@ -53,6 +53,13 @@ class PackedMolecules:
     def n_atoms(self) -> Int64[np.ndarray, " M"]:
         """Number of atoms of each molecule, [M]."""
         return np.diff(self.offsets)
+
+    @property
+    def finite(self) -> Bool[np.ndarray, " M"]:
+        """Whether all positions of each molecule are numbers, [M]; a molecule that a model failed to draw has NaN."""
+        atoms = np.isfinite(self.positions).all(axis=1)
+        failed = np.concatenate([[0], np.cumsum(~atoms)])
+        return np.asarray(failed[self.offsets[1:]] == failed[self.offsets[:-1]])
 
     def take(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> "PackedMolecules":
         """The molecules at these indices, in that order; negative ones count from the end."""

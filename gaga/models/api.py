@@ -1,6 +1,7 @@
 """Open a model and sample from it: what `from gaga import load_model, sample` gives."""
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def sample(
 ) -> PackedMolecules:
     """Draw `n` molecules; molecule i depends on (seed, i) alone.
 
+    A molecule whose numbers overflow has positions NaN, `PackedMolecules.finite` says which, and a warning is given.
+
     Args:
         model: a model, or its path; None is the model that ships with gaga.
         n: how many.
@@ -135,4 +138,7 @@ def sample(
         raise InvalidInput("the number of molecules must be at least 1", received=n)
     model = model if isinstance(model, Model) else load_model(model)
     drawn = sample_stream(model, range(n), SampleConfig(**options), seed=seed, progress=progress)
-    return pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)
+    molecules = pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)
+    if failed := int((~molecules.finite).sum()):
+        warnings.warn(f"{failed:,} of {n:,} molecules are not finite: their positions are NaN", stacklevel=2)
+    return molecules

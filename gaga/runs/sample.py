@@ -289,7 +289,10 @@ def _note_plan(task: _Task, done: int) -> None:
         report.note(f"Resuming after {done:,} molecules that were drawn before.")
     new = [n for n in config.sizes or () if model.known_moments().extrapolates(n)]
     if new:
-        report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated.")
+        report.note(
+            f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated, and the "
+            "network was not trained on any. Few will be valid."
+        )
     left = len(task.request.keys) - done
     if left > 0:
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size

@@ -16,7 +16,7 @@ from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
-from gaga.models.sampling.loop import Condition, Edit
+from gaga.models.sampling.loop import Condition, Edit, bounded, farthest_places
 from gaga.models.sampling.solvers import Solver
 from gaga.noise import Reference
 
@@ -72,6 +72,7 @@ class StepTables:
     Attributes:
         time: t / T of each step.
         c_z, c_eps, sigma, c_memory, m_z, m_eps: coefficients of `solvers.Solver`, for each column.
+        reach, level: alpha times the farthest place of an atom in each column, and sigma (`loop.bounded`).
         stream: what the noise of each step is drawn for; on the host in `streams`.
         noisy: false if every sigma is zero. remembers: false if no update reads the memory.
     """
@@ -83,6 +84,8 @@ class StepTables:
     c_memory: Float[Tensor, "K C"]
     m_z: Float[Tensor, "K C"]
     m_eps: Float[Tensor, "K C"]
+    reach: Float[Tensor, "K C"]
+    level: Float[Tensor, " K"]
     stream: Int64[Tensor, " K"]
     streams: tuple[int, ...]
     noisy: bool
@@ -95,10 +98,13 @@ class StepTables:
         rows = {name: np.repeat(getattr(solver, name)[:, None], model.space.columns, axis=1) for name in names}
         if solver.positions_only_last:
             rows["c_z"][-1, 3:], rows["c_eps"][-1, 3:], rows["sigma"][-1, 3:] = 1.0, 0.0, 0.0
+        alpha, level = model.schedule.alpha_sigma_at(solver.time)
+        rows["reach"] = alpha[:, None] * farthest_places(model)
         streams = (*range(len(solver) - 2, -1, -1), STREAM_END)
         return cls(
             time=torch.from_numpy(solver.time / model.schedule.T).to(like),
             **{name: torch.from_numpy(row).to(like) for name, row in rows.items()},
+            level=torch.from_numpy(level).to(like),
             stream=torch.tensor(streams, device=like.device),
             streams=streams,
             noisy=solver.noisy,
@@ -191,6 +197,7 @@ class BatchSampler:
             self._now(table) for table in (tables.time, tables.c_z, tables.c_eps, tables.sigma, tables.stream)
         )
         eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout, self._context)
+        eps = bounded(eps, self._z, self._now(tables.reach), self._now(tables.level))
         z = c_z * self._z - c_eps * eps
         if self._memory is not None:
             z = z + self._now(tables.c_memory) * self._memory

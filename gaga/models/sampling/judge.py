@@ -36,16 +36,18 @@ class Judge:
     def _judged(self, seed: int, molecule: Sampled) -> JudgedMolecule:
         properties = {"gaga_seed": str(seed), "gaga_index": str(molecule.index), "checkpoint": self.label}
         name = f"gaga-{seed}-{molecule.index}"
-        found = annotate(molecule.atomic_numbers, molecule.positions, name=name, properties=properties)
-        passed = molecule.finite  # what is not finite fails everything
-        valid = None if found.valid is None else found.valid and passed
-        stable, smiles = found.stable and passed, found.smiles if passed else ""
+        atoms = slice(None) if molecule.finite else slice(0)  # without coordinates there is no atom to write
+        if not molecule.finite:
+            properties["not_finite"] = f"{len(molecule.atomic_numbers)} atoms"
+        found = annotate(molecule.atomic_numbers[atoms], molecule.positions[atoms], name=name, properties=properties)
+        valid = None if found.valid is None else found.valid and molecule.finite
+        stable, smiles = found.stable and molecule.finite, found.smiles
         kept = {"all": True, "valid": bool(valid), "stable": stable}[self.keep]
         if self.out.name.lower().endswith(".smi") and not smiles:
             kept = False
         return JudgedMolecule(
             seed=seed, index=molecule.index, atomic_numbers=molecule.atomic_numbers, positions=molecule.positions,
-            finite=passed, stable=stable, n_stable_atoms=found.n_stable_atoms if passed else 0, valid=valid,
+            finite=molecule.finite, stable=stable, n_stable_atoms=found.n_stable_atoms, valid=valid,
             smiles=smiles, text=as_written(self.out, found.record, found.mol) if kept else b"",
         )  # fmt: skip
 

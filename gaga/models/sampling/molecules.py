@@ -17,7 +17,7 @@ class Sampled:
         index: number of the molecule under its seed.
         atomic_numbers: [N].
         positions: [N, 3] in Å, centred.
-        finite: false if the network gave numbers that are not finite; positions are zero there.
+        finite: false if the network gave numbers that are not finite; all positions are NaN then.
         frames: trajectory as (atomic_numbers, positions) pairs, from noise to molecule.
         guessed: whether it is of one element that centred types do not tell; it is then that of most such training
             molecules of its size, if there are any.

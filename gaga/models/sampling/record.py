@@ -25,7 +25,8 @@ class SampleRecord:
 
     Attributes:
         positions, atomic_numbers, offsets: packed molecules.
-        seeds, indices: the key of each molecule. finite: whether the network stayed finite.
+        seeds, indices: the key of each molecule. finite: whether the network stayed finite; positions are NaN if not
+            (0 in older records).
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
         valid: by the strict protocol, for all molecules, or empty if rdkit was missing.
         smiles: of valid molecules, else empty.

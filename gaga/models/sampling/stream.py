@@ -166,7 +166,7 @@ def _unpack(model: Model, outcome: FinishedBatch) -> list[Sampled]:
     for i, (numbers, places) in enumerate(molecules):
         finite = bool(np.isfinite(places).all())
         history = tuple(frame[i] for frame in histories) + (((numbers, places),) if histories else ())
-        places = places if finite else np.zeros_like(places)
+        places = places if finite else np.full_like(places, np.nan)
         sampled.append(Sampled(int(outcome.start.keys[i]), numbers, places, finite, history, bool(guessed[i])))
     return sampled
 

@@ -19,7 +19,7 @@ CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
 
 def molecules(n):
     """Methane, the same far apart, methane, and one that was not finite; and so on."""
-    places = [METHANE, 4 * METHANE, METHANE, 0 * METHANE]
+    places = [METHANE, 4 * METHANE, METHANE, np.nan * METHANE]
     return [Sampled(i, CH4, places[i % 4], i % 4 != 3) for i in range(n)]
 
 
@@ -38,6 +38,9 @@ def test_what_is_kept_has_a_text_and_what_is_not_finite_fails(tmp_path, keep, na
     assert [m.valid for m in judged] == [m.stable for m in judged] == [True, False, True, False]
     assert [m.smiles for m in judged] == ["C", "", "C", ""]
     assert (judged[3].finite, judged[3].n_stable_atoms) == (False, 0)
+    if judged[3].text:
+        assert b"5 atoms" in judged[3].text, "flagged"
+        assert b"  0  0  0  0" in judged[3].text, "and without coordinates"
 
 
 def test_several_processes_say_what_one_says(tmp_path, monkeypatch):

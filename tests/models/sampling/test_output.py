@@ -15,7 +15,7 @@ from gaga.storage.store import Store
 METHANE = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], dtype=np.float32) * 0.629
 CH4 = np.array([6, 1, 1, 1, 1], dtype=np.uint8)
 # Methane, the same far apart, methane, and one that was not finite; and so on.
-PLACES = [METHANE, 4 * METHANE, METHANE, 0 * METHANE]
+PLACES = [METHANE, 4 * METHANE, METHANE, np.nan * METHANE]
 
 
 def run_of(tmp_path, order, name="mols.sdf", n=4, seeds=1):

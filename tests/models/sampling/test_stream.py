@@ -6,9 +6,11 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import pack
 from gaga.core.rng import STREAM_START
 from gaga.data.features import FeatureSpace
+from gaga.models.api import sample
 from gaga.models.model import Model
 from gaga.models.sampling import batch
 from gaga.models.sampling.config import METHODS, SampleConfig
+from gaga.models.sampling.loop import bounded, farthest_places
 from gaga.models.sampling.plan import draw_sizes, start_reference
 from gaga.models.sampling.solvers import solver_of
 from gaga.models.sampling.stream import sample_stream
@@ -28,6 +30,7 @@ from tests.models.sampling.test_solvers import covariance_after
         {"method": "ddim", "stride": 25},
         {"method": "heun", "steps": 21},
         {"method": "dpm++", "steps": 12, "spacing": "power"},
+        {"method": "sde", "steps": 20},
         {"method": "annealed", "steps": 30},
     ],
     ids=str,
@@ -167,7 +170,34 @@ def test_numbers_that_are_not_finite_are_marked(gaussian_model):
                                   max_t=550, moments=gaussian_model.moments)  # fmt: skip
     (molecule,) = sample_stream(broken, [0], SampleConfig(method="ddpm", stride=550))
     assert not molecule.finite
-    assert np.all(molecule.positions == 0)
+    assert np.isnan(molecule.positions).all()
+    with pytest.warns(UserWarning, match="2 of 2 molecules are not finite"):
+        drawn = sample(broken, 2, method="ddpm", stride=550)
+    assert drawn.finite.tolist() == [False, False]
+    assert sample(gaussian_model, 2, method="ddpm", stride=550).finite.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("method", ["annealed", "sde", "ddpm"])
+def test_predictions_beyond_any_molecule_are_bounded(gaussian_model, method):
+    """A network that makes everything a hundred times as large at each step; others are not changed by the bound."""
+    runaway = type(gaussian_model)(
+        lambda z, t, layout: -100 * z, gaussian_model.schedule, gaussian_model.space,
+        max_t=550, moments=gaussian_model.moments,
+    )  # fmt: skip
+    (molecule,) = sample_stream(runaway, [0], SampleConfig(method=method, steps=30))
+    farthest = farthest_places(runaway)[0] * runaway.space.factors[0]
+    assert molecule.finite
+    assert abs(molecule.positions).max() < 1.5 * farthest
+
+
+def test_the_bound_does_not_change_what_is_within():
+    rng = torch.Generator().manual_seed(1)
+    eps, z = torch.randn(500, 8, generator=rng), torch.randn(500, 8, generator=rng)
+    assert torch.equal(bounded(eps, z, torch.full((8,), 30.0), 0.7), eps)
+    there = z - 0.7 * bounded(100 * eps, z, torch.full((8,), 3.0), 0.7)
+    assert (there[:, :3].norm(dim=1) <= 3.0001).all()
+    assert (there[:, 3:].abs() <= 3.0001).all()
+    assert torch.isnan(bounded(eps * float("nan"), z, torch.full((8,), 3.0), 0.7)).all(), "what is broken stays so"
 
 
 @pytest.mark.parametrize(
