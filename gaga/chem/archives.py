@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, cast
 
+from gaga.chem.bounded import FREE, MAX_RATIO
 from gaga.core.errors import InvalidInput
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".zip")
-_MAX_RATIO = 200  # as in gaga.chem.bounded
-_FREE = 1 << 26  # bytes that any archive may hold, whatever its ratio
 
 DAMAGE = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 """What is raised if an archive is cut short or damaged."""
@@ -46,7 +45,7 @@ def _zip_members(raw: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Bu
             if member.flag_bits & 1:
                 raise InvalidInput(f"{name} is encrypted", remedy="unpack it first")
             total += member.file_size
-            if total > max(_FREE, _MAX_RATIO * raw.seek(0, io.SEEK_END)):
+            if total > max(FREE, MAX_RATIO * raw.seek(0, io.SEEK_END)):
                 raise too_large(name)
             with archive.open(member, mode="r") as content:  # gives no more bytes than the size that was looked at
                 yield str(PurePosixPath(member.filename)), io.BufferedReader(_Forward(content))
@@ -96,7 +95,7 @@ class Unpacked:
         """
         content: bytes = self._file.read(size)
         self._total += len(content)
-        most = max(_FREE, _MAX_RATIO * self._raw.tell()) if self._limit is None else self._limit
+        most = max(FREE, MAX_RATIO * self._raw.tell()) if self._limit is None else self._limit
         if self._total > most:
             raise too_large(self._name, self._limit)
         return content
@@ -104,5 +103,5 @@ class Unpacked:
 
 def too_large(name: str, most: int | None = None) -> InvalidInput:
     """The complaint about an archive that unpacks to too much."""
-    much = f"{most:,} bytes" if most is not None else f"{_MAX_RATIO} times its size"
+    much = f"{most:,} bytes" if most is not None else f"{MAX_RATIO} times its size"
     return InvalidInput(f"{name} unpacks to more than {much}", remedy="if you trust it, unpack it and read the folder")

@@ -10,8 +10,8 @@ from gaga.core.errors import InvalidInput
 MAX_LINE = 1 << 20  # characters
 MAX_RECORD = 1 << 25  # characters; a third of a million atoms
 LINE = 32  # what a line counts beyond its characters, as even an empty one takes memory
-MAX_RATIO = 200  # of a gzip file; molecules as text reach 10, deflate itself 1,032
-FREE = 1 << 26  # characters that any gzip file may hold, whatever its ratio
+MAX_RATIO = 200  # of a gzip file or an archive; molecules as text reach 10, deflate itself 1,032
+FREE = 1 << 26  # characters of a gzip file, or bytes of an archive, that any may hold, whatever its ratio
 
 
 class BoundedLines:

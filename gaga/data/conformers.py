@@ -45,7 +45,7 @@ def conformers(records: Sequence[Record]) -> tuple[Int64[np.ndarray, " M"] | Non
     graphs = _Graphs(records)
     atoms = [np.sort(record.atomic_numbers).tobytes() for record in records]
     smiles = [smiles_of(record) for record in records]
-    by_smiles: Keys = [(_SMILES, told, its) if told else None for told, its in zip(smiles, atoms, strict=True)]
+    by_smiles: Keys = [(_SMILES, given, its) if given else None for given, its in zip(smiles, atoms, strict=True)]
     names = _identifying_names(records, by_smiles, atoms, graphs)
     by_name: Keys = [(_NAME, name, its) if name else None for name, its in zip(names, atoms, strict=True)]
     keys = [first or second for first, second in zip(by_smiles, by_name, strict=True)]
@@ -101,11 +101,11 @@ class _Graphs:
         return self[i].plausible and self[j].plausible and not self[i].may_be_those_of(self[j])
 
 
-def _identifying_names(records: Sequence[Record], told: Keys, atoms: list[bytes], graphs: _Graphs) -> list[str]:
+def _identifying_names(records: Sequence[Record], given: Keys, atoms: list[bytes], graphs: _Graphs) -> list[str]:
     """Names that several records share, if they can be one molecule's; empty for others."""
     members: dict[str, list[int]] = {}
     for i, record in enumerate(records):
-        if told[i] is None and (name := record.name.strip()):
+        if given[i] is None and (name := record.name.strip()):
             members.setdefault(name, []).append(i)
     found = [""] * len(records)
     for name, its in members.items():
@@ -137,19 +137,19 @@ def _is_formula(name: str, record: Record) -> bool:
     return counts == Counter(symbol_of(int(z)) for z in record.atomic_numbers)
 
 
-def _runs(records: Sequence[Record], told: Keys, atoms: list[bytes], graphs: _Graphs) -> list[Hashable]:
+def _runs(records: Sequence[Record], given: Keys, atoms: list[bytes], graphs: _Graphs) -> list[Hashable]:
     """For each record without a key, what it has in common with its conformers."""
     starts, lengths = list(range(len(records))), Counter[int]()
     orders = [record.atomic_numbers.tobytes() for record in records]
     for i in range(len(records)):
-        if i and told[i] is None is told[i - 1] and atoms[i] == atoms[i - 1] and graphs.same(starts[i - 1], i):
+        if i and given[i] is None is given[i - 1] and atoms[i] == atoms[i - 1] and graphs.same(starts[i - 1], i):
             starts[i] = starts[i - 1]
         lengths[starts[i]] += 1
     ensembles = {(orders[start], graphs[start].likely) for start, length in lengths.items() if length > 1}
     repeated = {order for order, _ in ensembles}
     common: dict[int, Hashable] = {start: start for start in lengths}
     for start in lengths:
-        if told[start] is None and orders[start] in repeated:
+        if given[start] is None and orders[start] in repeated:
             key = (orders[start], graphs[start].likely)
             common[start] = key if key in ensembles else start
     return [common[start] for start in starts]

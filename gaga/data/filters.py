@@ -48,7 +48,7 @@ class Filters:
     def __post_init__(self) -> None:
         low, high = self.min_atoms or 1, self.max_atoms
         if low < 1 or (high is not None and high < low):
-            raise InvalidInput("no molecule has so many atoms", received=f"at least {low}, at most {high}")
+            raise InvalidInput("no number of atoms is in this range", received=f"at least {low}, at most {high}")
         if self.elements is not None and not self.elements:
             raise InvalidInput("a molecule has at least one element", received="none")
 

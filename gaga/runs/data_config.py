@@ -58,7 +58,7 @@ class OwnConfig(Config):
         """The same as the readers take it; `seed` is that of embedding, `workers` are processes.
 
         Raises:
-            InvalidInput: no molecule has so many atoms.
+            InvalidInput: no number of atoms is in the range.
         """
         from gaga.data.filters import Filters
         from gaga.data.geometries import GeometryOptions

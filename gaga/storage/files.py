@@ -29,8 +29,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     If `path` is a symbolic link, the file that it points to is replaced.
 
     A process that is killed leaves its temporary file behind; the next atomic write into the folder removes it. So
-    that it knows the dead from the living, the file is locked while the block runs (on Unix): HDF5 locks too, and has
-    to be told not to.
+    that it knows the dead from the living, the file is locked while the block runs (on Unix): HDF5 locks too,
+    unless its own locks are switched off.
 
     Raises:
         NotFound: the folder does not exist.

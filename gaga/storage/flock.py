@@ -29,8 +29,8 @@ def done_without() -> str:
 def take_if_free(descriptor: int) -> bool:
     """Whether the lock of this open file is now ours; it is freed when the descriptor is closed.
 
-    A second descriptor of the same file, in this process or another, has to wait. On Windows the file's first byte is
-    nobody else's to read meanwhile.
+    A second descriptor of the same file, in this process or another, has to wait. On Windows no other process
+    can read the file's first byte meanwhile.
 
     Raises:
         NoLocks: the file system has none, or they are switched off.

@@ -131,7 +131,7 @@ def test_damaged_archives_and_bombs_are_one_line(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InvalidInput, match="no whole archive"):
             list(read_molecules(tmp_path / name))
-    monkeypatch.setattr(archives, "_FREE", 1 << 16)
+    monkeypatch.setattr(archives, "FREE", 1 << 16)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m.xyz", b"\n" * 10_000_000)
     with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:

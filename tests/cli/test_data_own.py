@@ -110,7 +110,7 @@ def test_nothing_is_asked_of_a_data_set_in_the_cache(gaga, tmp_path):
         (("mine.csv", "--embed", "--smiles-column", "x"), 1, "no column x"),
         (("mine.csv", "--embed", "--elements", "H,Xx"), 2, "--elements"),
         (("mine.csv", "--embed", "--optimise", "orca"), 2, "xtb"),
-        (("mine.csv", "--embed", "--min-atoms", "9", "--max-atoms", "3"), 2, "no molecule has so many atoms"),
+        (("mine.csv", "--embed", "--min-atoms", "9", "--max-atoms", "3"), 2, "no number of atoms is in this range"),
         (("mine.csv", "--embed", "--time-limit", "0"), 2, "--time-limit"),
         (("mine.csv", "--resume"), 2, "--resume"),
         (("mine.csv", "--embed", "--elements", "U"), 1, "no usable molecule"),

@@ -153,10 +153,10 @@ class Engine:
         walk, times = self._begin(start), []
         for _ in range(4 if self._device.type == "cpu" else 8):
             walk.begin(start)
-            _wait(self._device)
+            wait_for(self._device)
             began = time.perf_counter()
             walk.advance()
-            _wait(self._device)
+            wait_for(self._device)
             times.append(time.perf_counter() - began)
         return min(times)
 
@@ -276,7 +276,8 @@ def _taken(z: Tensor) -> Tensor:
     return z.clone() if z.device.type == "cpu" else z.to("cpu", non_blocking=z.device.type == "cuda")
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done what was asked of it so far."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -4,10 +4,10 @@ import time
 from itertools import islice
 
 import numpy as np
-import torch
 
 from gaga.models.network.capture import WARMUP, Replay
 from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.engine import wait_for
 from gaga.models.sampling.stream import seconds_per_molecule
 from gaga.models.training.features import InMemoryFeatures
 from gaga.models.training.trainer import Trainer
@@ -32,15 +32,10 @@ def seconds_per_step(trainer: Trainer, n_steps: int = 4) -> float:
     for _ in range(recorded + n_steps):
         start = time.perf_counter()
         replay()
-        _wait(trainer.device)
+        wait_for(trainer.device)
         times.append(time.perf_counter() - start)
     stepper.forget()
     return float(np.median(times[recorded:]))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def seconds_per_sample(trainer: Trainer) -> float:
