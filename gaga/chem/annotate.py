@@ -24,7 +24,7 @@ class Annotated:
         mol: with bonds and a conformer; None if no bond orders fit, or rdkit is missing.
         stable: EDM's molecule stability. n_stable_atoms: EDM's count.
         valid: by the strict protocol: bonds and charges fit, sanitised, in one piece; None without rdkit.
-        smiles: of a valid molecule, else empty.
+        smiles: of a valid molecule, without stereochemistry; else empty.
     """
 
     record: Record
@@ -44,15 +44,17 @@ def annotate(
 ) -> Annotated:
     """Judge a molecule (positions in Å) and write the verdict into its properties, behind the given ones.
 
-    Without rdkit the record carries EDM's stability alone.
+    The property SMILES has the stereochemistry of the positions. Without rdkit there is EDM's stability alone.
     """
     n_stable, stable = edm_stability(atomic_numbers, positions)
     found: dict[str, PropertyValue] = {"stable_edm": stable, "stable_atoms_edm": f"{n_stable}/{len(atomic_numbers)}"}
     mol, valid, smiles = _perceived(atomic_numbers, positions)
     if valid is not None:
         found |= {"valid_strict": valid, "bonds": "perceived" if mol is not None else "none"}
-    if smiles:
-        found["SMILES"] = smiles
+    if mol is not None and smiles:
+        from gaga.chem.strict import stereo_smiles
+
+        found["SMILES"] = stereo_smiles(mol)
     record = Record(atomic_numbers, positions, name, {**properties, **found})
     return Annotated(record, mol, stable, n_stable, valid, smiles)
 

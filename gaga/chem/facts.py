@@ -16,6 +16,7 @@ from gaga.chem.bonds import COVALENT_FACTORS, perceive
 from gaga.chem.connectivity import HYDROGEN, close_pairs, pieces
 from gaga.chem.embed import NotEmbedded, parse
 from gaga.chem.records import Bonding, PropertyValue, Record
+from gaga.chem.strict import stereo_smiles
 from gaga.core.text import decimal
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _canonical(record: Record) -> str | None:
     molecule = perceive(record.atomic_numbers, record.positions, charge=charge)
     if molecule is None:
         return None
-    smiles = _with_stereo(molecule)
+    smiles = stereo_smiles(molecule)
     if "@" not in smiles:
         return smiles
     ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False, includeChirality=False))
@@ -149,7 +150,7 @@ def _canonical(record: Record) -> str | None:
     found = []
     for order in [_order_from(molecule, first) for first in tied or [0]]:
         other = perceive(record.atomic_numbers[order], record.positions[order], charge=charge)
-        found += [] if other is None else [_with_stereo(other)]
+        found += [] if other is None else [stereo_smiles(other)]
     return min(found, default=smiles)
 
 
@@ -163,14 +164,6 @@ def _order_from(molecule: "Mol", first: int) -> Int64[np.ndarray, " N"]:
         np.argsort(list(Chem.CanonicalRankAtoms(moved, breakTies=True, includeChirality=False)))
     ]
     return canonical
-
-
-def _with_stereo(molecule: "Mol") -> str:
-    from rdkit import Chem, rdBase
-
-    with rdBase.BlockLogs():
-        Chem.AssignStereochemistryFrom3D(molecule)
-        return str(Chem.MolToSmiles(Chem.RemoveHs(molecule, sanitize=False)))
 
 
 def _geometry(atomic_numbers: UInt8[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> bytes:

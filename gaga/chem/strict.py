@@ -104,6 +104,16 @@ def strict_smiles(molecule: "Chem.Mol") -> str:
         return str(Chem.MolToSmiles(heavy, isomericSmiles=False))
 
 
+def stereo_smiles(molecule: "Chem.Mol") -> str:
+    """Canonical SMILES without hydrogens and with the stereochemistry of the positions."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        placed = Chem.Mol(molecule)  # the molecule itself stays as it was perceived
+        Chem.AssignStereochemistryFrom3D(placed)
+        return str(Chem.MolToSmiles(Chem.RemoveHs(placed, sanitize=False)))
+
+
 def judge_unperceived(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> StrictVerdict:
     """The verdict on atoms of which `perceive` made no molecule."""
     n_fragments = count_fragments(atomic_numbers, positions)
