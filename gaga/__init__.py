@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
-    from gaga.evaluation import evaluate as evaluate
     from gaga.models.api import load_model as load_model
+    from gaga.runs.evaluate import evaluate as evaluate
     from gaga.runs.gaussianity import gaussianity as gaussianity
     from gaga.runs.sample import sample as sample
     from gaga.runs.train import train as train
@@ -23,7 +23,7 @@ _LAZY = {
     "tstar": "gaga.runs.tstar",
     "variance": "gaga.runs.variance",
     "load_dataset": "gaga.data",
-    "evaluate": "gaga.evaluation",
+    "evaluate": "gaga.runs.evaluate",
     "Store": "gaga.storage.store",
     "__version__": "gaga.version",
 }

@@ -151,11 +151,11 @@ def export(
 
 def _export_molecules(entry: "Entry", out: Path | None, store: "Store", *, overwrite: bool, json: bool) -> None:
     """The table of an evaluation's molecules, with what the store has of the same file besides."""
-    from gaga.runs.molecule_table import parts_of, print_table, write_table
+    from gaga.runs.molecule_table import parts_of, write_table
 
     parts = parts_of(store, entry)
     if out is None:
-        _to_stdout(lambda file: print_table(file, store, parts))
+        _to_stdout(lambda file: write_table(file, store, parts))
         return
     refuse_to_overwrite(out, overwrite=overwrite)
     written = write_table(out, store, parts)

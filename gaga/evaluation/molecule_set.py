@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class SkippedRecords:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Records:
-    """What is known of each of M records beside the verdict; texts are in files.
+    """What is known of each of M records besides the verdict; texts are in files.
 
     Attributes:
         names: titles, [M]; empty if there is none.
@@ -80,11 +80,6 @@ class MoleculeSet:
 
     molecules: PackedMolecules
     records: Records
-
-    @property
-    def charges(self) -> Int16[np.ndarray, " M"]:
-        """Total charges, [M]."""
-        return self.records.charges
 
 
 def molecule_set(
@@ -125,8 +120,7 @@ def _with_charges(found: MoleculeSet, charges: Sequence[int]) -> MoleculeSet:
     if len(charges) != len(found.molecules):
         raise InvalidInput("there is not one charge for each molecule", received=f"{len(charges)} charges")
     given = np.clip(np.asarray(charges, dtype=np.int64), -_LARGEST_CHARGE, _LARGEST_CHARGE).astype(np.int16)
-    kept = {name: getattr(found.records, name) for name in ("names", "formulas", "seeds", "has_hydrogens", "skipped")}
-    return MoleculeSet(molecules=found.molecules, records=Records(**kept, charges=given, n_without_charge=0))
+    return replace(found, records=replace(found.records, charges=given, n_without_charge=0))
 
 
 def _packed(molecules: PackedMolecules, charges: Int16[np.ndarray, " M"], given: Bool[np.ndarray, " M"]) -> MoleculeSet:
