@@ -1,7 +1,8 @@
 """gaga: find where diffusion noise turns molecules Gaussian; train and sample 3D molecules only up to there."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
@@ -15,27 +16,18 @@ if TYPE_CHECKING:
     from gaga.storage.store import Store as Store
     from gaga.version import __version__ as __version__
 
-_LAZY = {
-    "load_model": "gaga.models.api",
-    "gaussianity": "gaga.runs.gaussianity",
-    "sample": "gaga.runs.sample",
-    "train": "gaga.runs.train",
-    "tstar": "gaga.runs.tstar",
-    "variance": "gaga.runs.variance",
-    "load_dataset": "gaga.data",
-    "evaluate": "gaga.runs.evaluate",
-    "Store": "gaga.storage.store",
-    "__version__": "gaga.version",
-}
-__all__ = ["Store", *sorted(_LAZY.keys() - {"Store"})]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import gaga` loads neither torch nor rdkit."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.data": "load_dataset",
+        "gaga.models.api": "load_model",
+        "gaga.runs.evaluate": "evaluate",
+        "gaga.runs.gaussianity": "gaussianity",
+        "gaga.runs.sample": "sample",
+        "gaga.runs.train": "train",
+        "gaga.runs.tstar": "tstar",
+        "gaga.runs.variance": "variance",
+        "gaga.storage.store": "Store",
+        "gaga.version": "__version__",
+    },
+)

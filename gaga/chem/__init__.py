@@ -3,8 +3,9 @@
 Importing this room loads no rdkit; the functions that need it import it when they run.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.chem.bonds import perceive as perceive
@@ -13,21 +14,11 @@ if TYPE_CHECKING:
     from gaga.chem.strict import StrictVerdict as StrictVerdict
     from gaga.chem.strict import strict_verdict as strict_verdict
 
-_LAZY = {
-    "StrictVerdict": "gaga.chem.strict",
-    "edm_smiles": "gaga.chem.edm",
-    "edm_stability": "gaga.chem.edm",
-    "perceive": "gaga.chem.bonds",
-    "strict_verdict": "gaga.chem.strict",
-}
-__all__ = ["StrictVerdict", "edm_smiles", "edm_stability", "perceive", "strict_verdict"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga.chem' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.chem.bonds": "perceive",
+        "gaga.chem.edm": "edm_smiles edm_stability",
+        "gaga.chem.strict": "StrictVerdict strict_verdict",
+    },
+)
