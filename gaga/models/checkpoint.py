@@ -28,7 +28,6 @@ from gaga.version import __version__
 
 FORMAT_VERSION = 1
 PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say
-SUFFIX = ".safetensors"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool)
 
 T = TypeVar("T")
