@@ -1,7 +1,7 @@
 """Work on every molecule, chunk by chunk, in processes that can be stopped: finished chunks are kept as pieces."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,14 +11,11 @@ from jaxtyping import Int16
 
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
-from gaga.core.processes import Begin, Limit, Workers
+from gaga.core.processes import Begin, Limit
+from gaga.data.spread import spread
 from gaga.storage.partial import PartialResults, Piece
 
 TOOK_TOO_LONG = "time"
-_REMEDY = (
-    "run it again (`resume=True` continues it); in a script, call this under "
-    '`if __name__ == "__main__":`, or pass workers=1'
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +79,8 @@ def pieces_of(
         if name not in kept
     )
     wanted = workers or ((os.cpu_count() or 1) if len(molecules) >= worth_a_pool else 1)
-    with closing(_run(function, chunks, min(wanted, max(1, len(starts))), time_limit)) as new:
+    limit = None if time_limit is None else Limit(time_limit, Chunk.skipping)
+    with closing(spread(function, chunks, min(wanted, max(1, len(starts))), worth=0, limit=limit)) as new:
         for name in members:
             piece = kept.get(name)
             if piece is None:
@@ -99,17 +97,6 @@ def check_time_limit(seconds: float | None) -> None:
     """
     if seconds is not None and not seconds > 0:
         raise InvalidInput("the time for a molecule is more than nothing", received=seconds)
-
-
-def _run(
-    function: Callable[..., Piece], chunks: Iterable[Chunk], processes: int, time_limit: float | None
-) -> Generator[Piece]:
-    if processes == 1 and time_limit is None:
-        yield from map(function, chunks)
-        return
-    limit = None if time_limit is None else Limit(time_limit, Chunk.skipping)
-    with Workers[Chunk, Piece](function, processes, remedy=_REMEDY, limit=limit) as workers:
-        yield from workers.map(chunks)
 
 
 def as_text(lines: Iterable[str]) -> Any:
