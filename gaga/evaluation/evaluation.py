@@ -96,14 +96,9 @@ def evaluate(
     if data is not None and data.protocol != protocol:
         raise InvalidInput("the reference was made by another protocol", received=data.protocol)
     judged = judge(
-        found.molecules,
-        protocol,
-        charges=found.records.charges,
-        workers=workers,
-        time_limit=time_limit,
-        progress=progress,
-        pieces=pieces,
-    )
+        found.molecules, protocol, charges=found.records.charges, workers=workers, time_limit=time_limit,
+        progress=progress, pieces=pieces,
+    )  # fmt: skip
     judged = replace(judged, verdicts=_with_reasons(judged.verdicts, found.records.skipped))
     n_atoms = judged.verdicts.n_atoms
     return Evaluation(
