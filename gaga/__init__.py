@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from gaga.core.lazy import imported_when_used
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
-    from gaga.evaluation import evaluate as evaluate
     from gaga.models.api import load_model as load_model
+    from gaga.runs.evaluate import evaluate as evaluate
     from gaga.runs.gaussianity import gaussianity as gaussianity
     from gaga.runs.sample import sample as sample
     from gaga.runs.train import train as train
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from gaga.storage.store import Store as Store
     from gaga.version import __version__ as __version__
 
-_LAZY = {
-    "load_model": "gaga.models.api",
-    "gaussianity": "gaga.runs.gaussianity",
-    "sample": "gaga.runs.sample",
-    "train": "gaga.runs.train",
-    "tstar": "gaga.runs.tstar",
-    "variance": "gaga.runs.variance",
-    "load_dataset": "gaga.data",
-    "evaluate": "gaga.evaluation",
-    "Store": "gaga.storage.store",
-    "__version__": "gaga.version",
-}
-__all__ = ["Store", *sorted(_LAZY.keys() - {"Store"})]
-__getattr__, __dir__ = imported_when_used(__name__, _LAZY)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.data": "load_dataset",
+        "gaga.models.api": "load_model",
+        "gaga.runs.evaluate": "evaluate",
+        "gaga.runs.gaussianity": "gaussianity",
+        "gaga.runs.sample": "sample",
+        "gaga.runs.train": "train",
+        "gaga.runs.tstar": "tstar",
+        "gaga.runs.variance": "variance",
+        "gaga.storage.store": "Store",
+        "gaga.version": "__version__",
+    },
+)

@@ -5,7 +5,7 @@ Importing this room loads no rdkit; the functions that need it import it when th
 
 from typing import TYPE_CHECKING
 
-from gaga.core.lazy import imported_when_used
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.chem.bonds import perceive as perceive
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from gaga.chem.strict import StrictVerdict as StrictVerdict
     from gaga.chem.strict import strict_verdict as strict_verdict
 
-_LAZY = {
-    "StrictVerdict": "gaga.chem.strict",
-    "edm_smiles": "gaga.chem.edm",
-    "edm_stability": "gaga.chem.edm",
-    "perceive": "gaga.chem.bonds",
-    "strict_verdict": "gaga.chem.strict",
-}
-__all__ = ["StrictVerdict", "edm_smiles", "edm_stability", "perceive", "strict_verdict"]
-__getattr__, __dir__ = imported_when_used(__name__, _LAZY)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.chem.bonds": "perceive",
+        "gaga.chem.edm": "edm_smiles edm_stability",
+        "gaga.chem.strict": "StrictVerdict strict_verdict",
+    },
+)

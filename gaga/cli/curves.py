@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Table
+from gaga.cli.render import Table, attributes
 
 if TYPE_CHECKING:
     from gaga.stats.gaussianity import GaussianityResult
@@ -12,54 +12,28 @@ if TYPE_CHECKING:
 
 def payload(result: "GaussianityResult") -> dict[str, Any]:
     """The result as JSON has it: one object for each point of a curve."""
-    test = result.reference
+    test, blocks = result.reference, ("block", result.blocks)
+    names = "schedule molecules=n_molecules null_molecules=n_null left_out=n_left_out timesteps alpha2 blocks"
     return {
-        "schedule": result.schedule,
-        "molecules": result.n_molecules,
-        "null_molecules": result.n_null,
-        "left_out": result.n_left_out,
-        "timesteps": result.timesteps,
-        "alpha2": result.alpha2,
-        "blocks": result.blocks,
-        "references": result.references,
-        "level": result.level,
-        "confidence": _confidence(result),
+        **attributes(result, f"{names} references level"),
+        "confidence": result.confidence and _confidence(result, result.confidence),
         "reference_test": {
-            "alpha": test.alpha,
-            "mi_threshold": test.mi_threshold,
-            "variances": test.variances,
-            "neighbours": test.neighbours,
+            **attributes(test, "alpha mi_threshold variances neighbours"),
             "molecules": len(test.passes),
             "null_molecules": len(test.null_passes),
             "pass_rates": list(_pass_rates(result)),
         },
-        "distances": _records(result, result.distances, ("block", result.blocks), ("reference", result.references)),
-        "null_distances": _records(result, result.null_distances, ("block", result.blocks), ("null", result.nulls)),
-        "dependence": _records(
-            result,
-            result.dependence,
-            ("block", result.blocks),
-            ("pairs", result.pairs),
-            ("null", result.nulls),
-        ),
+        "distances": _records(result, result.distances, blocks, ("reference", result.references)),
+        "null_distances": _records(result, result.null_distances, blocks, ("null", result.nulls)),
+        "dependence": _records(result, result.dependence, blocks, ("pairs", result.pairs), ("null", result.nulls)),
     }
 
 
-def _confidence(result: "GaussianityResult") -> dict[str, Any] | None:
-    """What --until came to: each curve's half-width where it is widest."""
-    found = result.confidence
-    if found is None:
-        return None
-    return {
-        "until": found.until,
-        "reached": found.reached,
-        "available": found.available,
-        "rounds": found.rounds,
-        "half_widths": [
-            {"curve": curve, "block": block, "of": of, "half_width": width, "t": t, "molecules": molecules}
-            for curve, block, of, width, t, molecules in _widest(result, found)
-        ],
-    }
+def _confidence(result: "GaussianityResult", found: "Confidence") -> dict[str, Any]:
+    """The precision that `until` reached: each curve's half-width at the step with the largest."""
+    keys = ("curve", "block", "of", "half_width", "t", "molecules")
+    rows = [dict(zip(keys, row, strict=True)) for row in _widest(result, found)]
+    return {**attributes(found, "until reached available rounds"), "half_widths": rows}
 
 
 def _widest(result: "GaussianityResult", found: "Confidence") -> Iterator[tuple[str, str, str, float, int, int]]:
@@ -93,17 +67,13 @@ def _confidence_table(result: "GaussianityResult", found: "Confidence") -> Itera
 
 def _pass_rates(result: "GaussianityResult") -> Iterator[dict[str, Any]]:
     """One record for each step, block and test, and for all tests of a block together."""
-    test = result.reference
+    both = {"data": result.reference.passes, "null": result.reference.null_passes}
     for s, t in enumerate(result.timesteps.tolist()):
         for b, block in enumerate(result.blocks):
-            data, null = test.passes[:, s, b], test.null_passes[:, s, b]
             for i, name in enumerate(result.tests):
-                yield _pass_rate(t, block, name, data[:, i], null[:, i])
-            yield _pass_rate(t, block, "all", data.all(axis=1), null.all(axis=1))
-
-
-def _pass_rate(t: int, block: str, test: str, data: Any, null: Any) -> dict[str, Any]:
-    return {"t": t, "block": block, "test": test, "data": data.mean(), "null": null.mean()}
+                yield {"t": t, "block": block, "test": name} | {key: of[:, s, b, i].mean() for key, of in both.items()}
+            rates = {key: flags[:, s, b].all(axis=1).mean() for key, flags in both.items()}
+            yield {"t": t, "block": block, "test": "all", **rates}
 
 
 def _records(result: "GaussianityResult", curves: Any, *axes: tuple[str, tuple[str, ...]]) -> list[dict[str, Any]]:
@@ -154,21 +124,12 @@ def _test_table(result: "GaussianityResult") -> Table:
     blocks = range(len(result.blocks))
     data, null = (100 * flags.all(axis=3).mean(axis=0) for flags in (test.passes, test.null_passes))
     both = [100 * flags.all(axis=(2, 3)).mean(axis=0) for flags in (test.passes, test.null_passes)]
+    heads = (f"{block}{suffix}" for block in result.blocks for suffix in ("", ", null"))
     return Table(
         title=f"Published test: % of {len(test.passes):,} molecules that pass, and of true Gaussians (null)",
-        columns=(
-            "t",
-            *(f"{block}{suffix}" for block in result.blocks for suffix in ("", ", null")),
-            "all blocks",
-            "all, null",
-        ),
+        columns=("t", *heads, "all blocks", "all, null"),
         rows=[
-            (
-                t,
-                *(rate for b in blocks for rate in (data[s, b], null[s, b])),
-                both[0][s],
-                both[1][s],
-            )
+            (t, *(rate for b in blocks for rate in (data[s, b], null[s, b])), both[0][s], both[1][s])
             for s, t in enumerate(result.timesteps)
         ],
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import Table, skipped_parts
+from gaga.cli.render import Table, attributes, skipped_parts
 from gaga.core.text import counted, human_bytes
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def described_in_full(dataset: "Dataset") -> Iterator[Any]:
     units = dataset.annotations.units
     payload = {
         **summary(dataset),
-        "skipped_records": [
-            {"reason": record.reason, "where": record.where, "detail": record.detail}
-            for record in dataset.skipped_records
-        ],
+        "skipped_records": [attributes(record, "reason where detail") for record in dataset.skipped_records],
         "has_smiles": dataset.annotations.smiles is not None,
         "properties": [{"name": name, "unit": units.get(name, "")} for name in dataset.properties],
     }

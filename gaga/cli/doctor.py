@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import typer
 
@@ -28,9 +28,9 @@ PACKAGES = ("numpy", "scipy", "h5py", "torch", "rdkit", "safetensors", "matplotl
 ARCHIVE_BYTES = 86_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
-    """One line of the report: `missing` can be lived with, `broken` cannot; both come with a remedy."""
+    """One line of the report: gaga works if this is `missing`, not if it is `broken`; both come with a remedy."""
 
     name: str
     state: State
@@ -64,8 +64,8 @@ def run_checks(store: Path, cache: Path | None) -> Iterator[Check]:
     """Every check, in the order of the report."""
     from gaga import __version__
 
-    yield Check(name="gaga", state="ok", found=f"{__version__}, {Path(__file__).parents[1]}")
-    yield Check(name="python", state="ok", found=f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Check("gaga", "ok", f"{__version__}, {Path(__file__).parents[1]}")
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from map(check_package, PACKAGES)
     yield check_device()
     yield from check_kernels()
@@ -80,10 +80,10 @@ def check_package(name: str) -> Check:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return Check(name=name, state="ok", found=version(name))
+        return Check(name, "ok", version(name))
     except PackageNotFoundError:
         remedy = f"pip install {name}" if name != "rdkit" else "pip install rdkit; without it no SDF, no validity"
-        return Check(name=name, state="missing" if name == "rdkit" else "broken", found="not installed", remedy=remedy)
+        return Check(name, "missing" if name == "rdkit" else "broken", "not installed", remedy)
 
 
 def check_device() -> Check:
@@ -91,22 +91,18 @@ def check_device() -> Check:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return Check(name="device", state="broken", found=_one_line(error), remedy="pip install torch")
+        return Check("device", "broken", _one_line(error), "pip install torch")
     cores = f"{counted(os.cpu_count() or 1, 'processor core')}, {counted(torch.get_num_threads(), 'thread')}"
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        found = f"cuda: {card.name}, {human_bytes(card.total_memory)}, CUDA {torch.version.cuda}; {cores}"
-        return Check(name="device", state="ok", found=found)
+        memory = human_bytes(card.total_memory)
+        return Check("device", "ok", f"cuda: {card.name}, {memory}, CUDA {torch.version.cuda}; {cores}")
     if torch.backends.mps.is_available():
-        return Check(name="device", state="ok", found=f"mps; {cores}")
+        return Check("device", "ok", f"mps; {cores}")
     if shutil.which("nvidia-smi"):
-        return Check(
-            name="device",
-            state="missing",
-            found=f"an NVIDIA driver, but torch {torch.__version__} cannot use it; {cores}",
-            remedy="install a CUDA build of torch that suits the driver",
-        )
-    return Check(name="device", state="ok", found=f"cpu, no GPU; {cores}")
+        found = f"an NVIDIA driver, but torch {torch.__version__} cannot use it; {cores}"
+        return Check("device", "missing", found, "install a CUDA build of torch that suits the driver")
+    return Check("device", "ok", f"cpu, no GPU; {cores}")
 
 
 def check_kernels() -> Iterator[Check]:
@@ -130,7 +126,7 @@ def check_kernels() -> Iterator[Check]:
         except GagaError as error:
             found.append(f"not {name} ({error.what.rpartition(': ')[2]})")
     chosen = EGNN(config, "auto", "bfloat16").to(device).kernel
-    yield Check(name="kernels", state="ok", found=f"{', '.join(found)}; auto takes {chosen}")
+    yield Check("kernels", "ok", f"{', '.join(found)}; auto takes {chosen}")
 
 
 def check_products() -> Iterator[Check]:
@@ -144,37 +140,23 @@ def check_products() -> Iterator[Check]:
     try:
         choice = chosen()
     except GagaError as error:
-        yield Check(name="products", state="broken", found=error.what, remedy="set GAGA_PRODUCTS to auto or mkl")
+        yield Check("products", "broken", error.what, "set GAGA_PRODUCTS to auto or mkl")
         return
-    yield Check(name="products", state="ok", found=choice.sentence)
+    yield Check("products", "ok", choice.sentence)
 
 
 def check_store(path: Path) -> Check:
     """Whether the store can be read, and its folder written to."""
     from gaga.storage.store import Store
 
+    remedy = "name another with --store or GAGA_STORE"
     try:
         count = sum(not entry.shipped for entry in Store(path).entries())
     except (GagaError, OSError) as error:
-        return Check(
-            name="store",
-            state="broken",
-            found=_one_line(error),
-            remedy="name another with --store or GAGA_STORE",
-        )
-    folder = path.absolute().parent
-    if not os.access(folder, os.W_OK):
-        return Check(
-            name="store",
-            state="missing",
-            found=f"{path}: its folder cannot be written to",
-            remedy="name another with --store or GAGA_STORE",
-        )
-    return Check(
-        name="store",
-        state="ok",
-        found=f"{path}, {count} results" if path.exists() else f"{path}, not made yet",
-    )
+        return Check("store", "broken", _one_line(error), remedy)
+    if not os.access(path.absolute().parent, os.W_OK):
+        return Check("store", "missing", f"{path}: its folder cannot be written to", remedy)
+    return Check("store", "ok", f"{path}, {count} results" if path.exists() else f"{path}, not made yet")
 
 
 def check_data(cache: Path | None) -> Iterator[Check]:
@@ -185,66 +167,49 @@ def check_data(cache: Path | None) -> Iterator[Check]:
     try:
         yield _check_cache(cache or default_cache_dir())
     except GagaError as error:
-        yield Check(name="cache", state="missing", found=error.what, remedy=with_options(error.remedy))
+        yield Check("cache", "missing", error.what, with_options(error.remedy))
     for state in named_data_sets(cache):
-        name = state["name"]
-        if state["path"] is None and name == "geom":  # which is not needed without a copy of it
-            yield Check(name=name, state="ok", found=state["state"])
-        elif state["path"] is None:
-            yield Check(
-                name=name,
-                state="missing",
-                found=f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}",
-                remedy='pip install "gaga-mol[qm9]" brings it, or gaga data prepare qm9 --from a local copy',
-            )
+        name, path = state["name"], state["path"]
+        if path is None and name != "geom":  # geom is prepared from a copy that the user has
+            remedy = 'pip install "gaga-mol[qm9]" brings it, or gaga data prepare qm9 --from a local copy'
+            yield Check(name, "missing", f"to be downloaded at first use, {human_bytes(ARCHIVE_BYTES)}", remedy)
         else:
-            yield Check(name=name, state="ok", found=f"{state['state']}: {state['path']}")
+            yield Check(name, "ok", state["state"] if path is None else f"{state['state']}: {path}")
 
 
 def _check_cache(folder: Path) -> Check:
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK):
-        return Check(name="cache", state="ok", found=str(folder) + ("" if folder.exists() else ", not made yet"))
-    return Check(
-        name="cache",
-        state="missing",
-        found=f"{folder} cannot be written to",
-        remedy="name another with --cache or GAGA_CACHE",
-    )
+        return Check("cache", "ok", str(folder) + ("" if folder.exists() else ", not made yet"))
+    return Check("cache", "missing", f"{folder} cannot be written to", "name another with --cache or GAGA_CACHE")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shipped:
-    """A file that comes with the package."""
+class Shipped(NamedTuple):
+    """A file that comes with the package, and what does not work without it."""
 
     name: str
     file: str
     without: str
 
 
+_NO_REFERENCE = "evaluation needs --reference none"
 SHIPPED = (
-    Shipped(name="shipped results", file="results.h5", without="gaga tstar computes gaga gaussianity first"),
-    Shipped(name="shipped model", file="qm9_large.safetensors", without="sampling needs --checkpoint"),
-    Shipped(name="shipped small model", file="qm9_small.safetensors", without="small networks start from nothing"),
-    Shipped(name="shipped row of real data", file="reference_qm9.json", without="evaluation needs --reference none"),
-    Shipped(name="shipped data for edm", file="reference_qm9_edm.npz", without="evaluation needs --reference none"),
-    Shipped(
-        name="shipped data for strict", file="reference_qm9_strict.npz", without="evaluation needs --reference none"
-    ),
+    Shipped("shipped results", "results.h5", "gaga tstar computes gaga gaussianity first"),
+    Shipped("shipped model", "qm9_large.safetensors", "sampling needs --checkpoint"),
+    Shipped("shipped small model", "qm9_small.safetensors", "small networks start from nothing"),
+    Shipped("shipped row of real data", "reference_qm9.json", _NO_REFERENCE),
+    Shipped("shipped data for edm", "reference_qm9_edm.npz", _NO_REFERENCE),
+    Shipped("shipped data for strict", "reference_qm9_strict.npz", _NO_REFERENCE),
 )
 
 
 def check_shipped(shipped: Shipped) -> Check:
     """Whether a file that ships with the package is there."""
-    path = Path(__file__).parents[1] / "shipped" / shipped.file
+    name, file, without = shipped
+    path = Path(__file__).parents[1] / "shipped" / file
     if path.is_file():
-        return Check(name=shipped.name, state="ok", found=f"{shipped.file}, {human_bytes(path.stat().st_size)}")
-    return Check(
-        name=shipped.name,
-        state="missing",
-        found=f"{shipped.file} is not in the package: {shipped.without}",
-        remedy="install gaga-mol again",
-    )
+        return Check(name, "ok", f"{file}, {human_bytes(path.stat().st_size)}")
+    return Check(name, "missing", f"{file} is not in the package: {without}", "install gaga-mol again")
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,9 +15,8 @@ from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
 from gaga.cli.evaluate_report import payload, tables
-from gaga.cli.render import Output, open_store, stored
+from gaga.cli.render import Output, open_store
 from gaga.cli.standard_input import named_input
-from gaga.core.text import counted
 from gaga.evaluation.config import EvaluateConfig  # noqa: TID253 - loads nothing else
 
 app = new_app()
@@ -80,32 +79,18 @@ def evaluate(
     95 % bootstrap intervals over molecules.
     """
     options.use_threads(1)  # in each of the processes; --threads is the number of processes
-    from gaga.runs import molecule_table
-    from gaga.runs.evaluate import evaluate as run
+    from gaga.runs import evaluate as runs
+    from gaga.runs.once import Policy
 
     if csv == STDOUT and json:
         raise usage_error("--csv - and --json both write to standard output; give --csv a file")
-    if csv is not None and csv != STDOUT:
-        molecule_table.check_csv(csv, overwrite=overwrite)
-    config, output, results = EvaluateConfig(**given), Output(json=json), open_store(store)
+    config, output = EvaluateConfig(**given), Output(json=json)
     with named_input(file, form, smiles=False) as path:
-        found = run(
-            path, results, config, name=name, resume=resume, replace=replace, seed=seed, threads=threads, cache=cache,
-            with_table=csv is not None, report=output,
+        request = runs.EvaluateRequest(
+            file=Path(path), config=config, name=name, seed=seed, threads=threads, cache=cache,
+            csv=sys.stdout if csv == STDOUT else csv, overwrite=overwrite,
         )  # fmt: skip
-    written = None
-    if csv == STDOUT and found.table:
-        molecule_table.print_table(sys.stdout, results, found.table)
-        return
-    if csv is not None and found.table:
-        written = molecule_table.write_table(csv, results, found.table)
-    outcome = found.evaluation
-    output.show(
-        {
-            "stored": stored(outcome.entry, store, found=outcome.found),
-            **payload(found, store),
-            "csv": written and {"out": str(csv), "rows": written.rows, "columns": written.columns},
-        },
-        *tables(found, store, charges=config.protocol == "strict" or config.posebusters or config.relax),
-        *([f"Wrote a row for each of {counted(written.rows, 'molecule')} to {csv}."] if written else []),
-    )
+        found = runs.run(request, open_store(store), Policy(resume=resume, replace=replace), output)
+    if csv != STDOUT:
+        charges = config.protocol == "strict" or config.posebusters or config.relax
+        output.show(payload(found, store, csv), *tables(found, store, csv, charges=charges))

@@ -1,21 +1,21 @@
 """What `gaga evaluate` shows: tables for people, and the JSON object."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaga.cli.render import MISSING, Table, skipped_parts, stored, stored_line
+from gaga.cli.render import MISSING, Table, attributes, by_row, skipped_parts, stored, stored_line
 from gaga.core.text import counted
 
 if TYPE_CHECKING:
     from gaga.core.statistics import Interval
     from gaga.evaluation import Evaluation, Rate, Rates, ReferenceRow
     from gaga.evaluation.distances import Distances
-    from gaga.evaluation.sampled_checks import PoseChecks, Relaxation
-    from gaga.runs.evaluate import Evaluated, SampledCheck
+    from gaga.evaluation.extras import PoseChecks, Relaxation
+    from gaga.runs.evaluate import Evaluated
 
 SHOWN_REASONS = 5
 _RELAXATION = {
@@ -26,58 +26,12 @@ _RELAXATION = {
 }
 
 
-def payload(found: "Evaluated", store: Path) -> dict[str, Any]:
+def payload(found: "Evaluated", store: Path, csv: Path | None) -> dict[str, Any]:
     """What was found, as JSON has it."""
-    checks = {check.kind: _check_object(check, store) for check in found.checks}
-    return {**_evaluation_object(found.evaluation.result), "posebusters": None, "relaxation": None, **checks}
-
-
-def tables(found: "Evaluated", store: Path, *, charges: bool) -> Iterator[Table | str]:
-    """What was found, as tables and sentences; with `charges`, how many molecules have a total charge."""
-    yield from _evaluation_tables(found.evaluation.result, found.label, charges=charges)
-    yield stored_line(found.evaluation.entry, store, found=found.evaluation.found)
-    for check in found.checks:
-        make: Any = _poses_tables if check.kind == "posebusters" else _relaxation_tables
-        real = check.real.result if check.real else None
-        yield from make(check.outcome.result, real, found.label, check.real_label)
-        yield stored_line(check.outcome.entry, store, found=check.outcome.found)
-        yield ""
-
-
-def _check_object(check: "SampledCheck", store: Path) -> dict[str, Any]:
-    describe: Any = _poses_object if check.kind == "posebusters" else _relaxation_object
+    outcome, result = found.evaluation, found.evaluation.result
     return {
-        "stored": stored(check.outcome.entry, store, found=check.outcome.found),
-        **describe(check.outcome.result),
-        "real_data": check.real and describe(check.real.result),
-    }
-
-
-def _poses_object(result: "PoseChecks") -> dict[str, Any]:
-    return {
-        "drawn": len(result.indices),
-        "passes_all": rate_object(result.passes_all),
-        "checks": [
-            {"check": check, **rate_object(rate)} for check, rate in zip(result.checks, result.rates, strict=True)
-        ],
-        "version": result.posebusters,
-    }
-
-
-def _relaxation_object(result: "Relaxation") -> dict[str, Any]:
-    return {
-        "drawn": len(result.indices),
-        "relaxed": rate_object(result.relaxed),
-        **{name: asdict(getattr(result, name)) for name in _RELAXATION.values()},
-    }
-
-
-def _evaluation_object(result: "Evaluation") -> dict[str, Any]:
-    data = result.real_data
-    return {
-        "protocol": result.protocol,
-        "molecules": result.n_molecules,
-        "unreadable": result.n_unreadable,
+        "stored": stored(outcome.entry, store, found=outcome.found),
+        **attributes(result, "protocol molecules=n_molecules unreadable=n_unreadable"),
         "skipped": list(_skipped(result)),
         "without_charge": result.records and result.records.n_without_charge,
         "rates": _rates(result.rates),
@@ -85,9 +39,58 @@ def _evaluation_object(result: "Evaluation") -> dict[str, Any]:
         "bond_lengths": _distances(result.bond_lengths),
         "bond_angles": _distances(result.bond_angles),
         "sizes": result.sizes,
-        "real_data": data and _real_data(result.reference, data),
+        "real_data": result.real_data and _real_data(result.reference, result.real_data),
         "rdkit": result.rdkit,
+        "posebusters": None,
+        "relaxation": None,
+        **{
+            check.kind: {
+                "stored": stored(check.outcome.entry, store, found=check.outcome.found),
+                **_OBJECTS[check.kind](check.outcome.result),
+                "real_data": check.real and _OBJECTS[check.kind](check.real.result),
+            }
+            for check in found.checks
+        },
+        "csv": found.table and {"out": str(csv), "rows": found.table.rows, "columns": found.table.columns},
     }
+
+
+def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
+    return {
+        "name": name,
+        **attributes(row, "description molecules=n_molecules train=n_train train_in_all=n_train_in_all"),
+        "rates": _rates(row.rates),
+        **attributes(row, "bond_lengths bond_angles sizes"),
+    }
+
+
+def tables(found: "Evaluated", store: Path, csv: Path | None, *, charges: bool) -> Iterator[Table | str]:
+    """What was found, as tables and sentences; with `charges`, how many molecules have a total charge."""
+    yield from _evaluation_tables(found.evaluation.result, found.label)
+    yield from _about_records(found.evaluation.result, charges=charges)
+    yield stored_line(found.evaluation.entry, store, found=found.evaluation.found)
+    for check in found.checks:
+        heading = (found.label, "95 % interval", f"{check.real_label} itself")
+        yield from _TABLES[check.kind](check.outcome.result, check.real and check.real.result, *heading)
+        yield stored_line(check.outcome.entry, store, found=check.outcome.found)
+        yield ""
+    if found.table:
+        yield f"Wrote a row for each of {counted(found.table.rows, 'molecule')} to {csv}."
+
+
+def _poses_object(result: "PoseChecks") -> dict[str, Any]:
+    rates = zip(result.checks, result.rates, strict=True)
+    return {
+        "drawn": len(result.indices),
+        "passes_all": rate_object(result.passes_all),
+        "checks": [{"check": check, **rate_object(rate)} for check, rate in rates],
+        "version": result.posebusters,
+    }
+
+
+def _relaxation_object(result: "Relaxation") -> dict[str, Any]:
+    estimates = {name: asdict(getattr(result, name)) for name in _RELAXATION.values()}
+    return {"drawn": len(result.indices), "relaxed": rate_object(result.relaxed), **estimates}
 
 
 def _skipped(result: "Evaluation") -> Iterator[dict[str, Any]]:
@@ -96,8 +99,8 @@ def _skipped(result: "Evaluation") -> Iterator[dict[str, Any]]:
         return
     skipped = result.records.skipped
     texts = (chain.from_iterable(column) for column in (skipped.reasons, skipped.where, skipped.details))
-    for index, reason, where, detail in zip(skipped.indices.tolist(), *texts, strict=True):
-        yield {"index": index, "reason": str(reason), "where": str(where), "detail": str(detail)}
+    for index, *found in zip(skipped.indices.tolist(), *texts, strict=True):
+        yield {"index": index, **dict(zip(("reason", "where", "detail"), map(str, found), strict=True))}
 
 
 def _rates(rates: "Rates") -> dict[str, Any]:
@@ -106,8 +109,7 @@ def _rates(rates: "Rates") -> dict[str, Any]:
 
 def rate_object(rate: "Rate") -> dict[str, Any]:
     """A rate as JSON has it."""
-    names = ("numerator", "denominator", "of", "low", "high", "level")
-    return {"value": rate.value, **{name: getattr(rate, name) for name in names}}
+    return attributes(rate, "value numerator denominator of low high level")
 
 
 def _failures(result: "Evaluation") -> list[tuple[str, int]]:
@@ -116,86 +118,64 @@ def _failures(result: "Evaluation") -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _distances(distances: "Distances") -> dict[str, Any]:
-    columns = (distances.kinds, distances.distances, distances.counts, distances.shares)
-    kinds = [
-        {"kind": kind, "distance": distance, "count": count, "share": share}
-        for kind, distance, count, share in zip(*columns, strict=True)
-    ]
-    return {"mean": distances.mean, "kinds": kinds}
+def _distances(found: "Distances") -> dict[str, Any]:
+    kinds = by_row(kind=found.kinds, distance=found.distances, count=found.counts, share=found.shares)
+    return {"mean": found.mean, "kinds": kinds}
 
 
-def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
-    return {
-        "name": name,
-        "description": row.description,
-        "molecules": row.n_molecules,
-        "train": row.n_train,
-        "train_in_all": row.n_train_in_all,
-        "rates": _rates(row.rates),
-        "bond_lengths": row.bond_lengths,
-        "bond_angles": row.bond_angles,
-        "sizes": row.sizes,
-    }
-
-
-def _evaluation_tables(result: "Evaluation", file: str, *, charges: bool) -> Iterator[Table | str]:
-    data = result.real_data
-    real = dict(data.rates.items()) if data else {}
+def _rate_table(
+    title: str, columns: tuple[str, ...], rates: "Iterable[tuple[str, Rate]]", real: "dict[str, Rate]"
+) -> Table:
+    """Rates with their intervals and counts, and those of real data."""
     rows = [
         (name.replace("_", " "), percent(rate), interval(rate), fraction(rate), percent(real.get(name)))
-        for name, rate in result.rates.items()
+        for name, rate in rates
     ]
-    yield Table(
-        columns=("%", file, "95 % interval", "counted", f"{result.reference or 'real data'} itself"),
-        rows=rows,
-        title=f"{counted(result.n_molecules, 'molecule')} by protocol {result.protocol}",
+    return Table(columns=columns, rows=rows, title=title)
+
+
+def _evaluation_tables(result: "Evaluation", file: str) -> Iterator[Table | str]:
+    name, data = result.reference, result.real_data
+    yield _rate_table(
+        f"{counted(result.n_molecules, 'molecule')} by protocol {result.protocol}",
+        ("%", file, "95 % interval", "counted", f"{name or 'real data'} itself"),
+        result.rates.items(),
+        dict(data.rates.items()) if data else {},
     )
-    failures = _failures(result)
-    if failures:
-        yield Table(
-            columns=("not valid or not stable", "molecules"),
-            rows=[*failures[:SHOWN_REASONS], *_others(failures[SHOWN_REASONS:])],
+    if failures := _failures(result):
+        shown, others = failures[:SHOWN_REASONS], failures[SHOWN_REASONS:]
+        rest = [(counted(len(others), "other reason"), sum(n for _, n in others))] if others else []
+        yield Table(columns=("not valid or not stable", "molecules"), rows=[*shown, *rest])
+    if data is None:
+        return
+    yield Table(
+        columns=(f"distance to {name}'s", file, f"{name} itself"),
+        rows=[
+            ("bond lengths, Å", result.bond_lengths.mean, data.bond_lengths),
+            ("bond angles, degrees", result.bond_angles.mean, data.bond_angles),
+            ("numbers of atoms", result.sizes, data.sizes),
+        ],
+    )
+    n = counted(data.n_molecules, "molecule")
+    yield f"{name} itself: {data.description}, {n}. Distances are Wasserstein-1 of frequent kinds."
+    if data.n_train < data.n_train_in_all:
+        yield (
+            f"Known molecules are {data.n_train:,} of the {data.n_train_in_all:,} of the training split, so that "
+            "novel is an upper bound."
         )
-    if data:
-        yield Table(
-            columns=(f"distance to {result.reference}'s", file, f"{result.reference} itself"),
-            rows=[
-                ("bond lengths, Å", result.bond_lengths.mean, data.bond_lengths),
-                ("bond angles, degrees", result.bond_angles.mean, data.bond_angles),
-                ("numbers of atoms", result.sizes, data.sizes),
-            ],
-        )
-        n = counted(data.n_molecules, "molecule")
-        yield f"{result.reference} itself: {data.description}, {n}. Distances are Wasserstein-1 of frequent kinds."
-        if data.n_train < data.n_train_in_all:
-            yield (
-                f"Known molecules are {data.n_train:,} of the {data.n_train_in_all:,} of the training split, so that "
-                "novel is an upper bound."
-            )
+
+
+def _about_records(result: "Evaluation", *, charges: bool) -> Iterator[Table | str]:
+    """How many molecules have no charge; how many records were skipped and why, and the first of them."""
     if charges and result.records is not None:
-        yield _charges_line(result.n_molecules - result.n_unreadable, result.records.n_without_charge)
+        without, n = result.records.n_without_charge, result.n_molecules - result.n_unreadable
+        rest = f"; 0 for {without:,} of {counted(n, 'molecule')} without one" if without else ""
+        yield f"Total charge: as the file gives it{rest}."
     if result.n_unreadable:
-        yield from _skipped_parts(result)
-
-
-def _charges_line(n_molecules: int, without: int) -> str:
-    rest = f"; 0 for {without:,} of {counted(n_molecules, 'molecule')} without one" if without else ""
-    return f"Total charge: as the file gives it{rest}."
-
-
-def _skipped_parts(result: "Evaluation") -> Iterator[Table | str]:
-    """How many records were skipped and why, in the words of other commands, and the first of them."""
-    reasons = Counter(row["reason"] for row in _skipped(result))
-    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
-    what = f": {why}." if why else "."
-    yield f"Skipped {counted(result.n_unreadable, 'record')}, counted as failures{what}"
-    yield from skipped_parts(_skipped(result), result.n_unreadable)
-
-
-def _others(failures: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """All other reasons in one row, if there are any."""
-    return [(counted(len(failures), "other reason"), sum(n for _, n in failures))] if failures else []
+        reasons = Counter(row["reason"] for row in _skipped(result))
+        why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+        yield f"Skipped {counted(result.n_unreadable, 'record')}, counted as failures{f': {why}' if why else ''}."
+        yield from skipped_parts(_skipped(result), result.n_unreadable)
 
 
 def percent(rate: "Rate | None") -> str:
@@ -213,32 +193,26 @@ def fraction(rate: "Rate") -> str:
     return f"{rate.numerator:,} of {rate.denominator:,} {rate.of}" if rate.denominator else MISSING
 
 
-def _poses_tables(result: "PoseChecks", real: "PoseChecks | None", file: str, real_label: str) -> Iterator[Table | str]:
-    beside = dict(zip(real.checks, real.rates, strict=True)) if real else {}
-    rows = [("all checks", result.passes_all, real.passes_all if real else None)]
-    rows += [
-        (check.replace("_", " "), rate, beside.get(check))
-        for check, rate in zip(result.checks, result.rates, strict=True)
-    ]
-    yield Table(
-        columns=("passes, %", file, "95 % interval", "counted", f"{real_label} itself"),
-        rows=[(name, percent(rate), interval(rate), fraction(rate), percent(other)) for name, rate, other in rows],
-        title=f"PoseBusters {result.posebusters} on {_drawn(result)}",
+def _poses_tables(
+    result: "PoseChecks", real: "PoseChecks | None", file: str, level: str, itself: str
+) -> Iterator[Table | str]:
+    of_data, of_sample = (
+        {"all checks": each.passes_all, **dict(zip(each.checks, each.rates, strict=True))} if each else {}
+        for each in (real, result)
     )
+    title = f"PoseBusters {result.posebusters} on {_drawn(result)}"
+    yield _rate_table(title, ("passes, %", file, level, "counted", itself), of_sample.items(), of_data)
 
 
 def _relaxation_tables(
-    result: "Relaxation", real: "Relaxation | None", file: str, real_label: str
+    result: "Relaxation", real: "Relaxation | None", file: str, level: str, itself: str
 ) -> Iterator[Table | str]:
     rows = [
         (label, *_estimate(getattr(result, name)), _estimate(getattr(real, name))[0] if real else MISSING)
         for label, name in _RELAXATION.items()
     ]
-    yield Table(
-        columns=("given to relaxed", file, "95 % interval", f"{real_label} itself"),
-        rows=rows,
-        title=f"GFN2-xTB relaxation of {_drawn(result)}",
-    )
+    title = f"GFN2-xTB relaxation of {_drawn(result)}"
+    yield Table(columns=("given to relaxed", file, level, itself), rows=rows, title=title)
     yield f"Relaxed: {fraction(result.relaxed)}; the numbers are of these."
     reasons = sorted({reason for reason in result.reasons if reason})
     if reasons:
@@ -258,3 +232,7 @@ def _estimate(estimate: "Interval") -> tuple[str, str]:
     if estimate.estimate != estimate.estimate:  # NaN
         return MISSING, MISSING
     return f"{estimate.estimate:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}"
+
+
+_OBJECTS: dict[str, Any] = {"posebusters": _poses_object, "relaxation": _relaxation_object}
+_TABLES: dict[str, Any] = {"posebusters": _poses_tables, "relaxation": _relaxation_tables}

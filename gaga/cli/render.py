@@ -26,7 +26,7 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under headings, which may all be empty; numbers to the right, with so many significant digits."""
+    """Rows under headings, which may all be empty; numbers to the right, with `digits` significant digits."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -110,7 +110,7 @@ def markdown_table(table: Table) -> str:
 
 
 def text(value: object, digits: int = 4) -> str:
-    """A cell: a number to so many significant digits, yes or no, a dash for nothing."""
+    """A cell: a number to `digits` significant digits, yes or no, a dash for nothing."""
     if value is None or (isinstance(value, Real) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, bool):
@@ -145,10 +145,21 @@ def skipped_parts(records: Iterable[Mapping[str, Any]], total: int) -> Iterator[
         yield f"{total - len(rows):,} more: --json lists all."
 
 
+def attributes(of: object, names: str) -> dict[str, Any]:
+    """These attributes as JSON has them; of `molecules=n_molecules` the first is the key, the second the attribute."""
+    pairs = (name.partition("=") for name in names.split())
+    return {key: getattr(of, own or key) for key, _, own in pairs}
+
+
+def by_row(**columns: Iterable[Any]) -> list[dict[str, Any]]:
+    """Columns of equal length as one object for each row."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def header(entry: "Entry") -> dict[str, object]:
     """A stored result's header, the same keys in every command."""
-    names = ("kind", "name", "shipped", "created", "gaga_version", "format_version", "seed", "nbytes", "digest")
-    return {name: getattr(entry, name) for name in names} | {"config": entry.config, "inputs": entry.inputs}
+    names = "kind name shipped created gaga_version format_version seed nbytes digest config inputs"
+    return attributes(entry, names)
 
 
 def open_store(path: Path) -> "Store":
@@ -163,19 +174,9 @@ def stored(entry: "Entry", path: Path, *, found: bool) -> dict[str, object]:
 
     `found` says that it was there already, computed by the same command on the same inputs.
     """
-    return {
-        "store": None if entry.shipped else str(path),
-        "kind": entry.kind,
-        "name": entry.name,
-        "shipped": entry.shipped,
-        "found": found,
-        "created": entry.created,
-        "gaga_version": entry.gaga_version,
-        "seed": entry.seed,
-        "config": entry.config,
-        "inputs": entry.inputs,
-        "digest": entry.digest,
-    }
+    place = None if entry.shipped else str(path)
+    head = {"store": place, **attributes(entry, "kind name shipped"), "found": found}
+    return head | attributes(entry, "created gaga_version seed config inputs digest")
 
 
 def stored_line(entry: "Entry", path: Path, *, found: bool) -> str:

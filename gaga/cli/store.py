@@ -15,10 +15,9 @@ import typer
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.errors import usage_error
-from gaga.cli.render import Output, Table, header, open_store, plain, text
-from gaga.cli.results import locate
+from gaga.cli.render import Output, Table, attributes, header, open_store, plain, text
 from gaga.core.errors import Conflict, InvalidInput, NotFound
-from gaga.core.text import counted, human_bytes, printable
+from gaga.core.text import counted, human_bytes, legible, printable
 from gaga.storage.files import refuse_to_overwrite
 
 if TYPE_CHECKING:
@@ -50,13 +49,7 @@ def list_results(
     """List the results of the store and those that ship with gaga."""
     entries = open_store(store).entries(kind)
     rows = [
-        (
-            e.kind,
-            e.name,
-            e.created[:16].replace("T", " "),
-            human_bytes(e.nbytes),
-            "shipped" if e.shipped else "store",
-        )
+        (e.kind, e.name, e.created[:16].replace("T", " "), human_bytes(e.nbytes), "shipped" if e.shipped else "store")
         for e in entries
     ]
     table = Table(columns=("kind", "name", "made (UTC)", "size", "where"), rows=rows, title=f"Results of {store}")
@@ -139,28 +132,22 @@ def export(
         _to_stdout(lambda file: _write(file, form, entry, arrays))
         return
     _write_file(out, form, entry, arrays, overwrite=overwrite)
-    payload = {
-        "kind": entry.kind,
-        "name": entry.name,
-        "out": str(out),
-        "format": form,
-        "values": list(arrays),
-    }
+    payload = {**attributes(entry, "kind name"), "out": str(out), "format": form, "values": list(arrays)}
     Output(json=json).show(payload, f"Wrote {len(arrays)} values of {entry.kind}/{entry.name} to {out}.")
 
 
 def _export_molecules(entry: "Entry", out: Path | None, store: "Store", *, overwrite: bool, json: bool) -> None:
     """The table of an evaluation's molecules, with what the store has of the same file besides."""
-    from gaga.runs.molecule_table import parts_of, print_table, write_table
+    from gaga.runs.molecule_table import parts_of, write_table
 
     parts = parts_of(store, entry)
     if out is None:
-        _to_stdout(lambda file: print_table(file, store, parts))
+        _to_stdout(lambda file: write_table(file, store, parts))
         return
     refuse_to_overwrite(out, overwrite=overwrite)
     written = write_table(out, store, parts)
     Output(json=json).show(
-        {"kind": entry.kind, "name": entry.name, "out": str(out), "format": "csv", "values": written.columns},
+        {**attributes(entry, "kind name"), "out": str(out), "format": "csv", "values": written.columns},
         f"Wrote a row for each of {counted(written.rows, 'molecule')} of {entry.kind}/{entry.name} to {out}.",
     )
 
@@ -178,9 +165,36 @@ def delete(
         raise Conflict(f"{entry.kind}/{entry.name} ships with gaga and cannot be deleted")
     results.delete(entry.kind, entry.name)
     Output(json=json).show(
-        {"store": str(store), "deleted": {"kind": entry.kind, "name": entry.name}},
+        {"store": str(store), "deleted": attributes(entry, "kind name")},
         f"Deleted {entry.kind}/{entry.name} from {store}.",
     )
+
+
+def locate(store: "Store", wanted: str) -> "Entry":
+    """The entry of "name" or "kind/name".
+
+    Raises:
+        NotFound: there is none.
+        Conflict: results of several kinds have the name.
+    """
+    wanted = legible(wanted)
+    kind, slash, name = wanted.partition("/")
+    if slash:
+        return store.require(kind, name)
+    matches = [entry for entry in store.entries() if entry.name.casefold() == wanted.casefold()]
+    if len(matches) > 1:
+        choices = " or ".join(f"{entry.kind}/{entry.name}" for entry in matches)
+        raise Conflict(f"several results are named {wanted}", remedy=f"say {choices}")
+    if not matches:
+        raise NotFound("no result of that name", received=wanted, remedy=_near(store, wanted))
+    return matches[0]
+
+
+def _near(store: "Store", wanted: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(wanted, [entry.name for entry in store.entries()], cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else "see gaga store list"
 
 
 def _nothing(store: Path, kind: str | None) -> str:

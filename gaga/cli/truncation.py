@@ -14,7 +14,7 @@ from gaga.cli import options
 from gaga.cli.allocator import keep_freed_memory
 from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, open_store, stored, stored_line
+from gaga.cli.render import Output, Table, attributes, by_row, open_store, stored, stored_line
 from gaga.core.text import counted
 from gaga.models.truncation_config import TruncationConfig  # noqa: TID253 - needs no torch
 
@@ -102,30 +102,16 @@ def truncation(
 
 
 def _payload(result: "TruncationResult") -> dict[str, Any]:
-    nodes = {
-        "t": result.node_t,
-        "snr": result.node_snr,
-        "linear": result.linear,
-        "exact_linear": result.exact_linear,
-        "network": result.network,
-        "share": result.share,
-    }
+    steps = enumerate(result.timesteps)
     return {
         "molecules": len(result.n_atoms),
-        "T": result.T,
-        "max_t": result.max_t,
-        "level": result.level,
+        **attributes(result, "T max_t level"),
         "steps": [
-            {
-                "t": t,
-                "alone": result.alone[s] if result.known[s] else None,
-                "references": dict(_references(result, s)),
-            }
-            for s, t in enumerate(result.timesteps)
+            {"t": t, "alone": result.alone[s] if result.known[s] else None, "references": dict(_references(result, s))}
+            for s, t in steps
         ],
-        "unknown_at_most": result.unknown,
-        "quadrature_error": result.quadrature,
-        "nodes": [dict(zip(nodes, row, strict=True)) for row in zip(*nodes.values(), strict=True)],
+        **attributes(result, "unknown_at_most=unknown quadrature_error=quadrature"),
+        "nodes": by_row(**attributes(result, "t=node_t snr=node_snr linear exact_linear network share")),
     }
 
 

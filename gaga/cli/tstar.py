@@ -14,7 +14,7 @@ import typer
 from gaga.cli import options
 from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import MISSING, Output, Table, header, open_store, stored, stored_line
+from gaga.cli.render import MISSING, Output, Table, attributes, by_row, header, open_store, stored, stored_line
 from gaga.stats.config import TstarConfig
 
 if TYPE_CHECKING:
@@ -90,21 +90,18 @@ def tstar(
 
 
 def _payload(result: "TstarResult") -> dict[str, Any]:
-    names = ("tstar", "T", "schedule", "estimator", "reference", "reason", "resolution", "consecutive",
-             "quantile_level", "eps_dependence", "eps_distance")  # fmt: skip
+    names = "tstar T schedule estimator reference reason resolution consecutive quantile_level"
     return {
-        **{name: getattr(result, name) for name in names},
+        **attributes(result, f"{names} eps_dependence eps_distance"),
         "estimates": {name: asdict(getattr(result, name)) for name in ESTIMATES},
-        "table": list(_eps_rows(result)),
+        "table": _eps_rows(result),
     }
 
 
-def _eps_rows(result: "TstarResult") -> Iterator[dict[str, Any]]:
+def _eps_rows(result: "TstarResult") -> list[dict[str, Any]]:
     """T* by thresholds; None if no step passes."""
-    table = asdict(result.table)
-    for i in range(len(result.table.tstar)):
-        row = {name: column[i].item() for name, column in table.items()}
-        yield {name: None if value < 0 else value for name, value in row.items()}
+    rows = by_row(**{name: column.tolist() for name, column in asdict(result.table).items()})
+    return [{name: None if value < 0 else value for name, value in row.items()} for row in rows]
 
 
 def _tables(result: "TstarResult") -> Iterator[Table | str]:

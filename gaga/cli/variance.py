@@ -4,13 +4,14 @@ Example:
     gaga variance --dataset qm9
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gaga.cli import options
 from gaga.cli.commands import Command, examples, new_app
-from gaga.cli.render import Output, Table, open_store, stored, stored_line
+from gaga.cli.render import Output, Table, attributes, by_row, open_store, stored, stored_line
 from gaga.core.text import counted
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def variance(
 
 
 def _statistics_table(result: "VarianceResult", published: "Mapping[str, float]") -> Table:
-    """Every statistic and block; if the papers have numbers of this data set, with these and what they are."""
+    """Every statistic and block; with the papers' numbers of this data set, if there are any, in the rows of theirs."""
     rows = [
         (name, block, s.mean[i], s.spread[i], s.minimum[i], s.maximum[i], *_printed(published, name, block))
         for name in STATISTICS
@@ -124,16 +125,8 @@ def _payload(result: "VarianceResult") -> dict[str, Any]:
 
 
 def _summaries(statistic: "MolecularStatistic", blocks: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        block: {
-            "mean": statistic.mean[i],
-            "spread": statistic.spread[i],
-            "minimum": statistic.minimum[i],
-            "maximum": statistic.maximum[i],
-            "molecules": statistic.counted[i],
-        }
-        for i, block in enumerate(blocks)
-    }
+    rows = by_row(**attributes(statistic, "mean spread minimum maximum molecules=counted"))
+    return dict(zip(blocks, rows, strict=True))
 
 
 def _size_row(result: "VarianceResult", i: int) -> dict[str, Any]:
@@ -141,12 +134,10 @@ def _size_row(result: "VarianceResult", i: int) -> dict[str, Any]:
     return {"n_atoms": result.sizes[i], "molecules": result.molecules_by_size[i], "statistics": means}
 
 
-def _tables(result: "VarianceResult", published: "Mapping[str, float] | None", *, by_size: bool) -> list[Table]:
-    tables = [_statistics_table(result, published or {})]
+def _tables(result: "VarianceResult", published: "Mapping[str, float] | None", *, by_size: bool) -> Iterator[Table]:
+    yield _statistics_table(result, published or {})
     if by_size:
-        means = result.variance_subspace.mean_by_size
-        sizes = zip(result.sizes, result.molecules_by_size, means, strict=True)
-        rows_by_size = [(n, count, *mean) for n, count, mean in sizes]
+        sizes = zip(result.sizes, result.molecules_by_size, result.variance_subspace.mean_by_size, strict=True)
+        rows = [(n, count, *mean) for n, count, mean in sizes]
         head = ("atoms", "molecules", *result.blocks)
-        tables.append(Table(columns=head, rows=rows_by_size, title="Mean variance_subspace by size", digits=5))
-    return tables
+        yield Table(columns=head, rows=rows, title="Mean variance_subspace by size", digits=5)

@@ -1,4 +1,4 @@
-"""Work in other processes: `Workers` apply a function to items in order, `Isolated` calls one on a stranger's bytes.
+"""Work in other processes: `Workers` apply a function to items in order, `Isolated` calls one on untrusted bytes.
 
 Each process has a pipe of its own and nothing else in common with the others or with this one: no process waits for one
 that is killed, and when this one is killed, they read the end of their pipe and end. Work that may never end, in code
@@ -33,7 +33,7 @@ _MEMORY = 1 << 31  # bytes that it may take beyond those of its libraries
 _DONE, _REFUSED = b"\0", b"\1"
 
 Begin = Callable[[int], None]
-"""Called with the number of the part of an item that is begun now."""
+"""Receives the number of the part of an item that begins now."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _spawned(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess,
 
 
 def end_now(process: BaseProcess, patience: float) -> None:
-    """Ask a process to end, and kill it if it has not done so in time: a library may not notice."""
+    """Ask a process to end, and kill it after `patience` seconds: a library may not check for signals."""
     process.terminate()
     process.join(patience)
     if process.is_alive():
@@ -199,7 +199,7 @@ def end_now(process: BaseProcess, patience: float) -> None:
 
 
 def end_quietly() -> None:
-    """Leave signals that ask to stop to the process that this one works for, and end in order if that says so."""
+    """Ignore signals to stop, which the process that this one works for receives too; end in order if it says so."""
     for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # which reach all processes of a terminal or of a batch job
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -207,19 +207,19 @@ def end_quietly() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    _hear_no_more()
+    _ignore_sigterm()
     raise SystemExit(128 + number)
 
 
-def _hear_no_more() -> None:
-    """A second signal would interrupt the cleaning up, or what other libraries do at the end."""
+def _ignore_sigterm() -> None:
+    """A second signal would interrupt what is put in order, or what other libraries do at the end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> None:
     """Answer what comes through the pipe until its end; interruptions are the other side's matter.
 
-    A process that is asked to end does so in order, and ends what it has started.
+    A process that is asked to end does so in order, and ends the processes that it has started.
     """
     end_quietly()
     with suppress(EOFError, OSError):
@@ -229,15 +229,14 @@ def _work(connection: Connection, function: Callable[..., Any], marks: bool) -> 
                 connection.send((function(item, connection.send) if marks else function(item), ""))
             except GagaError as error:
                 connection.send((None, error.line))
-    _hear_no_more()
+    _ignore_sigterm()
 
 
 class Isolated:
     """A function from bytes to bytes, which is called in another process; a context manager.
 
-    A library that is not Python's own may write where it should not when what it reads is damaged or hostile. If it
-    dies of a stranger's bytes, this process does not. Plain bytes are all that goes to that process and comes back; its
-    memory and its time are limited.
+    A library in C may write to wrong memory if what it reads is damaged or hostile. If it crashes on such bytes, this
+    process does not. Only plain bytes go to that process and come back; its memory and its time are limited.
 
     Args:
         function: can be pickled; raises ValueError for bytes that it does not understand.

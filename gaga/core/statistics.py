@@ -1,10 +1,10 @@
-"""Bootstrap over molecules: intervals for means and any other statistic of per-molecule values."""
+"""Bootstrap over molecules: intervals for means and shares."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 
 
@@ -52,7 +52,7 @@ def bootstrap_mean(
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share (Wilson 1927), which has a width if all or none succeed, when a bootstrap sees none."""
+    """Interval of a share (Wilson 1927), which has a width even if all or none succeed."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = successes / trials, z * z / trials
     centre = (share + spread / 2) / (1 + spread)
@@ -61,28 +61,16 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     return low, 1.0 if successes == trials else float(centre + half)
 
 
-def rate_interval(flags: Bool[np.ndarray, " M"], *, rng: np.random.Generator) -> Interval:
-    """Share of molecules that have a property: bootstrap over molecules, Wilson's interval if all agree."""
-    if flags.all() or not flags.any():
-        return Interval(float(flags.mean()), *wilson_interval(int(flags.sum()), len(flags)))
-    return bootstrap_interval(flags.astype(np.float64), rng=rng)
-
-
 def share_interval(
     successes: int, trials: int, *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
 ) -> Interval:
-    """As `rate_interval` if the molecules are only counted: in a resample of them the successes are binomial."""
+    """Share of molecules that have a property: in a resample of them the number is binomial.
+
+    If all molecules agree, resampling sees no spread, and the interval is Wilson's.
+    """
     share = successes / trials
     if successes in (0, trials):
         return Interval(share, *wilson_interval(successes, trials, level), level)
     resampled = rng.binomial(trials, share, n_resamples) / trials
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(share, float(low), float(high), level)
-
-
-def bootstrap_interval(
-    values: Float[np.ndarray, " M"], *, rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
-) -> Interval:
-    """The mean of one value per molecule, with its interval."""
-    mean, low, high = bootstrap_mean(values, rng=rng, n_resamples=n_resamples, level=level)
-    return Interval(float(mean), float(low), float(high), level)

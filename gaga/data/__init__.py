@@ -5,7 +5,7 @@ Importing this room loads no reader: sampling needs its features alone.
 
 from typing import TYPE_CHECKING
 
-from gaga.core.lazy import imported_when_used
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.data.dataset import Annotations as Annotations
@@ -16,16 +16,10 @@ if TYPE_CHECKING:
     from gaga.data.loading import prepare as prepare
     from gaga.data.loading import prepared_path as prepared_path
 
-_LAZY = {
-    "Annotations": "gaga.data.dataset",
-    "Dataset": "gaga.data.dataset",
-    "default_cache_dir": "gaga.data.loading",
-    "found_prepared": "gaga.data.loading",
-    "load_dataset": "gaga.data.loading",
-    "prepare": "gaga.data.loading",
-    "prepared_path": "gaga.data.loading",
-}
-__all__ = [
-    "Annotations", "Dataset", "default_cache_dir", "found_prepared", "load_dataset", "prepare", "prepared_path",
-]  # fmt: skip
-__getattr__, __dir__ = imported_when_used(__name__, _LAZY)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.data.dataset": "Annotations Dataset",
+        "gaga.data.loading": "default_cache_dir found_prepared load_dataset prepare prepared_path",
+    },
+)

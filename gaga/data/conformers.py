@@ -28,11 +28,6 @@ _OVERRULE = "With `one_molecule_per_record=True` each record is a molecule of it
 Keys = list[Hashable]
 
 
-def conformer_groups(records: Sequence[Record]) -> Int64[np.ndarray, " M"] | None:
-    """Which molecule each record is a conformer of, 0, 1, 2, ...; None if each is its own; see `conformers`."""
-    return conformers(records)[0]
-
-
 def conformers(records: Sequence[Record]) -> tuple[Int64[np.ndarray, " M"] | None, list[str]]:
     """Which molecule each record is a conformer of, 0, 1, 2, ... (None if each is its own), and why in words.
 

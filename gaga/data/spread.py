@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from gaga.core.errors import InvalidInput
-from gaga.core.processes import Workers
+from gaga.core.processes import Limit, Workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,7 +17,12 @@ _REMEDY = (
 
 
 def spread(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None, *, worth: int
+    function: Callable[..., Result],
+    items: Iterable[Item],
+    workers: int | None,
+    *,
+    worth: int,
+    limit: Limit[Item] | None = None,
 ) -> Generator[Result]:
     """The function of each item, in their order and whatever the number of workers.
 
@@ -25,7 +30,9 @@ def spread(
         function: can be pickled.
         items: taken as they are needed.
         workers: processes; all cores if None; 1 for this process alone.
-        worth: the number of items worth starting processes for; fewer are done here.
+        worth: with fewer items, starting processes takes longer than the work, which is done here.
+        limit: how long a part of an item may take. With a limit, other processes do the work, and the second argument
+            of the function is a `Begin`.
 
     Raises:
         InvalidInput: fewer than one worker.
@@ -37,15 +44,15 @@ def spread(
     rest = iter(items)
     first = list(islice(rest, worth))
     everything = chain(first, rest)
-    if n_workers == 1 or len(first) < worth:
+    if limit is None and (n_workers == 1 or len(first) < worth):
         yield from map(function, everything)
         return
-    with Workers(function, n_workers, remedy=_REMEDY) as processes:
+    with Workers[Item, Result](function, n_workers, remedy=_REMEDY, limit=limit) as processes:
         yield from processes.map(everything)
 
 
 def in_chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of this number of items, the last perhaps of fewer."""
+    """Lists of `size` items, the last perhaps of fewer."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -1,7 +1,8 @@
 """Molecules -> rates and distances with denominators and intervals, with the real data's own row."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.evaluation.config import PROTOCOLS as PROTOCOLS
@@ -17,20 +18,14 @@ if TYPE_CHECKING:
     from gaga.evaluation.reference import shipped_reference as shipped_reference
     from gaga.evaluation.verdicts import Verdicts as Verdicts
 
-_MODULES = {
-    "config": ("PROTOCOLS",),
-    "evaluation": ("Evaluation", "evaluate"),
-    "molecule_set": ("Records", "SkippedRecords"),
-    "rates": ("Rate", "Rates"),
-    "reference": ("DataReference", "ReferenceRow", "reference_of", "shipped_reference"),
-    "verdicts": ("Verdicts",),
-}
-_LAZY = {name: f"gaga.evaluation.{module}" for module, names in _MODULES.items() for name in names}
-__all__ = list(_LAZY)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: a command's help needs neither rdkit nor scipy."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaga.evaluation' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.evaluation.config": "PROTOCOLS",
+        "gaga.evaluation.evaluation": "Evaluation evaluate",
+        "gaga.evaluation.molecule_set": "Records SkippedRecords",
+        "gaga.evaluation.rates": "Rate Rates",
+        "gaga.evaluation.reference": "DataReference ReferenceRow reference_of shipped_reference",
+        "gaga.evaluation.verdicts": "Verdicts",
+    },
+)

@@ -1,5 +1,6 @@
 """Wasserstein-1 distances between a sample's bond lengths, angles and sizes and the data's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,16 +51,19 @@ NO_DISTANCES = Distances((), np.zeros(0), np.zeros(0, np.int64), np.zeros(0), fl
 """Without a reference."""
 
 
-def distances_to(reference: Quantiles, sample: Measured | OnDiskMeasurements, kinds: tuple[str, ...]) -> Distances:
-    """The distances of a sample to the reference whose kinds have these names; one kind is in memory at a time."""
-    distances, counts = np.zeros(len(kinds)), np.zeros(len(kinds), dtype=np.int64)
-    for i, (code, row) in enumerate(zip(reference.codes, reference.values, strict=True)):
-        values = sample.of_kind(int(code))
+def distances_to(
+    reference: Quantiles, sample: Measured | OnDiskMeasurements, name_of: Callable[[int], str]
+) -> Distances:
+    """The distances of a sample to the reference, whose kinds are named by their code; one is in memory at a time."""
+    codes = reference.codes.tolist()
+    distances, counts = np.zeros(len(codes)), np.zeros(len(codes), dtype=np.int64)
+    for i, (code, row) in enumerate(zip(codes, reference.values, strict=True)):
+        values = sample.of_kind(code)
         distances[i], counts[i] = _wasserstein(values, row), len(values)
     known = np.isfinite(distances)
     weights = reference.shares[known]
     mean = float(np.average(distances[known], weights=weights)) if known.any() else float("nan")
-    return Distances(kinds, distances, counts, reference.shares, mean)
+    return Distances(tuple(map(name_of, codes)), distances, counts, reference.shares, mean)
 
 
 def size_distance(n_atoms: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " N_max_plus_1"]) -> float:

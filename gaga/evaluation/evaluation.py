@@ -15,7 +15,7 @@ from gaga.evaluation.distances import Distances
 from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
 from gaga.evaluation.reference import DataReference, ReferenceRow, compare, rdkit_version, shipped_reference
-from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
+from gaga.evaluation.verdicts import Verdicts, judge
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
@@ -96,34 +96,21 @@ def evaluate(
     if data is not None and data.protocol != protocol:
         raise InvalidInput("the reference was made by another protocol", received=data.protocol)
     judged = judge(
-        found.molecules,
-        protocol,
-        charges=found.charges,
-        workers=workers,
-        time_limit=time_limit,
-        progress=progress,
-        pieces=pieces,
-    )
-    return summarise(judged, protocol, data, records=found.records, seed=seed)
-
-
-def summarise(
-    judged: JudgedMolecules, protocol: str, data: DataReference | None, *, records: Records, seed: int = 0
-) -> Evaluation:
-    """The evaluation of molecules that have been judged, compared with this data."""
-    judged = replace(judged, verdicts=_with_reasons(judged.verdicts, records.skipped))
-    found = compare(judged, data.reference if data else None, np.random.default_rng(seed))
-    n_atoms = found.verdicts.n_atoms
+        found.molecules, protocol, charges=found.records.charges, workers=workers, time_limit=time_limit,
+        progress=progress, pieces=pieces,
+    )  # fmt: skip
+    judged = replace(judged, verdicts=_with_reasons(judged.verdicts, found.records.skipped))
+    n_atoms = judged.verdicts.n_atoms
     return Evaluation(
         protocol=protocol,
         n_molecules=len(n_atoms),
         n_unreadable=int((n_atoms == 0).sum()),
-        **found._asdict(),
+        **compare(judged, data.reference if data else None, np.random.default_rng(seed))._asdict(),
         reference=data.name if data else "",
         real_data=data.row if data else None,
         seed=seed,
         rdkit=rdkit_version(),
-        records=records,
+        records=found.records,
     )
 
 

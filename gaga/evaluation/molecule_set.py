@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class SkippedRecords:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Records:
-    """What is known of each of M records beside the verdict; texts are in files.
+    """What is known of each of M records besides the verdict; texts are in files.
 
     Attributes:
         names: titles, [M]; empty if there is none.
@@ -80,11 +80,6 @@ class MoleculeSet:
 
     molecules: PackedMolecules
     records: Records
-
-    @property
-    def charges(self) -> Int16[np.ndarray, " M"]:
-        """Total charges, [M]."""
-        return self.records.charges
 
 
 def molecule_set(
@@ -125,40 +120,35 @@ def _with_charges(found: MoleculeSet, charges: Sequence[int]) -> MoleculeSet:
     if len(charges) != len(found.molecules):
         raise InvalidInput("there is not one charge for each molecule", received=f"{len(charges)} charges")
     given = np.clip(np.asarray(charges, dtype=np.int64), -_LARGEST_CHARGE, _LARGEST_CHARGE).astype(np.int16)
-    kept = {name: getattr(found.records, name) for name in ("names", "formulas", "seeds", "has_hydrogens", "skipped")}
-    return MoleculeSet(molecules=found.molecules, records=Records(**kept, charges=given, n_without_charge=0))
+    return replace(found, records=replace(found.records, charges=given, n_without_charge=0))
 
 
 def _packed(molecules: PackedMolecules, charges: Int16[np.ndarray, " M"], given: Bool[np.ndarray, " M"]) -> MoleculeSet:
     columns = _Columns()
-    numbers, offsets = molecules.atomic_numbers, molecules.offsets
-    for start, stop in pairwise(offsets):
-        columns.add_molecule("", numbers[start:stop], NO_SEED)
-    return MoleculeSet(molecules=molecules, records=columns.records(charges, given | (molecules.n_atoms == 0)))
+    rows = zip(pairwise(molecules.offsets), charges.tolist(), (given | (molecules.n_atoms == 0)).tolist(), strict=True)
+    for (start, stop), charge, known in rows:
+        columns.add_molecule("", molecules.atomic_numbers[start:stop], NO_SEED, charge if known else None)
+    return MoleculeSet(molecules=molecules, records=columns.records())
 
 
 def _read(path: Path) -> MoleculeSet:
     """The molecules of a file; a record that cannot be used becomes a molecule without atoms, which fails."""
-    columns, charges, given = _Columns(), list[int](), list[bool]()
+    columns = _Columns()
 
     def atoms() -> Iterator[tuple[UInt8[np.ndarray, " N"], Float[np.ndarray, "N 3"]]]:
         for record in read_molecules(path, bonding=True):
-            charge = 0 if isinstance(record, Skipped) else total_charge(record)
-            charges.append(max(-_LARGEST_CHARGE, min(charge or 0, _LARGEST_CHARGE)))
-            given.append(charge is not None)
             if isinstance(record, Skipped):
                 columns.add_skipped(record)
                 yield np.zeros(0, np.uint8), np.zeros((0, 3), np.float32)
             else:
-                columns.add_molecule(record.name, record.atomic_numbers, _seed_of(record))
+                columns.add_molecule(record.name, record.atomic_numbers, _seed_of(record), total_charge(record))
                 yield record.atomic_numbers, record.positions
 
     molecules = spill_to_disk(atoms())
     if columns.skipped.total() == len(molecules):
         counts = ", ".join(f"{n} x {reason}" for reason, n in columns.skipped.items())
         raise InvalidInput(f"{path} holds no usable molecule", received=counts or "no records")
-    records = columns.records(np.array(charges, dtype=np.int16), np.array(given, dtype=bool))
-    return MoleculeSet(molecules=molecules, records=records)
+    return MoleculeSet(molecules=molecules, records=columns.records())
 
 
 def _seed_of(record: Record) -> int:
@@ -181,8 +171,8 @@ def _one_line(text: str) -> str:
 
 
 _TYPES: dict[str, Any] = {
-    "names": TEXT, "formulas": TEXT, "seeds": np.int64, "indices": np.int64,
-    "reasons": TEXT, "where": TEXT, "details": TEXT,
+    "names": TEXT, "formulas": TEXT, "seeds": np.int64, "charges": np.int16,
+    "indices": np.int64, "reasons": TEXT, "where": TEXT, "details": TEXT,
 }  # fmt: skip
 
 
@@ -191,20 +181,22 @@ class _Columns:
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
-        self._n, self._has_hydrogens = 0, False
+        self._n, self._n_without_charge, self._has_hydrogens = 0, 0, False
         self._waiting: dict[str, list[Any]] = {name: [] for name in _TYPES}
         self._filed: dict[str, FiledColumn] = {}
 
-    def add_molecule(self, name: str, atomic_numbers: UInt8[np.ndarray, " N"], seed: int) -> None:
+    def add_molecule(self, name: str, atomic_numbers: UInt8[np.ndarray, " N"], seed: int, charge: int | None) -> None:
         self._has_hydrogens = self._has_hydrogens or bool((atomic_numbers == _HYDROGEN).any())
-        self._add(names=_one_line(name), formulas=formula_of(atomic_numbers), seeds=seed)
+        self._n_without_charge += charge is None
+        kept = max(-_LARGEST_CHARGE, min(charge or 0, _LARGEST_CHARGE))
+        self._add(names=_one_line(name), formulas=formula_of(atomic_numbers), seeds=seed, charges=kept)
         self._n += 1
 
     def add_skipped(self, record: Skipped) -> None:
         self.skipped[record.reason] += 1
         where, detail = printable(record.where), _one_line(record.detail)
         self._add(indices=self._n, reasons=record.reason, where=where, details=detail)
-        self._add(names="", formulas="", seeds=NO_SEED)
+        self._add(names="", formulas="", seeds=NO_SEED, charges=0)
         self._n += 1
 
     def _add(self, **values: Any) -> None:
@@ -230,17 +222,20 @@ class _Columns:
         self._write(name)
         return self._filed[name]
 
-    def records(self, charges: Int16[np.ndarray, " M"], given: Bool[np.ndarray, " M"]) -> Records:
-        """The columns of all records, with their charges and whether the source gives them."""
+    def _whole(self, name: str) -> NDArray[Any]:
+        return np.concatenate([np.zeros(0, _TYPES[name]), *self._column(name)])
+
+    def records(self) -> Records:
+        """The columns of all records."""
         return Records(
             names=self._column("names"),
             formulas=self._column("formulas"),
             seeds=self._column("seeds"),
-            charges=charges,
-            n_without_charge=int(np.count_nonzero(~given)),
+            charges=self._whole("charges"),
+            n_without_charge=self._n_without_charge,
             has_hydrogens=self._has_hydrogens,
             skipped=SkippedRecords(
-                indices=np.concatenate([np.zeros(0, np.int64), *self._column("indices")]),
+                indices=self._whole("indices"),
                 reasons=self._column("reasons"),
                 where=self._column("where"),
                 details=self._column("details"),

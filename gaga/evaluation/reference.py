@@ -121,13 +121,11 @@ def compare(judged: JudgedMolecules, reference: Reference | None, rng: np.random
     rates = rates_of(verdicts, rng)
     if reference is None:
         return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"))
-    bonds = tuple(bond_name(int(code)) for code in reference.lengths.codes)
-    angles = tuple(angle_name(int(code)) for code in reference.angles.codes)
     return Comparison(
         verdicts,
         rates,
-        distances_to(reference.lengths, judged.lengths, bonds),
-        distances_to(reference.angles, judged.angles, angles),
+        distances_to(reference.lengths, judged.lengths, bond_name),
+        distances_to(reference.angles, judged.angles, angle_name),
         size_distance(verdicts.n_atoms[verdicts.n_atoms > 0], reference.sizes),
     )
 
@@ -211,8 +209,7 @@ def reference_of(
         dataset: its training split is what novelty and distances are computed against; its row is that of the test
             split, or of the validation or training split if the one before has no molecules.
         protocol: "edm" or "strict".
-        train: the largest number of molecules of the training split.
-        test: the largest number of molecules of the row.
+        train, test: the largest numbers of molecules of the training split, and of the row.
         workers, time_limit, progress, pieces: as `judge` takes them.
 
     Raises:
@@ -221,46 +218,35 @@ def reference_of(
     """
     check_protocol(protocol)
     charges, _ = charges_of(dataset)
-    known, n_train = picked(dataset, "train", train)
+    split = row_split(dataset)
+    (known, n_train), (own, n_own) = picked(dataset, "train", train), picked(dataset, split, test)
     if not n_train:
         raise InvalidInput("a data set without training molecules cannot be a reference", received=dataset.name)
-    split = row_split(dataset)
-    own, n_own = picked(dataset, split, test)
 
     def judged(chosen: Int64[np.ndarray, " n"], before: int, stage: str) -> JudgedMolecules:
         return judge(
-            dataset.molecules.take(chosen),
-            protocol,
-            charges=charges[chosen],
-            workers=workers,
-            time_limit=time_limit,
+            dataset.molecules.take(chosen), protocol, charges=charges[chosen], workers=workers, time_limit=time_limit,
             progress=lambda done, _, note="": progress(before + done, len(known) + len(own), note),
             pieces=pieces.subset(stage),
-        )
+        )  # fmt: skip
 
-    reference = _training_split(dataset, known, judged(known, 0, "train"))
-    compared = compare(judged(own, len(known), "row"), reference, np.random.default_rng(0))
+    sizes = np.bincount(dataset.n_atoms[known], minlength=int(dataset.n_atoms.max()) + 1)
+    reference = _training_split(judged(known, 0, "train"), sizes)
+    found = compare(judged(own, len(known), "row"), reference, np.random.default_rng(0))
     which = "" if len(own) == n_own else f"{len(own):,} of the {n_own:,} molecules of the "
     row = ReferenceRow(
-        description=f"{dataset.name}, {which}{split} split",
-        n_molecules=len(own),
-        n_train=len(known),
-        n_train_in_all=n_train,
-        rates=compared.rates,
-        bond_lengths=compared.bond_lengths.mean,
-        bond_angles=compared.bond_angles.mean,
-        sizes=compared.sizes,
-        split=dataset.fingerprint,
-        rdkit=rdkit_version(),
-    )
+        description=f"{dataset.name}, {which}{split} split", n_molecules=len(own), n_train=len(known),
+        n_train_in_all=n_train, rates=found.rates, bond_lengths=found.bond_lengths.mean,
+        bond_angles=found.bond_angles.mean, sizes=found.sizes, split=dataset.fingerprint, rdkit=rdkit_version(),
+    )  # fmt: skip
     return DataReference(name=dataset.name, protocol=protocol, reference=reference, row=row)
 
 
-def _training_split(dataset: Dataset, known: Int64[np.ndarray, " n"], judged: JudgedMolecules) -> Reference:
+def _training_split(judged: JudgedMolecules, sizes: Int64[np.ndarray, " N_max_plus_1"]) -> Reference:
     return Reference(
         lengths=quantiles_of(judged.lengths, MIN_SHARE_OF_BONDS),
         angles=quantiles_of(judged.angles, MIN_SHARE_OF_ANGLES),
-        sizes=np.bincount(dataset.n_atoms[known], minlength=int(dataset.n_atoms.max()) + 1),
+        sizes=sizes,
         hashes=np.unique(hash_smiles([smiles for smiles in judged.verdicts.smiles if smiles])),
     )
 

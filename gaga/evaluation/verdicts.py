@@ -1,6 +1,6 @@
 """Verdicts on many molecules under a protocol, computed on all cores, and the bond lengths and angles that they saw."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int32, Int64
 
-from gaga.chem.geometry import Measured, bond_angles, bond_lengths
+from gaga.chem.geometry import bond_angles, bond_lengths
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
-from gaga.evaluation.protocols import Judgement, check_protocol, failure, judge_molecule
-from gaga.evaluation.timed_jobs import TOOK_TOO_LONG, Chunk, Job
+from gaga.evaluation.chunks import TOOK_TOO_LONG, Chunk, as_text, lines_of, pieces_of
+from gaga.evaluation.protocols import check_protocol, failure, judge_molecule
 from gaga.storage.blocks import FiledColumn
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
@@ -26,7 +26,6 @@ _HYDROGEN = (np.ones(2, dtype=np.uint8), np.array([[0, 0, 0], [0, 0, 0.74]], dty
 
 _JUDGED = {"n_stable_atoms": np.int64, "stable": bool, "valid": bool, "connected": bool}
 _NUMBERS = {"n_atoms": np.int64, **_JUDGED}
-_TEXTS = ("smiles", "reasons")  # without line ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +63,14 @@ class OnDiskMeasurements:
     def __init__(self) -> None:
         self._codes, self._values = FiledColumn(np.int32), FiledColumn(np.float32)
 
-    def __len__(self) -> int:
-        return self._codes.shape[0]
-
-    def append(self, part: "Measured | OnDiskMeasurements") -> None:
-        """Add values.
+    def append(self, codes: Int32[np.ndarray, " n"], values: Float32[np.ndarray, " n"]) -> None:
+        """Add values with the codes of their kinds.
 
         Raises:
             Unavailable: the disk is full.
         """
-        self._codes.append(part.codes)
-        self._values.append(part.values)
+        self._codes.append(codes)
+        self._values.append(values)
 
     @property
     def codes(self) -> Int32[np.ndarray, " n"]:
@@ -97,8 +93,8 @@ class JudgedMolecules:
     """Verdicts on molecules, and the bond lengths (Å) and angles (degrees) of all of them."""
 
     verdicts: Verdicts
-    lengths: Measured | OnDiskMeasurements
-    angles: Measured | OnDiskMeasurements
+    lengths: OnDiskMeasurements
+    angles: OnDiskMeasurements
 
 
 def judge(
@@ -134,68 +130,44 @@ def judge(
             received=f"one of {largest:,}",
             remedy="leave it out of the file",
         )
-    job = Job(
-        function=partial(_judge_chunk, protocol),
-        size=_CHUNK,
-        to_piece=_to_piece,
-        from_piece=_from_piece,
-        workers=workers,
-        worth_a_pool=_WORTH_A_POOL,
-        time_limit=time_limit,
-    )
-    parts, lengths, angles, done = list[Verdicts](), OnDiskMeasurements(), OnDiskMeasurements(), 0
-    for part in job.results(molecules, charges, pieces):
-        parts.append(part.verdicts)
-        lengths.append(part.lengths)
-        angles.append(part.angles)
-        done += len(part.verdicts.n_atoms)
-        progress(done, len(molecules))
-    columns: dict[str, Any] = {name: _joined([getattr(v, name) for v in parts], of) for name, of in _NUMBERS.items()}
-    smiles = tuple(smiles for v in parts for smiles in v.smiles)
-    reasons = tuple(intern(reason) for v in parts for reason in v.reasons)  # each is in memory once
-    return JudgedMolecules(Verdicts(**columns, smiles=smiles, reasons=reasons), lengths, angles)
+    columns: dict[str, list[Any]] = {name: [] for name in _NUMBERS}
+    smiles, reasons = list[str](), list[str]()
+    lengths, angles = OnDiskMeasurements(), OnDiskMeasurements()
+    judge_chunk = partial(_judge_chunk, protocol)
+    for piece in pieces_of(
+        judge_chunk, molecules, charges, size=_CHUNK, worth_a_pool=_WORTH_A_POOL, workers=workers,
+        time_limit=time_limit, kept=pieces,
+    ):  # fmt: skip
+        for name, column in columns.items():
+            column.append(piece[name])
+        smiles += lines_of(piece["smiles"])
+        reasons += map(intern, lines_of(piece["reasons"]))  # each is in memory once
+        lengths.append(piece["length_codes"], piece["lengths"])
+        angles.append(piece["angle_codes"], piece["angles"])
+        progress(len(smiles), len(molecules))
+    numbers: Any = {name: _joined(column, _NUMBERS[name]) for name, column in columns.items()}
+    return JudgedMolecules(Verdicts(**numbers, smiles=tuple(smiles), reasons=tuple(reasons)), lengths, angles)
 
 
-def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> JudgedMolecules:
-    """The verdicts on a chunk, in this process."""
+def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Piece:
+    """The verdicts on a chunk, with its bond lengths and angles, in this process."""
     if begin is not None:
         judge_molecule(protocol, *_HYDROGEN)  # so that loading rdkit is not the first molecule's time
     rows = [failure(TOOK_TOO_LONG) if each is None else judge_molecule(protocol, *each) for each in chunk.each(begin)]
-    columns: Any = {name: np.array([getattr(row, name) for row in rows], dtype=of) for name, of in _JUDGED.items()}
-    texts: Any = {"smiles": tuple(row.smiles for row in rows), "reasons": tuple(row.reason for row in rows)}
-    return JudgedMolecules(
-        verdicts=Verdicts(n_atoms=chunk.molecules.n_atoms, **columns, **texts),
-        lengths=_measured(chunk.molecules, rows, bond_lengths),
-        angles=_measured(chunk.molecules, rows, bond_angles),
-    )
-
-
-def _measured(molecules: PackedMolecules, rows: list[Judgement], of_molecule: Any) -> Measured:
-    parts = [of_molecule(*molecule, row.bonds) for molecule, row in zip(molecules, rows, strict=True)]
-    return Measured(_joined([p.codes for p in parts], np.int32), _joined([p.values for p in parts], np.float32))
+    bonds = list(zip(chunk.molecules, rows, strict=True))
+    lengths = [bond_lengths(*molecule, row.bonds) for molecule, row in bonds]
+    angles = [bond_angles(*molecule, row.bonds) for molecule, row in bonds]
+    return {
+        "n_atoms": chunk.molecules.n_atoms,
+        **{name: np.array([getattr(row, name) for row in rows], dtype=of) for name, of in _JUDGED.items()},
+        "smiles": as_text(row.smiles for row in rows),
+        "reasons": as_text(row.reason for row in rows),
+        "length_codes": _joined([each.codes for each in lengths], np.int32),
+        "lengths": _joined([each.values for each in lengths], np.float32),
+        "angle_codes": _joined([each.codes for each in angles], np.int32),
+        "angles": _joined([each.values for each in angles], np.float32),
+    }
 
 
 def _joined(arrays: Iterable[Any], dtype: Any) -> Any:
     return np.concatenate([np.zeros(0, dtype), *arrays])
-
-
-def _to_piece(judged: JudgedMolecules) -> Piece:
-    texts: Iterator[tuple[str, str]] = ((name, "\n".join(getattr(judged.verdicts, name))) for name in _TEXTS)
-    return {
-        **{name: getattr(judged.verdicts, name) for name in _NUMBERS},
-        **{name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts},
-        "length_codes": judged.lengths.codes,
-        "lengths": judged.lengths.values,
-        "angle_codes": judged.angles.codes,
-        "angles": judged.angles.values,
-    }
-
-
-def _from_piece(piece: Piece) -> JudgedMolecules:
-    columns: Any = {name: piece[name] for name in _NUMBERS}
-    texts: Any = {name: tuple(piece[name].tobytes().decode().split("\n")) for name in _TEXTS}
-    return JudgedMolecules(
-        verdicts=Verdicts(**columns, **texts),
-        lengths=Measured(piece["length_codes"], piece["lengths"]),
-        angles=Measured(piece["angle_codes"], piece["angles"]),
-    )

@@ -5,16 +5,16 @@ Every result is stored once: the evaluation, the data set's own reference, and e
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from jaxtyping import Int16
 
-from gaga.chem import xtb
-from gaga.chem.poses import require_posebusters
+from gaga.core.config import options_of, split_off
+from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Reporter
 from gaga.data.dataset import Dataset
@@ -22,36 +22,45 @@ from gaga.data.loading import found_prepared
 from gaga.evaluation.config import PROTOCOLS, EvaluateConfig
 from gaga.evaluation.evaluation import Evaluation
 from gaga.evaluation.evaluation import evaluate as judge_and_compare
+from gaga.evaluation.extras import EXTRAS, PoseChecks, Relaxation, check_sample
 from gaga.evaluation.molecule_set import charges_of, molecule_set
-from gaga.evaluation.reference import (
-    DataReference,
-    picked,
-    rdkit_version,
-    reference_of,
-    row_split,
-    shipped_reference,
-)
-from gaga.evaluation.sampled_checks import (
-    POSES_TIME_LIMIT,
-    RELAXATION_TIME_LIMIT,
-    PoseChecks,
-    Relaxation,
-    check_poses,
-    relax_molecules,
-)
-from gaga.runs.inputs import NO_HYDROGENS, read_dataset
-from gaga.runs.molecule_file import MoleculeFile
-from gaga.runs.molecule_table import TableParts, parts_of
-from gaga.runs.once import Key, Outcome, Policy, once, slug
+from gaga.evaluation.reference import DataReference, picked, rdkit_version, reference_of, row_split, shipped_reference
+from gaga.runs.inputs import NO_HYDROGENS, MoleculeFile, read_dataset
+from gaga.runs.molecule_table import TableParts, Written, check_csv, parts_of, write_table
+from gaga.runs.once import Key, Outcome, Policy, as_store, once, slug
 from gaga.runs.one_element import note_of_formulas
+from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
 from gaga.version import __version__
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
 STRICT_TIME_LIMIT = 60.0
-POSEBUSTERS, RELAXATION = "posebusters", "relaxation"
 _CHARGES = {"charges": "as given"}  # earlier versions took all molecules for neutral
 _ROW_SHARE = 10  # the row has one molecule for ten of the training split
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """Which molecules, and what is computed.
+
+    Attributes:
+        file: a file or folder of molecules; bonds in it are ignored.
+        config: what is computed.
+        name: of the result in the store; None is made of the file, the protocol, the reference and the content's hash.
+        seed: of the bootstrap and of samples. threads: processes; None: one for each core.
+        cache: folder of prepared data sets.
+        csv: a .csv or an open file for a table with a row for each molecule, judged by both protocols; None for none.
+        overwrite: write over a table that exists.
+    """
+
+    file: Path
+    config: EvaluateConfig = EvaluateConfig()
+    name: str | None = None
+    seed: int = 0
+    threads: int | None = None
+    cache: Path | None = None
+    csv: Path | TextIO | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,61 +75,48 @@ class SampledCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What `evaluate` found: the evaluation, checks of samples, and what the table of molecules is made of."""
+    """What `run` found: the evaluation, the checks of samples, and what the table of molecules holds."""
 
     label: str
     evaluation: Outcome[Evaluation]
     checks: tuple[SampledCheck, ...]
-    table: TableParts | None
+    table: Written | None
 
 
-def evaluate(
-    file: str | Path,
-    store: Store,
-    config: EvaluateConfig = EvaluateConfig(),
-    *,
-    name: str | None = None,
-    resume: bool = False,
-    replace: bool = False,
-    seed: int = 0,
-    threads: int | None = None,
-    cache: Path | None = None,
-    with_table: bool = False,
-    report: Reporter = Reporter(),
-) -> Evaluated:
-    """Stability, validity, uniqueness, novelty and geometry of the molecules of a file or folder, from the store if
-    they were computed before.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CheckedEvaluation(Evaluation):
+    """An evaluation with checks of a sample of its molecules; None for one that was not asked for."""
 
-    Args:
-        file: molecules; bonds in it are ignored.
-        store: where results are kept.
-        config: what is computed.
-        name: of the result; by default made of the file, the protocol, the reference and the content's hash.
-        resume, replace: as in `runs.once.Policy`.
-        seed: of the bootstrap and of samples.
-        threads: processes; all cores if None.
-        cache: folder of prepared data sets; None for the user's.
-        with_table: judge by the other protocol too, for a table of molecules.
-        report: receives notes and progress.
+    posebusters: PoseChecks | None = None
+    relaxation: Relaxation | None = None
+
+
+def run(request: EvaluateRequest, store: Store | None, policy: Policy, report: Reporter) -> Evaluated:
+    """Find or compute and store the evaluation and what else is asked for; `policy.engine` is set here.
 
     Raises:
-        InvalidInput, NotFound, Unavailable: as `gaga.evaluate`, `load_dataset`, `check_poses` and `relax_molecules`.
-        Conflict: as `runs.once.once`.
+        InvalidInput, NotFound, Unavailable: as `gaga.evaluation.evaluate`, `load_dataset` and `check_sample`; or the
+            table of molecules cannot be written, or there is no store from which it is made.
+        Conflict: as `once`, or the table exists.
     """
-    if config.posebusters:
-        require_posebusters()
-    if config.relax:
-        xtb.require()
-    run = _Run(MoleculeFile.of(Path(file)), store, config, name, resume, replace, seed, threads, cache, report)
-    evaluation = run.judged(config.protocol, run.reference)
-    wanted = {POSEBUSTERS: config.posebusters, RELAXATION: config.relax}
-    checks = tuple(run.checked(kind) for kind in wanted if wanted[kind])
-    table = run.table(evaluation, checks) if with_table else None
+    config = request.config
+    if request.csv is not None and store is None:
+        raise InvalidInput("the table of molecules is made of stored results", remedy="name a `store`")
+    if isinstance(request.csv, Path):
+        check_csv(request.csv, overwrite=request.overwrite)
+    kinds = [kind for kind, asked in (("posebusters", config.posebusters), ("relaxation", config.relax)) if asked]
+    for kind in kinds:
+        EXTRAS[kind].require()
+    of = _Run(request, MoleculeFile.of(request.file), store, policy, report)
+    evaluation = of.judged(config.protocol, of.reference)
+    checks = tuple(of.checked(kind) for kind in kinds)
+    parts = of.table(store, evaluation, checks) if store and request.csv else None
     if (records := evaluation.result.records) is not None:
         if not records.has_hydrogens:
             report.note(NO_HYDROGENS)
         note_of_formulas((formula for piece in records.formulas for formula in piece), report)
-    return Evaluated(label=run.file.label, evaluation=evaluation, checks=checks, table=table)
+    table = write_table(request.csv, store, parts) if store and request.csv and parts else None
+    return Evaluated(label=of.file.label, evaluation=evaluation, checks=checks, table=table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,183 +133,142 @@ class _Reference:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sampled:
-    """Molecules that a check draws from; `of` says whether they are the user's file or the reference's data."""
-
-    of: str
-    label: str
-    name: str
-    inputs: Mapping[str, str]
-    molecules: Callable[[], tuple[PackedMolecules, Int16[np.ndarray, " M"]]]
+_Charged = tuple[PackedMolecules, Int16[np.ndarray, " M"]]
+"""Molecules and their total charges."""
 
 
 @dataclass(frozen=True)
 class _Run:
+    request: EvaluateRequest
     file: MoleculeFile
-    store: Store
-    config: EvaluateConfig
-    name: str | None
-    resume: bool
-    replace: bool
-    seed: int
-    threads: int | None
-    cache: Path | None
+    store: Store | None
+    policy: Policy
     report: Reporter
 
     @cached_property
     def reference(self) -> _Reference:
         """What the molecules are compared with; a data set of the user's is judged once and kept in the store."""
-        wanted = self.config.dataset.lower()
+        config = self.request.config
+        wanted, protocol, train = config.dataset.lower(), config.protocol, config.reference_size
         if wanted == NO_REFERENCE:
             return _Reference()
         if wanted == SHIPPED:
-            return _Reference(name=SHIPPED, reference=shipped_reference(SHIPPED, self.config.protocol))
-        data, protocol = read_dataset(self.config.dataset, self.report, cache=self.cache), self.config.protocol
-        train = self.config.reference_size
+            return _Reference(name=SHIPPED, reference=shipped_reference(SHIPPED, protocol))
+        data = read_dataset(config.dataset, self.report, cache=self.request.cache)
         sizes = {"reference_size": train, "row_size": max(1, train // _ROW_SHARE)}
-        limit = self._limit(protocol)
         key = Key(
             kind="reference",
             name=f"{slug(data.name)}_{protocol}_{data.fingerprint[:8]}",
             # A row that an older program judged would stand next to molecules that this one judges.
-            config={"protocol": protocol, "time_limit": limit, **sizes, "rdkit": engine(), "gaga": __version__},
+            config={
+                "protocol": protocol, "time_limit": self._limit(protocol), **sizes, "rdkit": engine(),
+                "gaga": __version__,
+            },
             inputs=_inputs_of(data),
-        )
-        with self.report.progress(f"judging {data.name}") as progress:
-            found = once(
-                self.store,
-                key,
-                DataReference,
-                lambda pieces: reference_of(
-                    data, protocol, train=train, test=sizes["row_size"], workers=self.threads, time_limit=limit,
-                    progress=progress, pieces=pieces,
-                ),
-                Policy(resume=None, replace=True, engine=engine),  # it follows from the command: replaced if it differs
-                self.report,
-            )  # fmt: skip
+        )  # fmt: skip
+        compute = partial(reference_of, data, protocol, train=train, test=sizes["row_size"])
+        found = self._once(f"judging {data.name}", key, DataReference, compute, engine, asked=False)
         return _Reference(name=data.name, reference=found.result, data=data, config=sizes, inputs=key.inputs)
 
     def judged(self, protocol: str, reference: _Reference, *, asked: bool = True) -> Outcome[Evaluation]:
         """The evaluation by a protocol; one that is not `asked` for is made on the way to the table of molecules."""
-        limit, name = self._limit(protocol), self.name
+        name = self.request.name
         if name is None:
             compared = f"_vs_{slug(reference.name)}" if reference.name else ""
             # The content's hash in the name: a file that was written anew is another result.
             name = f"{self.file.stem}_{protocol}{compared}_{self.file.digest[:8]}"
         elif not asked:
             name = f"{name}_{protocol}"
-        config = {"file": self.file.label, "protocol": protocol, "reference": reference.name, **_CHARGES}
         key = Key(
             kind="evaluation",
             name=name,
-            config={**config, "time_limit": limit, **reference.config},
+            config={
+                "file": self.file.label, "protocol": protocol, "reference": reference.name, **_CHARGES,
+                "time_limit": self._limit(protocol), **reference.config,
+            },
             inputs={self.file.label: self.file.digest, **reference.inputs},
-            seed=self.seed,
+            seed=self.request.seed,
+        )  # fmt: skip
+        compute = partial(
+            judge_and_compare, self.file.path, protocol=protocol, seed=self.request.seed, reference=reference.reference
         )
-        with self.report.progress(f"evaluating by {protocol}") as progress:
-            return once(
-                self.store,
-                key,
-                Evaluation,
-                lambda pieces: judge_and_compare(
-                    self.file.path, protocol=protocol, workers=self.threads, time_limit=limit, seed=self.seed,
-                    reference=reference.reference, progress=progress, pieces=pieces,
-                ),
-                self._policy(engine, asked=asked),
-                self.report,
-            )  # fmt: skip
+        return self._once(f"evaluating by {protocol}", key, Evaluation, compute, engine, asked=asked)
 
     def checked(self, kind: str) -> SampledCheck:
         """One check of a sample of the molecules, and of the reference's own."""
-        data = self._sample_of_data
-        return SampledCheck(
-            kind=kind,
-            outcome=self._check(kind, self._sample_of_file),
-            real=self._check(kind, data) if data else None,
-            real_label=data.label if data else "real data",
-        )
+        data, digest = self._data, self.file.digest
+        name = self.request.name or f"{self.file.stem}_{digest[:8]}"
+        outcome = self._check(kind, "file", self.file.label, name, {self.file.label: digest}, self._given_molecules)
+        if data is None:
+            return SampledCheck(kind=kind, outcome=outcome, real=None, real_label="real data")
+        name = f"{slug(data.name)}_data_{data.fingerprint[:8]}"
+        real = self._check(kind, "data", data.name, name, _inputs_of(data), partial(_own_molecules, data))
+        return SampledCheck(kind=kind, outcome=outcome, real=real, real_label=data.name)
 
-    def table(self, evaluation: Outcome[Evaluation], checks: tuple[SampledCheck, ...]) -> TableParts:
+    def table(self, store: Store, evaluation: Outcome[Evaluation], checks: tuple[SampledCheck, ...]) -> TableParts:
         """What the table of molecules is made of; the verdicts by the other protocol are computed if need be."""
-        other = parts_of(self.store, evaluation.entry).other
+        other = parts_of(store, evaluation.entry).other
         if other is None:
-            protocol = next(name for name in PROTOCOLS if name != self.config.protocol)
+            protocol = next(name for name in PROTOCOLS if name != self.request.config.protocol)
             # Compared with nothing: the table's novelty is that of the protocol that was asked for.
             other = self.judged(protocol, _Reference(), asked=False).entry
-        of = {check.kind: check.outcome.entry for check in checks}
-        return TableParts(
-            evaluation=evaluation.entry, other=other, relaxation=of.get(RELAXATION), poses=of.get(POSEBUSTERS)
-        )
+        of_samples: Any = {check.kind: check.outcome.entry for check in checks}
+        return TableParts(evaluation=evaluation.entry, other=other, **of_samples)
 
-    @property
-    def _sample_of_file(self) -> _Sampled:
-        def molecules() -> tuple[PackedMolecules, Int16[np.ndarray, " M"]]:
-            found = molecule_set(self.file.path)
-            return found.molecules, found.charges
-
-        name = self.name or f"{self.file.stem}_{self.file.digest[:8]}"
-        inputs = {self.file.label: self.file.digest}
-        return _Sampled(of="file", label=self.file.label, name=name, inputs=inputs, molecules=molecules)
+    def _given_molecules(self) -> _Charged:
+        found = molecule_set(self.file.path)
+        return found.molecules, found.records.charges
 
     @cached_property
-    def _sample_of_data(self) -> _Sampled | None:
-        """The data set's molecules of the split that its row is of; None if they are not on this machine."""
-        data = self.reference.data
-        if data is None and self.reference.name == SHIPPED:
-            if found_prepared(SHIPPED, self.cache) is None:
+    def _data(self) -> Dataset | None:
+        """The data set that the molecules are compared with; None if it is not on this machine."""
+        if self.reference.name == SHIPPED and self.reference.data is None:
+            if found_prepared(SHIPPED, self.request.cache) is None:
                 self.report.note(f"The row of {SHIPPED} itself needs its molecules: gaga data prepare {SHIPPED}")
                 return None
-            data = read_dataset(SHIPPED, self.report, cache=self.cache)
-        if data is None:
-            return None
-        own, _ = picked(data, row_split(data), len(data))
-        charges, _ = charges_of(data)
-        return _Sampled(
-            of="data",
-            label=data.name,
-            name=f"{slug(data.name)}_data_{data.fingerprint[:8]}",
-            inputs=_inputs_of(data),
-            molecules=lambda: (data.molecules.take(own), charges[own]),
-        )
+            return read_dataset(SHIPPED, self.report, cache=self.request.cache)
+        return self.reference.data
 
-    def _check(self, kind: str, sampled: _Sampled) -> Outcome[Any]:
-        as_type, check, usual, program = _CHECKS[kind]
-        limit, size = self.config.time_limit or usual, self.config.sample_size
-        key = Key(
-            kind=kind,
-            name=sampled.name,
-            config={"sample_size": size, "time_limit": limit, "of": sampled.of, **_CHARGES},
-            inputs=sampled.inputs,
-            seed=self.seed,
-        )
-        with self.report.progress(f"{kind}, {sampled.label}") as progress:
+    def _check(
+        self, kind: str, of: str, label: str, name: str, inputs: Mapping[str, str], molecules: Callable[[], _Charged]
+    ) -> Outcome[Any]:
+        """A check of a sample of molecules; `of` is "file", the user's, or "data", the reference's own."""
+        extra, size, seed = EXTRAS[kind], self.request.config.sample_size, self.request.seed
+        limit = self.request.config.time_limit or extra.time_limit
+        config = {"sample_size": size, "time_limit": limit, "of": of, **_CHARGES}
+        key = Key(kind=kind, name=name, config=config, inputs=inputs, seed=seed)
 
-            def compute(pieces: Any) -> Any:
-                molecules, charges = sampled.molecules()
-                return check(
-                    molecules, charges=charges, sample_size=size, seed=self.seed, workers=self.threads,
-                    time_limit=limit, progress=progress, pieces=pieces,
-                )  # fmt: skip
+        def compute(**how: Any) -> Any:
+            chosen, charges = molecules()
+            return check_sample(kind, chosen, charges=charges, sample_size=size, seed=seed, **how)
 
-            policy = self._policy(program, asked=sampled.of == "file")
-            return once(self.store, key, as_type, compute, policy, self.report)
+        return self._once(f"{kind}, {label}", key, extra.result, compute, extra.require, asked=of == "file")
 
-    def _policy(self, program: Callable[[], str], *, asked: bool) -> Policy:
-        """For a result that is asked for; one on the way to it is resumed, or replaced if it differs."""
-        return Policy(resume=self.resume if asked else None, replace=self.replace or not asked, engine=program)
+    def _once(
+        self,
+        label: str,
+        key: Key,
+        as_type: type[Any],
+        compute: Callable[..., Any],
+        program: Callable[[], str],
+        *,
+        asked: bool,
+    ) -> Outcome[Any]:
+        """Find or compute and store a result. One on the way to what is `asked` for is resumed, or replaced if it
+        differs."""
+        policy = replace(self.policy, engine=program) if asked else Policy(resume=None, replace=True, engine=program)
+        with self.report.progress(label) as progress:
+
+            def with_pieces(pieces: PartialResults) -> Any:
+                limit = key.config["time_limit"]
+                return compute(workers=self.request.threads, time_limit=limit, progress=progress, pieces=pieces)
+
+            return once(self.store, key, as_type, with_pieces, policy, self.report)
 
     def _limit(self, protocol: str) -> float | None:
         """Seconds for one molecule."""
-        limit = self.config.time_limit
+        limit = self.request.config.time_limit
         return STRICT_TIME_LIMIT if limit is None and protocol == "strict" else limit
-
-
-# Each check's result, function, seconds for one molecule, and program.
-_CHECKS: dict[str, tuple[type[Any], Callable[..., Any], float, Callable[[], str]]] = {
-    POSEBUSTERS: (PoseChecks, check_poses, POSES_TIME_LIMIT, lambda: f"posebusters {require_posebusters()}"),
-    RELAXATION: (Relaxation, relax_molecules, RELAXATION_TIME_LIMIT, lambda: "xtb"),
-}
 
 
 def engine() -> str:
@@ -328,3 +283,63 @@ def _inputs_of(data: Dataset) -> dict[str, str]:
     if charges.any():
         found[f"charges of {data.name}"] = hashlib.sha256(charges.astype("<i2").tobytes()).hexdigest()
     return found
+
+
+def _own_molecules(data: Dataset) -> _Charged:
+    """The molecules of the split that the data set's row is of."""
+    own, _ = picked(data, row_split(data), len(data))
+    return data.molecules.take(own), charges_of(data)[0][own]
+
+
+def evaluate(
+    molecules: PackedMolecules | Dataset | str | Path,
+    *,
+    store: Store | Path | str | None = None,
+    resume: bool = False,
+    replace: bool = False,
+    report: Reporter = Reporter(),
+    **options: Any,
+) -> Evaluation:
+    """Stability, validity, uniqueness, novelty and geometry of molecules.
+
+    With a store, or with an option that only the command has, it does what `gaga evaluate` does to a file: results are
+    kept in the store, found there again, and resumable. Without, molecules may also be in memory.
+
+    Args:
+        molecules: a file or folder of molecules; without a store also packed molecules, a data set or its name.
+        store: the file of results. resume: continue a run that was interrupted.
+        replace: replace a different result of the same name, and give up an unfinished run.
+        report: receives notes and progress.
+        options: of `gaga.evaluation.evaluate`, such as `protocol` and `reference`; or fields of `EvaluateConfig` and
+            `EvaluateRequest`, such as `posebusters` and `csv`.
+
+    Returns:
+        The evaluation; a `CheckedEvaluation` with `posebusters` or `relax`.
+
+    Raises:
+        Conflict, InvalidInput, NotFound, Unavailable: as `run`; or molecules in memory with a store.
+
+    Example:
+        >>> import gaga
+        >>> gaga.evaluate("mols.sdf", protocol="strict", store="gaga.h5").rates.valid.value  # doctest: +SKIP
+    """
+    of_command = {*options_of(EvaluateConfig), *EvaluateRequest.__dataclass_fields__}
+    of_command -= {"protocol", "time_limit", "seed"}  # which both have
+    if store is None and not of_command & options.keys():
+        return judge_and_compare(molecules, **options)
+    if "reference" in options:
+        options["dataset"] = options.pop("reference") or NO_REFERENCE
+    if "workers" in options:
+        options["threads"] = options.pop("workers")
+    if not all(isinstance(given, str | Path) for given in (molecules, options.get("dataset", SHIPPED))):
+        raise InvalidInput(
+            "results of a file are stored, compared with a data set by its name or path",
+            remedy="write the molecules to a file first",
+        )
+    options["dataset"] = str(options.get("dataset", SHIPPED))
+    config, others = split_off(EvaluateConfig, options)
+    request = EvaluateRequest(file=Path(str(molecules)), config=config, **others)
+    found = run(request, as_store(store), Policy(resume=resume, replace=replace), report)
+    checks: Any = {check.kind: check.outcome.result for check in found.checks}
+    result = found.evaluation.result
+    return CheckedEvaluation(**vars(result), **checks) if checks else result

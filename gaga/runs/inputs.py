@@ -1,5 +1,6 @@
-"""The molecules that a run works on: a data set, a part of it, and the moments of its training split."""
+"""The molecules that a run works on: a data set, a part of it, the moments of its training split; or a file."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gaga.core.errors import InvalidInput
+from gaga.chem.io import molecule_files
+from gaga.core.errors import InvalidInput, NotFound
 from gaga.core.progress import Reporter
-from gaga.core.text import counted
+from gaga.core.text import counted, printable
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
 from gaga.data.loading import load_dataset
 from gaga.data.own import DEFAULTS, UserDataOptions
 from gaga.data.published import DEVIATIONS
 from gaga.noise import Moments
+from gaga.runs.once import slug
 from gaga.runs.one_element import note_of_training
 from gaga.stats.moments import estimate_moments
 
@@ -135,3 +138,52 @@ def moments_of(dataset: Dataset, space: FeatureSpace, report: Reporter, *, threa
 def cores() -> int:
     """Processors of this machine."""
     return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoleculeFile:
+    """A file or folder of molecules.
+
+    Attributes:
+        path: where it is.
+        label: its name, as tables and results have it.
+        digest: SHA-256 of the file, or of the names and contents of a folder's files.
+    """
+
+    path: Path
+    label: str
+    digest: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix, as part of a result's name."""
+        return slug(self.label.partition(".")[0] or self.label)
+
+    @classmethod
+    def of(cls, path: Path) -> "MoleculeFile":
+        """The file or folder at this path.
+
+        Raises:
+            NotFound: there is no such file.
+            InvalidInput: it is no file and no folder of molecules.
+        """
+        if path.is_dir():
+            total = hashlib.sha256()
+            for file in molecule_files(path):
+                name = file.relative_to(path).as_posix()
+                total.update(f"{name.encode('utf-8', 'surrogateescape').hex()} {_digest(file)}\n".encode())
+            digest = total.hexdigest()
+        else:
+            digest = _digest(path)
+        return cls(path=path, label=printable(path.name or path.resolve().name or "stdin"), digest=digest)
+
+
+def _digest(file: Path) -> str:
+    if not file.exists():
+        raise NotFound("no such file", received=file)
+    if not file.is_file():
+        raise InvalidInput(
+            "a file of molecules is needed, not a pipe or device", received=file, remedy="pipe it in: - and `format`"
+        )
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -2,12 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from gaga.core.lazy import imported_when_used
+from gaga.core.lazy import lazy
 
 if TYPE_CHECKING:
     from gaga.stats.information import mutual_information as mutual_information
     from gaga.stats.ks import ks_statistic as ks_statistic
 
-_LAZY = {"ks_statistic": "gaga.stats.ks", "mutual_information": "gaga.stats.information"}
-__all__ = ["ks_statistic", "mutual_information"]
-__getattr__, __dir__ = imported_when_used(__name__, _LAZY)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "gaga.stats.information": "mutual_information",
+        "gaga.stats.ks": "ks_statistic",
+    },
+)

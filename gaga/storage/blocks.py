@@ -111,7 +111,7 @@ class Column(Blocks):
         return np.array([read(int.from_bytes(read(_LENGTH), "little")).decode() for _ in range(n)], dtype=np.str_)
 
     def close(self) -> None:
-        """Give the space back; what is left in a buffer is not needed any more."""
+        """Give the space back; what is left in a buffer is not needed, so that an error in writing it is ignored."""
         with suppress(OSError):
             self._file.close()
 

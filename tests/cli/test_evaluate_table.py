@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gaga.evaluation import Evaluation, evaluate
-from gaga.evaluation.table import COLUMNS, cell
+from gaga.runs.molecule_table import COLUMNS, cell
 from gaga.storage.serialise import from_tree, to_tree
 from gaga.storage.store import Store
 

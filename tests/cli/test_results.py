@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gaga.cli.results import locate
+from gaga.cli.store import locate
 from gaga.core.errors import Conflict, NotFound
 from gaga.storage.store import Store
 

@@ -8,10 +8,14 @@ import pytest
 
 from gaga.chem.io import Record, read_molecules
 from gaga.chem.writers import as_written
-from gaga.data.conformers import conformer_groups, conformers
+from gaga.data.conformers import conformers
 from gaga.data.own import UserDataOptions, read_own
 
 CASES = Path("tests/cases")
+
+
+def conformer_groups(records):
+    return conformers(records)[0]
 
 
 def named_records(names, seed=0):

@@ -5,6 +5,8 @@ from scipy.stats import wasserstein_distance
 from gaga.chem.geometry import Measured
 from gaga.evaluation.distances import _wasserstein, distances_to, quantiles_of, size_distance
 
+NAMES = {1: "one", 2: "two"}
+
 
 def measured(**values):
     """Values of kinds 1 and 2, given as one=..., two=..."""
@@ -24,14 +26,14 @@ def data():
 def test_distance_of_a_shift_is_the_shift(data):
     reference = quantiles_of(data, 0.001)
     shifted = Measured(data.codes, data.values + np.where(data.codes == 1, 0.05, 0.01).astype(np.float32))
-    result = distances_to(reference, shifted, ("one", "two"))
+    result = distances_to(reference, shifted, NAMES.get)
     np.testing.assert_allclose(result.distances, [0.05, 0.01], rtol=1e-3)
     assert result.mean == pytest.approx(0.75 * 0.05 + 0.25 * 0.01, rel=1e-3)
     assert result.counts.tolist() == [30_000, 10_000]
 
 
 def test_distance_to_itself_is_that_of_the_quantiles(data):
-    result = distances_to(quantiles_of(data, 0.001), data, ("one", "two"))
+    result = distances_to(quantiles_of(data, 0.001), data, NAMES.get)
     assert np.all(result.distances < 1e-4)
 
 
@@ -41,13 +43,13 @@ def test_kinds_are_ordered_and_rare_ones_left_out(data):
 
 
 def test_few_values_have_no_distance(data):
-    result = distances_to(quantiles_of(data, 0.001), measured(one=[1.5] * 19, two=[1.2] * 20), ("one", "two"))
+    result = distances_to(quantiles_of(data, 0.001), measured(one=[1.5] * 19, two=[1.2] * 20), NAMES.get)
     assert np.isnan(result.distances[0])
     assert result.mean == pytest.approx(result.distances[1]) == pytest.approx(0.1, abs=1e-3)
 
 
 def test_no_values_at_all(data):
-    result = distances_to(quantiles_of(data, 0.001), measured(one=[]), ("one", "two"))
+    result = distances_to(quantiles_of(data, 0.001), measured(one=[]), NAMES.get)
     assert np.isnan(result.mean)
     assert result.counts.tolist() == [0, 0]
 

@@ -1,5 +1,7 @@
 """From Python, what the commands do: each finds what the other stored."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from gaga.core.progress import Reporter
 from gaga.runs import sample as runs
 from tests.cli.conftest import gaga as gaga
 from tests.cli.conftest import xyz as xyz
+from tests.standins import xtb as xtb
 
 QUICK = {"timesteps": (200, 600, 1000), "n_null": 20, "n_resamples": 10}
 WORDS = ("--timesteps", "200:1000:400", "--n-null", 20, "--n-resamples", 10, "--device", "cpu")
@@ -70,6 +73,40 @@ def test_an_interrupted_gaussianity_is_resumed_by_the_command(gaga, xyz, monkeyp
     resumed = gaga("gaussianity", "--dataset", xyz, *WORDS, "--resume")
     assert resumed.code == 0
     assert "Resuming gaussianity/identity_to_gaussian_tiny, which was interrupted." in resumed.err
+
+
+def test_an_evaluation_is_found_by_the_command_and_the_other_way_round(gaga, xyz, tmp_path):
+    stored = package.evaluate(xyz, store="gaga.h5", threads=1, reference=None, csv=tmp_path / "rows.csv")
+    payload = gaga("evaluate", xyz, "--reference", "none", "--csv", "-").out
+    assert payload == (tmp_path / "rows.csv").read_text()
+    assert gaga("evaluate", xyz, "--reference", "none", "--json").json["stored"]["found"]
+    assert stored.rates == package.evaluate(xyz, reference=None, workers=1).rates
+    assert gaga("evaluate", xyz, "--protocol", "strict", "--name", "mine", "--threads", 1).code == 0
+    before = (tmp_path / "gaga.h5").read_bytes()
+    found = package.evaluate(str(xyz), protocol="strict", store="gaga.h5", name="mine", workers=1)
+    assert (tmp_path / "gaga.h5").read_bytes() == before
+    assert found.real_data.n_train > 90_000
+    with pytest.raises(Conflict, match="`name`, or add `replace=True`"):
+        package.evaluate(xyz, store="gaga.h5", name="mine", reference=None)
+
+
+def test_an_evaluation_with_a_check_of_a_sample(xyz, xtb, monkeypatch):
+    monkeypatch.chdir(xyz.parent)
+    how = {"reference": None, "relax": True, "sample_size": 2, "threads": 1}
+    stored = package.evaluate(xyz, store="gaga.h5", **how)
+    assert stored.relaxation.relaxed == package.evaluate(xyz, **how).relaxation.relaxed
+    assert stored.relaxation.relaxed.denominator == 2
+    assert stored.posebusters is None
+    kinds = {entry.kind for entry in package.Store("gaga.h5").entries() if not entry.shipped}
+    assert kinds == {"evaluation", "relaxation"}
+
+
+def test_what_cannot_be_stored_is_a_line(xyz):
+    molecules = package.load_dataset(xyz).molecules
+    with pytest.raises(InvalidInput, match="Write the molecules to a file first"):
+        package.evaluate(molecules, store="gaga.h5")
+    with pytest.raises(InvalidInput, match="Name a `store`"):
+        package.evaluate(xyz, reference=None, csv=io.StringIO(), threads=1)
 
 
 def test_molecules_into_a_file(gaga, tmp_path):
