@@ -23,7 +23,7 @@ Atoms = tuple[UInt8[np.ndarray, " A"], Float32[np.ndarray, "A 3"], Bool[np.ndarr
 class Space(Protocol):
     """Molecules as the columns that are noised, and back; positions are the first three columns.
 
-    Models and the sampler know a space by these four alone. `FeatureSpace` is that of positions and types.
+    Models and the sampler know a space by these five alone. `FeatureSpace` is that of positions and types.
     """
 
     @property
@@ -34,6 +34,11 @@ class Space(Protocol):
     @property
     def centred_columns(self) -> int:
         """How many columns, from the first, have zero mean in each molecule."""
+        ...
+
+    @property
+    def unit(self) -> float:
+        """Å of one unit of the positions' columns."""
         ...
 
     def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
@@ -66,6 +71,11 @@ class FeatureSpace:
             raise InvalidInput("a vocabulary is of different atomic numbers", received=list(self.vocabulary))
         if not all(0 < factor < float("inf") for factor in self.factors):
             raise InvalidInput("columns are divided by positive numbers", received=list(self.factors))
+
+    @property
+    def unit(self) -> float:
+        """As `Space`."""
+        return self.factors[0]
 
     @property
     def n_types(self) -> int:

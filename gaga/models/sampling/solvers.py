@@ -118,8 +118,8 @@ def returned_variance(path: Path, solver: Solver, variances: Sequence[float]) ->
 
 def returned_variances(model: Model, config: SampleConfig) -> tuple[float, float]:
     """`returned_variance` of a run for data as wide as the model's molecules, and for data as narrow as bonds are."""
-    width, unit = float(model.known_moments().block[0]), float(model.space.factors[0])
-    wide, narrow = returned_variance(model.schedule, solver_of(model, config), (width, (BOND_SPREAD / unit) ** 2))
+    widths = float(model.known_moments().block[0]), (BOND_SPREAD / model.space.unit) ** 2
+    wide, narrow = returned_variance(model.schedule, solver_of(model, config), widths)
     return float(wide), float(narrow)
 
 

@@ -114,6 +114,10 @@ class Turned:
     def centred_columns(self):
         return self.plain.centred_columns
 
+    @property
+    def unit(self):
+        return self.plain.unit
+
     def encode(self, molecules):
         x = self.plain.encode(molecules)
         return np.concatenate([x[:, :3], x[:, 3:] @ self.turn], axis=1)
