@@ -29,7 +29,7 @@ from gaga.models.sampling.engine import parameters_of
 from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sampling.record import SampleSummary
-from gaga.models.sampling.solvers import returned_variances, solver_of
+from gaga.models.sampling.solvers import returned_variances, solver_of, what_happens_to_variances
 from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 from gaga.runs.devices import judging_processes
@@ -41,7 +41,6 @@ from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
 
 KIND = "sample"
-_NOTICEABLE = 0.03  # of the variance that a solver adds or takes away
 _WEEK = 7 * 24 * 3600.0  # seconds that a process waits for the last batches of the others
 
 
@@ -262,8 +261,7 @@ def _batches(task: _Task, drawn: UnfinishedSamples) -> Iterator[None]:
     """Draw the batches of this process that are missing; judge and keep them."""
     request, ranks, device = task.request, task.ranks, parameters_of(task.model).device
     judge = Judge(out=request.out, keep=request.keep, label=task.source.label)
-    label = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else "")
-    guessed = 0
+    label, guessed = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else ""), 0
     with Judges(judge, judging_processes(device)) as judges, task.report.progress(label) as progress:
         for seed in range(request.seed, request.seed + request.repeats):
             there = drawn.done(seed)
@@ -287,24 +285,14 @@ def _note_plan(task: _Task, done: int) -> None:
     model, config, report = task.model, task.request.config, task.report
     if done:
         report.note(f"Resuming after {done:,} molecules that were drawn before.")
-    new = [n for n in config.sizes or () if model.known_moments().extrapolates(n)]
-    if new:
-        report.note(
-            f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated, and the "
-            "network was not trained on any. Few will be valid."
-        )
-    left = len(task.request.keys) - done
-    if left > 0:
+    if new := [n for n in config.sizes or () if model.known_moments().extrapolates(n)]:
+        report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: few of them will be valid.")
+    if (left := len(task.request.keys) - done) > 0:
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
         each = counted(len(solver_of(model, config)), "evaluation")
         report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
-    wide, narrow = returned_variances(model, config)
-    if max(abs(wide - 1), abs(narrow - 1)) > _NOTICEABLE:
-        change = "sharpens" if min(wide, narrow) < 1 else "widens"
-        report.note(
-            f"This way of sampling {change}: Gaussian data come out with {wide:.2f} of their variance at the scale of "
-            f"a molecule and {narrow:.2f} at that of bonds."
-        )
+    if sharpness := what_happens_to_variances(model, config):
+        report.note(sharpness)
 
 
 @overload
