@@ -32,8 +32,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _keep(value: str) -> str:
-    if value.lower() not in ("all", "valid", "stable"):
-        raise typer.BadParameter(f"{value!r} is not one of all, valid, stable.")
+    if value.lower() not in ("all", "valid", "stable", "unique", "novel"):
+        raise typer.BadParameter(f"{value!r} is not one of all, valid, stable, unique, novel.")
     return value.lower()
 
 
@@ -50,9 +50,10 @@ Keep = Annotated[
     str,
     typer.Option(
         "--keep",
-        metavar="all|valid|stable",
+        metavar="all|valid|stable|unique|novel",
         show_default=True,
-        help="Which are written: valid by the strict protocol, stable by EDM's.",
+        help="Which are written: valid by the strict protocol, stable by EDM's, unique: valid and no SMILES twice, "
+        "novel: unique and not in QM9's training split.",
         callback=_keep,
     ),
 ]
