@@ -2,8 +2,7 @@
 
 from gaga.core.errors import InvalidInput
 from gaga.evaluation.reference import REFERENCES, Reference, shipped_reference
-
-KEPT = ("all", "valid", "stable", "unique", "novel")
+from gaga.models.sampling.config import KEPT
 
 
 class FirstOfEach:
@@ -42,7 +41,7 @@ def among_others(keep: str, dataset: str) -> FirstOfEach | None:
         return FirstOfEach(None) if keep == "unique" else None
     if dataset not in REFERENCES:
         raise InvalidInput(
-            f"novel molecules are told from the training data of {', '.join(REFERENCES)} only",
+            f"whether a molecule is novel is known for models of {', '.join(REFERENCES)} only",
             received=f"a model of {dataset or 'unknown data'}",
             remedy="draw with `keep=unique`; `gaga evaluate --dataset` compares them with your data",
         )
