@@ -342,8 +342,7 @@ def evaluate(
         raise InvalidInput(
             "no such option with a store", received=", ".join(unknown), remedy="progress is reported to `report`"
         )
-    if isinstance(others.get("csv"), str):
-        others["csv"] = Path(others["csv"])
+    others |= {"csv": Path(others["csv"])} if isinstance(others.get("csv"), str) else {}
     request = EvaluateRequest(file=Path(str(molecules)), config=config, **others)
     found = run(request, as_store(store), Policy(resume=resume, replace=replace), report)
     checks: Any = {check.kind: check.outcome.result for check in found.checks}

@@ -1,14 +1,18 @@
 """Which molecules of a sample are written: all, or those that are valid, stable, unique or novel."""
 
+from typing import TYPE_CHECKING
+
 from gaga.core.errors import InvalidInput
-from gaga.evaluation.reference import REFERENCES, Reference, shipped_reference
 from gaga.models.sampling.config import KEPT
+
+if TYPE_CHECKING:
+    from gaga.evaluation.reference import Reference
 
 
 class FirstOfEach:
     """Lets a SMILES pass once, in the order of the output, and never one of the reference's training split."""
 
-    def __init__(self, known: Reference | None) -> None:
+    def __init__(self, known: "Reference | None") -> None:
         self._known = known
         self._seen = {""}  # a molecule without a SMILES is not valid
 
@@ -39,6 +43,8 @@ def among_others(keep: str, dataset: str) -> FirstOfEach | None:
         raise InvalidInput("unknown choice of molecules", received=keep, remedy=f"use one of {', '.join(KEPT)}")
     if keep != "novel":
         return FirstOfEach(None) if keep == "unique" else None
+    from gaga.evaluation.reference import REFERENCES, shipped_reference  # here: the others need no reference
+
     if dataset not in REFERENCES:
         raise InvalidInput(
             f"whether a molecule is novel is known for models of {', '.join(REFERENCES)} only",
