@@ -11,11 +11,19 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
+from gaga.evaluation.class_shares import ClassShares
 from gaga.evaluation.distances import Distances
 from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
-from gaga.evaluation.reference import DataReference, ReferenceRow, compare, rdkit_version, shipped_reference
-from gaga.evaluation.verdicts import Verdicts, judge
+from gaga.evaluation.reference import (
+    Comparison,
+    DataReference,
+    ReferenceRow,
+    compare,
+    rdkit_version,
+    shipped_reference,
+)
+from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
@@ -37,6 +45,7 @@ class Evaluation:
         seed: seed of the bootstrap.
         rdkit: version of RDKit.
         records: names, formulas, total charges, and which records were skipped; None in results of earlier versions.
+        classes: how much each class of molecules makes up, beside the data's; None in results of earlier versions.
     """
 
     protocol: str
@@ -52,6 +61,7 @@ class Evaluation:
     seed: int
     rdkit: str
     records: Records | None = None
+    classes: ClassShares | None = None
 
 
 def evaluate(
@@ -105,13 +115,20 @@ def evaluate(
         protocol=protocol,
         n_molecules=len(n_atoms),
         n_unreadable=int((n_atoms == 0).sum()),
-        **compare(judged, data.reference if data else None, np.random.default_rng(seed))._asdict(),
+        **_compared(judged, data, np.random.default_rng(seed))._asdict(),
         reference=data.name if data else "",
         real_data=data.row if data else None,
         seed=seed,
         rdkit=rdkit_version(),
         records=found.records,
     )
+
+
+def _compared(judged: JudgedMolecules, data: DataReference | None, rng: np.random.Generator) -> Comparison:
+    if data is None:
+        return compare(judged, None, rng)
+    classes = data.row.classes
+    return compare(judged, data.reference, rng, largest=classes.largest if classes else None, data=classes)
 
 
 def _with_reasons(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
