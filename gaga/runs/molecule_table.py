@@ -180,7 +180,7 @@ def _molecules(evaluation: Tree, other: Tree | None) -> Iterator[Row]:
 def _classes(found: Tree | None, n: int) -> list[Iterable[Any]]:
     """The columns of classes, of n molecules; empty if they are not known."""
     if found is None:
-        return [repeat(None, n)] * _N_CLASSES
+        return [repeat(None, n) for _ in range(_N_CLASSES)]
 
     def of(name: str) -> Iterator[Any]:
         return _values(found[name])
