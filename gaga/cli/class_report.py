@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gaga.cli.render import MISSING, Table, attributes
 
 if TYPE_CHECKING:
-    from gaga.evaluation import Rate
+    from gaga.evaluation import Evaluation, Rate
     from gaga.evaluation.class_shares import ClassShares, Shares
 
 _CLASSES = {
@@ -32,6 +32,7 @@ def classes_object(found: "ClassShares | None") -> dict[str, Any] | None:
         **{part: _rates(getattr(found, part)) for part in ("classes", "rings", "elements")},
         **attributes(found, "largest mixture"),
         "distance": found.distance and asdict(found.distance),
+        "reweighted": found.reweighted and asdict(found.reweighted),
     }
 
 
@@ -73,6 +74,28 @@ def class_tables(
             f"{name}'s (total variation). As many molecules of {name} itself are {100 * apart.floor:.1f} % off, "
             f"seldom more than {100 * apart.floor_high:.1f}."
         )
+    if (stable := found.reweighted) is not None:
+        yield (
+            f"Molecule stable, if as many were aromatic as of {name} ({_cells(of_data['classes']['aromatic'], 100)[0]} "
+            f"%): {100 * stable.estimate:.2f} % ({100 * stable.low:.2f} – {100 * stable.high:.2f})."
+        )
+
+
+def said_of_support(result: "Evaluation") -> Iterator[str]:
+    """How many molecules there are to be drawn, and how much real data would be novel."""
+    if (support := result.support) is not None and support.twice:
+        yield (
+            f"Unique: {support.once:,} of {support.distinct:,} SMILES came once, {support.twice:,} twice. So there are "
+            f"at least about {support.estimate:,.0f} ({support.low:,.0f} – {support.high:,.0f}) to be drawn (Chao1)."
+        )
+    data = result.real_data
+    if data is None or data.n_in_all is None:
+        return
+    yield (
+        f"Novel is no grade: draws from all {data.n_in_all:,} molecules of {result.reference} would be "
+        f"{100 * (1 - data.n_train / data.n_in_all):.1f} % novel. Its {100 * data.rates.novel.value:.1f} % are of "
+        "molecules chosen not to be in the training split, and wrong molecules are novel too."
+    )
 
 
 def _table(

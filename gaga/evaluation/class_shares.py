@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from gaga.chem.classes import RING_SIZES
+from gaga.core.statistics import Interval
 from gaga.evaluation.classes import ELEMENTS, Classes
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
 
@@ -72,6 +73,9 @@ class ClassShares:
         mixture: number of valid molecules of each combination: aromatic x triple bond x 0, 1, 2, 3 or more rings x
             beyond the data, the last fastest, [32].
         distance: of the mixture to that of the data's own row; None without one.
+        reweighted: stable molecules of all if as many of the valid ones were aromatic as of the data's: EDM's rule
+            calls fewer aromatic molecules stable, so that leaving them out pays. None without a reference, or if one
+            of the two kinds is missing.
     """
 
     classes: Shares
@@ -80,15 +84,21 @@ class ClassShares:
     largest: int | None
     mixture: tuple[int, ...]
     distance: Distance | None = None
+    reweighted: Interval | None = None
 
 
 def class_shares(
-    found: Classes, largest: int | None, data: ClassShares | None, rng: np.random.Generator
+    found: Classes,
+    stable: Bool[np.ndarray, " M"],
+    largest: int | None,
+    data: ClassShares | None,
+    rng: np.random.Generator,
 ) -> ClassShares:
     """The shares of the classes of molecules, and the distance of their mixture to the data's; `rng` draws intervals.
 
     Args:
         found: the molecules.
+        stable: whether all their atoms are stable by the protocol, [M].
         largest: most heavy atoms of a molecule of the training split; None without a reference.
         data: the shares of the data's own row; None without one, or for the row itself.
         rng: draws the bootstrap.
@@ -117,7 +127,41 @@ def class_shares(
     )
     if data is None or not known.any() or not sum(data.mixture):
         return shares
-    return replace(shares, distance=mixture_distance(mixture, np.array(data.mixture), rng))
+    aromatic = dict(data.classes.items())["aromatic"].value
+    return replace(
+        shares,
+        distance=mixture_distance(mixture, np.array(data.mixture), rng),
+        reweighted=reweighted_stability(found, stable, aromatic, rng),
+    )
+
+
+def reweighted_stability(
+    found: Classes, stable: Bool[np.ndarray, " M"], aromatic: float, rng: np.random.Generator
+) -> Interval | None:
+    """The stable part of molecules if this part of the valid ones were aromatic, post-stratified.
+
+    u S_u + (1 - u) (a S_a + (1 - a) S_n): S are the stable parts of molecules that are not valid, aromatic and not,
+    u is the part that is not valid, a is `aromatic` (Holt and Smith 1979, doi:10.2307/2344652). None if there are no
+    aromatic molecules or no others.
+    """
+    group = np.where(~found.known, 0, 1 + found.aromatic)
+    counts = np.bincount(group * 2 + stable, minlength=6)
+
+    def estimates(cells: Any) -> Any:
+        of_group = cells.reshape(-1, 3, 2)
+        n = of_group.sum(axis=2)
+        some = (n[:, 1:] > 0).all(axis=1)
+        of_group, n = of_group[some], n[some]
+        parts = of_group[:, :, 1] / np.maximum(n, 1)
+        unknown = n[:, 0] / n.sum(axis=1)
+        return unknown * parts[:, 0] + (1 - unknown) * ((1 - aromatic) * parts[:, 1] + aromatic * parts[:, 2])
+
+    value = estimates(counts)
+    if not len(value):
+        return None
+    resampled = estimates(rng.multinomial(len(group), counts / len(group), size=N_RESAMPLES))
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(value[0]), float(low), float(high), LEVEL)
 
 
 def _shares(columns: list[tuple[str, Any, Any, str]], rng: np.random.Generator) -> Shares:

@@ -23,6 +23,7 @@ from gaga.evaluation.reference import (
     rdkit_version,
     shipped_reference,
 )
+from gaga.evaluation.support import Support, support_of
 from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
@@ -46,6 +47,7 @@ class Evaluation:
         rdkit: version of RDKit.
         records: names, formulas, total charges, and which records were skipped; None in results of earlier versions.
         classes: how much each class of molecules makes up, beside the data's; None in results of earlier versions.
+        support: how many different molecules there are to be drawn; None in results of earlier versions.
     """
 
     protocol: str
@@ -62,6 +64,7 @@ class Evaluation:
     rdkit: str
     records: Records | None = None
     classes: ClassShares | None = None
+    support: Support | None = None
 
 
 def evaluate(
@@ -121,6 +124,7 @@ def evaluate(
         seed=seed,
         rdkit=rdkit_version(),
         records=found.records,
+        support=support_of(judged.verdicts.smiles),
     )
 
 

@@ -56,6 +56,7 @@ class ReferenceRow:
         split: fingerprint of the data set and its split.
         rdkit: version of RDKit.
         classes: how much each class makes up; None in results of earlier versions.
+        n_in_all: molecules of the whole data set, all splits; None in results of earlier versions.
     """
 
     description: str
@@ -69,6 +70,7 @@ class ReferenceRow:
     split: str
     rdkit: str
     classes: ClassShares | None = None
+    n_in_all: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,7 @@ def compare(
     """
     verdicts = marked(judged.verdicts, reference)
     rates = rates_of(verdicts, rng)
-    classes = None if verdicts.classes is None else class_shares(verdicts.classes, largest, data, rng)
+    classes = None if verdicts.classes is None else class_shares(verdicts.classes, verdicts.stable, largest, data, rng)
     if reference is None:
         return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"), classes)
     return Comparison(
@@ -261,7 +263,7 @@ def reference_of(
         description=f"{dataset.name}, {which}{split} split", n_molecules=len(own), n_train=len(known),
         n_train_in_all=n_train, rates=found.rates, bond_lengths=found.bond_lengths.mean,
         bond_angles=found.bond_angles.mean, sizes=found.sizes, split=dataset.fingerprint, rdkit=rdkit_version(),
-        classes=found.classes,
+        classes=found.classes, n_in_all=_n_molecules(dataset),
     )  # fmt: skip
     return DataReference(name=dataset.name, protocol=protocol, reference=reference, row=row)
 
@@ -273,6 +275,11 @@ def _training_split(judged: JudgedMolecules, sizes: Int64[np.ndarray, " N_max_pl
         sizes=sizes,
         hashes=np.unique(hash_smiles([smiles for smiles in judged.verdicts.smiles if smiles])),
     )
+
+
+def _n_molecules(dataset: Dataset) -> int:
+    """The molecules of all splits, conformers of one molecule counted once."""
+    return sum(picked(dataset, split, len(dataset))[1] for split in dataset.splits)
 
 
 def row_split(dataset: Dataset) -> str:

@@ -88,7 +88,7 @@ def test_an_evaluation_of_an_earlier_version_still_opens(gaga, xyz, tmp_path, mo
     stored = gaga("evaluate", xyz, "--threads", 1, "--json").json["stored"]
     store = Store(tmp_path / "gaga.h5")
     tree = to_tree(store.get("evaluation", stored["name"], Evaluation))
-    del tree["records"], tree["classes"], tree["real_data"]["classes"]
+    del tree["records"], tree["classes"], tree["support"], tree["real_data"]["classes"]
     del tree["verdicts"]["unique"], tree["verdicts"]["novel"], tree["verdicts"]["classes"]
     old = from_tree(tree, Evaluation)
     assert old.records is None

@@ -1,13 +1,16 @@
 """Classes of molecules: known ones, shares with intervals, and the distance of mixtures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation import Evaluation, evaluate, shipped_reference
-from gaga.evaluation.class_shares import class_shares, mixture_distance
-from gaga.evaluation.classes import ELEMENTS, heavy_atoms
+from gaga.evaluation.class_shares import class_shares, mixture_distance, reweighted_stability
+from gaga.evaluation.classes import ELEMENTS, Classes, heavy_atoms
+from gaga.evaluation.support import support_of
 from gaga.evaluation.verdicts import judge
 from gaga.storage.serialise import from_tree, to_tree
 
@@ -103,7 +106,7 @@ def test_a_charge_makes_the_number_of_electrons_even(molecules):
 
 def test_shares_by_hand(molecules):
     found = judge(molecules, "strict", workers=1).verdicts.classes
-    shares = class_shares(found, 7, None, np.random.default_rng(0))
+    shares = class_shares(found, found.known, 7, None, np.random.default_rng(0))
     counted = {name: (rate.numerator, rate.denominator) for name, rate in shares.classes.items()}
     assert counted == {
         "aromatic": (1, 5), "triple_bond": (1, 5), "sp_carbon": (2, 5), "beyond_data": (2, 5), "odd_electrons": (1, 6),
@@ -134,6 +137,33 @@ def test_total_variation_by_hand():
     far = mixture_distance(np.array([500, 500]), np.array([250, 750]), rng)
     assert far.low < far.value == 0.25 < far.high
     assert far.high - far.low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 1000), rel=0.1)
+
+
+def test_stability_at_the_share_of_aromatics_of_the_data(molecules):
+    """Ten of 40 stable aromatic molecules, 54 of 60 others; one of ten that are not valid."""
+    aromatic, known = np.repeat([True, False], [40, 70]), np.repeat([True, False], [100, 10])
+    stable = np.concatenate([np.arange(40) < 10, np.arange(60) < 54, np.arange(10) < 1])
+    none = np.zeros(110, bool)
+    found = Classes(known, aromatic, none, none, np.zeros((110, 5), np.int16), none * 1, none, np.zeros((110, 12)))
+    rng = np.random.default_rng(0)
+    as_it_is = reweighted_stability(found, stable, 0.4, rng)
+    assert as_it_is.estimate == pytest.approx(stable.mean())
+    other = reweighted_stability(found, stable, 0.8, rng)
+    assert other.estimate == pytest.approx((1 + 100 * (0.8 * 0.25 + 0.2 * 0.9)) / 110)
+    assert other.low < other.estimate < other.high
+    assert reweighted_stability(replace(found, aromatic=none), stable, 0.4, rng) is None
+
+
+def test_the_number_of_molecules_to_be_drawn():
+    """Chao1 is the number itself if all are equally likely; nothing is known if none came twice."""
+    found = support_of(map(str, np.random.default_rng(3).integers(0, 2000, 1000)))
+    assert found.low < 2000 < found.high
+    assert found.estimate == pytest.approx(2000, rel=0.15)
+    by_hand = support_of(["a", "a", "b", "c", "", "d"])
+    assert (by_hand.valid, by_hand.distinct, by_hand.once, by_hand.twice) == (5, 4, 3, 1)
+    assert by_hand.estimate == pytest.approx(4 + 4 / 5 * 9 / 2)
+    assert np.isnan(support_of(["a", "b"]).estimate)
+    assert support_of(["a", "a"]).estimate == 1
 
 
 def test_the_floor_is_what_two_halves_of_the_data_have():
@@ -179,7 +209,13 @@ def test_classes_survive_the_store_and_may_be_missing(molecules):
     back = from_tree(tree, Evaluation)
     assert back.classes == evaluation.classes
     np.testing.assert_array_equal(back.verdicts.classes.rings, evaluation.verdicts.classes.rings)
-    del tree["classes"], tree["verdicts"]["classes"], tree["real_data"]["classes"]
+    del (
+        tree["classes"],
+        tree["support"],
+        tree["real_data"]["n_in_all"],
+        tree["verdicts"]["classes"],
+        tree["real_data"]["classes"],
+    )
     old = from_tree(tree, Evaluation)
     assert old.classes is old.verdicts.classes is old.real_data.classes is None
 
