@@ -112,12 +112,11 @@ def evaluate(
         found.molecules, protocol, charges=found.records.charges, workers=workers, time_limit=time_limit,
         progress=progress, pieces=pieces,
     )  # fmt: skip
-    judged = replace(judged, verdicts=_with_reasons(judged.verdicts, found.records.skipped))
-    n_atoms = judged.verdicts.n_atoms
+    judged = replace(judged, verdicts=_with_skipped(judged.verdicts, found.records.skipped))
     return Evaluation(
         protocol=protocol,
-        n_molecules=len(n_atoms),
-        n_unreadable=int((n_atoms == 0).sum()),
+        n_molecules=len(found.molecules),
+        n_unreadable=int((found.molecules.n_atoms == 0).sum()),
         **_compared(judged, data, np.random.default_rng(seed))._asdict(),
         reference=data.name if data else "",
         real_data=data.row if data else None,
@@ -135,12 +134,16 @@ def _compared(judged: JudgedMolecules, data: DataReference | None, rng: np.rando
     return compare(judged, data.reference, rng, largest=classes.largest if classes else None, data=classes)
 
 
-def _with_reasons(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
-    """The verdicts, with the reasons for which records were skipped, in the words of other commands."""
+def _with_skipped(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
+    """The verdicts, with the reasons for which records were skipped, in the words of other commands, and with the
+    atoms of molecules that are not finite: none of them is stable.
+    """
     if not len(skipped.indices):
         return verdicts
     reasons = list(verdicts.reasons)
     why = (intern(str(reason)) for piece in skipped.reasons for reason in piece)
     for i, reason in zip(skipped.indices.tolist(), why, strict=True):
         reasons[i] = reason
-    return replace(verdicts, reasons=tuple(reasons))
+    n_atoms = verdicts.n_atoms.copy()
+    n_atoms[skipped.indices] = skipped.n_atoms
+    return replace(verdicts, reasons=tuple(reasons), n_atoms=n_atoms)
