@@ -23,17 +23,17 @@ class MoleculeClasses(NamedTuple):
 
 
 def classes_of_molecule(molecule: "Chem.Mol", atomic_numbers: UInt8[np.ndarray, " N"]) -> MoleculeClasses:
-    """The classes of a perceived molecule of these atoms."""
+    """The classes of a perceived molecule of these atoms, in one piece; its ring information becomes the smallest."""
     from rdkit import Chem
 
     orders = Chem.GetAdjacencyMatrix(molecule, useBO=True, force=True)
-    triple = (orders == _TRIPLE).any(axis=0)
-    sp = triple | ((orders == _DOUBLE).sum(axis=0) == 2)
+    present = set(orders.ravel().tolist())
+    sp = False
+    if _TRIPLE in present or _DOUBLE in present:
+        carbons = orders[atomic_numbers == _CARBON]
+        sp = bool(((carbons == _TRIPLE).any(axis=1) | ((carbons == _DOUBLE).sum(axis=1) == 2)).any())
     return MoleculeClasses(
-        aromatic=bool((orders == _AROMATIC).any()),
-        triple_bond=bool(triple.any()),
-        sp_carbon=bool((sp & (atomic_numbers == _CARBON)).any()),
-        rings=_smallest_rings(molecule),
+        aromatic=_AROMATIC in present, triple_bond=_TRIPLE in present, sp_carbon=sp, rings=_smallest_rings(molecule)
     )
 
 
@@ -41,11 +41,14 @@ def _smallest_rings(molecule: "Chem.Mol") -> tuple[int, ...]:
     """Smallest rings by size: as many as bonds have to be cut until no ring is left."""
     from rdkit import Chem
 
-    n_rings = molecule.GetNumBonds() - molecule.GetNumAtoms() + len(Chem.GetMolFrags(molecule))
+    counts = [0] * len(RING_SIZES)
+    n_rings = molecule.GetNumBonds() - molecule.GetNumAtoms() + 1
     if not n_rings:
-        return (0,) * len(RING_SIZES)
+        return tuple(counts)
     rings = molecule.GetRingInfo().AtomRings()
     if len(rings) != n_rings:  # sanitised, it has further ones that are as small: six of cubane, not five
-        rings = Chem.GetSSSR(Chem.Mol(molecule))
-    sizes = np.minimum([len(ring) for ring in rings], int(RING_SIZES[-2]) + 1) - int(RING_SIZES[0])
-    return tuple(np.bincount(sizes, minlength=len(RING_SIZES)).tolist())
+        rings = Chem.GetSSSR(molecule)
+    smallest = int(RING_SIZES[0])
+    for ring in rings:
+        counts[min(len(ring) - smallest, len(counts) - 1)] += 1
+    return tuple(counts)
