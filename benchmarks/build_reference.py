@@ -3,8 +3,8 @@
     python benchmarks/build_reference.py
 
 Writes valences.csv (the strict protocol's allow-table), reference_qm9_{edm,strict}.npz (bond lengths, angles
-and sizes of the training split, hashes of its SMILES) and reference_qm9.json (the test split's row). One
-process, a few minutes.
+and sizes of the training split, hashes of its SMILES) and reference_qm9.json (the test split's row, with its
+classes of molecules). One process, a few minutes.
 """
 
 import csv

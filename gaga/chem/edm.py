@@ -84,14 +84,20 @@ def edm_bond_orders(
     return orders
 
 
-def edm_stability(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> tuple[int, bool]:
+def edm_stability(
+    atomic_numbers: Integer[np.ndarray, " N"],
+    positions: Float[np.ndarray, "N 3"],
+    *,
+    orders: Int64[np.ndarray, "N N"] | None = None,
+) -> tuple[int, bool]:
     """Number of stable atoms, and whether all of the molecule's are (a molecule of no atoms is not).
 
     Args:
         atomic_numbers: [N]; elements outside EDM's vocabularies are never stable.
         positions: [N, 3] in Å.
+        orders: `edm_bond_orders` of these if they are known.
     """
-    valences = edm_bond_orders(atomic_numbers, positions).sum(axis=1)
+    valences = (edm_bond_orders(atomic_numbers, positions) if orders is None else orders).sum(axis=1)
     stable = int(_ALLOWED[atomic_numbers, np.minimum(valences, _MAX_VALENCE + 1)].sum())
     return stable, 0 < len(atomic_numbers) == stable
 
@@ -101,6 +107,7 @@ def edm_smiles(
     positions: Float[np.ndarray, "N 3"],
     *,
     single_bonds: bool = False,
+    orders: Int64[np.ndarray, "N N"] | None = None,
 ) -> str | None:
     """Canonical SMILES (explicit hydrogens, no stereochemistry) of the largest fragment; None if invalid.
 
@@ -111,10 +118,11 @@ def edm_smiles(
         atomic_numbers: [N].
         positions: [N, 3] in Å.
         single_bonds: make every bond single, as EDM does for GEOM-Drugs, to compare with its numbers there.
+        orders: `edm_bond_orders` of these if they are known.
     """
     from rdkit import Chem, rdBase
 
-    orders = edm_bond_orders(atomic_numbers, positions)
+    orders = edm_bond_orders(atomic_numbers, positions) if orders is None else orders
     with rdBase.BlockLogs():
         molecule = _build(atomic_numbers, np.minimum(orders, 1) if single_bonds else orders)
         try:

@@ -17,6 +17,10 @@ TOO_FAR = "coordinates beyond 100,000 Å"
 UNKNOWN_ELEMENT = "unknown element"
 DUMMY_ATOM = "dummy or ghost atom"
 UNREADABLE = "unreadable record"
+NOT_FINITE = "not_finite"
+"""The property in which `gaga sample` says how many atoms a molecule without finite positions has."""
+
+_MOST_ATOMS = 10_000
 MAX_COORDINATE = 1e5  # Å; float32 has hundredths there, and distances do not overflow
 
 Lines = tuple[int, list[str]]
@@ -65,6 +69,7 @@ class Skipped:
         detail: what was found there.
         file: the file's name, with the folders below the one that is read.
         line: where the record begins, from 1; 0 if that is not known.
+        n_atoms: atoms whose coordinates are not finite, also if the record only says how many there were; else 0.
     """
 
     reason: str
@@ -72,6 +77,7 @@ class Skipped:
     detail: str = ""
     file: str = ""
     line: int = 0
+    n_atoms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +102,27 @@ class RawRecord:
 def checked(raw: RawRecord, where: str) -> Record | Skipped:
     """The record if it is a molecule in 3D with known elements, else why not."""
     if not raw.symbols:
-        return Skipped(NO_ATOMS, where)
+        return _without_atoms(raw.properties.get(NOT_FINITE, ""), where)
     numbers = np.array([element_of(symbol) for symbol in raw.symbols], dtype=np.uint8)
     if not np.all(numbers):
         unknown = raw.symbols[int(np.argmin(numbers))]
         return Skipped(DUMMY_ATOM if is_dummy(unknown) else UNKNOWN_ELEMENT, where, unknown[:40])
     positions = np.array(raw.coordinates, dtype=np.float64)
     if not np.all(np.isfinite(positions)):
-        return Skipped(NON_FINITE, where)
+        return Skipped(NON_FINITE, where, n_atoms=len(numbers))
     if np.abs(positions).max() > MAX_COORDINATE:
         return Skipped(TOO_FAR, where)
     if _is_flat(positions, raw.declared_3d):
         return Skipped(NO_3D, where)
     return Record(numbers, positions, raw.name, raw.properties)
+
+
+def _without_atoms(not_finite: str, where: str) -> Skipped:
+    """Why a record has no atoms: `gaga sample` writes those that are not finite as a property, such as "29 atoms"."""
+    number = not_finite.split(" ")[0]
+    if not (number.isascii() and number.isdecimal() and 0 < len(number) <= len(str(_MOST_ATOMS))):
+        return Skipped(NO_ATOMS, where)
+    return Skipped(NON_FINITE, where, not_finite[:40], n_atoms=min(int(number), _MOST_ATOMS))
 
 
 def _is_flat(positions: Float[np.ndarray, "N 3"], declared_3d: bool) -> bool:

@@ -61,16 +61,8 @@ def strict_verdict(
 
 def judge_perceived(molecule: "Chem.Mol") -> StrictVerdict:
     """The verdict on a molecule that `perceive` returned."""
-    from rdkit import Chem
-
     strange = strange_valences(molecule)
-    n_fragments = len(Chem.GetMolFrags(molecule))
-    numbers = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in range(molecule.GetNumAtoms())])
-    # Nearly all have none, as RDKit's matrix of distances says sooner: the zeros of its diagonal alone.
-    apart = np.count_nonzero(Chem.Get3DDistanceMatrix(molecule) < shortest_distances()[numbers][:, numbers]) == len(
-        numbers
-    )
-    close, distances = too_close(numbers, molecule.GetConformer().GetPositions()) if not apart else _NONE
+    n_fragments, numbers, close, distances = _pieces_and_clashes(molecule)
     reasons = [f"in {n_fragments} pieces"] * (n_fragments > 1) + _apart(numbers, close, distances)
     valid = not reasons
     reasons += [describe(valence) for valence in sorted(strange.values())[:1]]
@@ -83,6 +75,25 @@ def judge_perceived(molecule: "Chem.Mol") -> StrictVerdict:
         n_fragments=n_fragments,
         reason="; ".join(reasons),
     )
+
+
+def is_valid(molecule: "Chem.Mol") -> bool:
+    """Whether `judge_perceived` calls a molecule that `perceive` returned valid."""
+    n_fragments, _, close, _ = _pieces_and_clashes(molecule)
+    return n_fragments == 1 and not len(close)
+
+
+def _pieces_and_clashes(
+    molecule: "Chem.Mol",
+) -> tuple[int, Int64[np.ndarray, " N"], Int64[np.ndarray, "K 2"], Float64[np.ndarray, " K"]]:
+    """The number of pieces, the atomic numbers, and the pairs of atoms that are too close with their distances in Å."""
+    from rdkit import Chem
+
+    numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
+    # Nearly all have none, as RDKit's matrix of distances says sooner: the zeros of its diagonal alone.
+    apart = np.count_nonzero(Chem.Get3DDistanceMatrix(molecule) < shortest_distances()[numbers][:, numbers])
+    clashes = _NONE if apart == len(numbers) else too_close(numbers, molecule.GetConformer().GetPositions())
+    return len(Chem.GetMolFrags(molecule)), numbers, *clashes
 
 
 def _apart(

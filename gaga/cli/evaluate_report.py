@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaga.cli.class_report import class_tables, classes_object, rate_object, said_of_support
 from gaga.cli.render import MISSING, Table, attributes, by_row, skipped_parts, stored, stored_line
 from gaga.core.text import counted
 
@@ -40,6 +41,8 @@ def payload(found: "Evaluated", store: Path, csv: Path | None) -> dict[str, Any]
         "bond_angles": _distances(result.bond_angles),
         "sizes": result.sizes,
         "real_data": result.real_data and _real_data(result.reference, result.real_data),
+        "classes": classes_object(result.classes),
+        "support": result.support and asdict(result.support),
         "rdkit": result.rdkit,
         "posebusters": None,
         "relaxation": None,
@@ -58,9 +61,12 @@ def payload(found: "Evaluated", store: Path, csv: Path | None) -> dict[str, Any]
 def _real_data(name: str, row: "ReferenceRow") -> dict[str, Any]:
     return {
         "name": name,
-        **attributes(row, "description molecules=n_molecules train=n_train train_in_all=n_train_in_all"),
+        **attributes(
+            row, "description molecules=n_molecules train=n_train train_in_all=n_train_in_all in_all=n_in_all"
+        ),
         "rates": _rates(row.rates),
         **attributes(row, "bond_lengths bond_angles sizes"),
+        "classes": classes_object(row.classes),
     }
 
 
@@ -107,11 +113,6 @@ def _rates(rates: "Rates") -> dict[str, Any]:
     return {name: rate_object(rate) for name, rate in rates.items()}
 
 
-def rate_object(rate: "Rate") -> dict[str, Any]:
-    """A rate as JSON has it."""
-    return attributes(rate, "value numerator denominator of low high level")
-
-
 def _failures(result: "Evaluation") -> list[tuple[str, int]]:
     """Why molecules are not valid or not stable, most frequent first."""
     found = Counter(reason for reason in result.verdicts.reasons if reason)
@@ -142,10 +143,12 @@ def _evaluation_tables(result: "Evaluation", file: str) -> Iterator[Table | str]
         result.rates.items(),
         dict(data.rates.items()) if data else {},
     )
+    yield from said_of_support(result)
     if failures := _failures(result):
         shown, others = failures[:SHOWN_REASONS], failures[SHOWN_REASONS:]
         rest = [(counted(len(others), "other reason"), sum(n for _, n in others))] if others else []
         yield Table(columns=("not valid or not stable", "molecules"), rows=[*shown, *rest])
+    yield from class_tables(result.classes, data.classes if data else None, file, name)
     if data is None:
         return
     yield Table(

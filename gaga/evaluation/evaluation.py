@@ -11,11 +11,20 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
+from gaga.evaluation.class_shares import ClassShares
 from gaga.evaluation.distances import Distances
 from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
-from gaga.evaluation.reference import DataReference, ReferenceRow, compare, rdkit_version, shipped_reference
-from gaga.evaluation.verdicts import Verdicts, judge
+from gaga.evaluation.reference import (
+    Comparison,
+    DataReference,
+    ReferenceRow,
+    compare,
+    rdkit_version,
+    shipped_reference,
+)
+from gaga.evaluation.support import Support, support_of
+from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 
@@ -37,6 +46,8 @@ class Evaluation:
         seed: seed of the bootstrap.
         rdkit: version of RDKit.
         records: names, formulas, total charges, and which records were skipped; None in results of earlier versions.
+        classes: how much each class of molecules makes up, beside the data's; None in results of earlier versions.
+        support: how many different molecules there are to be drawn; None in results of earlier versions.
     """
 
     protocol: str
@@ -52,6 +63,8 @@ class Evaluation:
     seed: int
     rdkit: str
     records: Records | None = None
+    classes: ClassShares | None = None
+    support: Support | None = None
 
 
 def evaluate(
@@ -99,27 +112,38 @@ def evaluate(
         found.molecules, protocol, charges=found.records.charges, workers=workers, time_limit=time_limit,
         progress=progress, pieces=pieces,
     )  # fmt: skip
-    judged = replace(judged, verdicts=_with_reasons(judged.verdicts, found.records.skipped))
-    n_atoms = judged.verdicts.n_atoms
+    judged = replace(judged, verdicts=_with_skipped(judged.verdicts, found.records.skipped))
     return Evaluation(
         protocol=protocol,
-        n_molecules=len(n_atoms),
-        n_unreadable=int((n_atoms == 0).sum()),
-        **compare(judged, data.reference if data else None, np.random.default_rng(seed))._asdict(),
+        n_molecules=len(found.molecules),
+        n_unreadable=int((found.molecules.n_atoms == 0).sum()),
+        **_compared(judged, data, np.random.default_rng(seed))._asdict(),
         reference=data.name if data else "",
         real_data=data.row if data else None,
         seed=seed,
         rdkit=rdkit_version(),
         records=found.records,
+        support=support_of(judged.verdicts.smiles),
     )
 
 
-def _with_reasons(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
-    """The verdicts, with the reasons for which records were skipped, in the words of other commands."""
+def _compared(judged: JudgedMolecules, data: DataReference | None, rng: np.random.Generator) -> Comparison:
+    if data is None:
+        return compare(judged, None, rng)
+    classes = data.row.classes
+    return compare(judged, data.reference, rng, largest=classes.largest if classes else None, data=classes)
+
+
+def _with_skipped(verdicts: Verdicts, skipped: SkippedRecords) -> Verdicts:
+    """The verdicts, with the reasons for which records were skipped, in the words of other commands, and with the
+    atoms of molecules that are not finite: none of them is stable.
+    """
     if not len(skipped.indices):
         return verdicts
     reasons = list(verdicts.reasons)
     why = (intern(str(reason)) for piece in skipped.reasons for reason in piece)
     for i, reason in zip(skipped.indices.tolist(), why, strict=True):
         reasons[i] = reason
-    return replace(verdicts, reasons=tuple(reasons))
+    n_atoms = verdicts.n_atoms.copy()
+    n_atoms[skipped.indices] = skipped.n_atoms
+    return replace(verdicts, reasons=tuple(reasons), n_atoms=n_atoms)

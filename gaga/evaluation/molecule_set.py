@@ -43,12 +43,15 @@ class SkippedRecords:
         reasons: why, in a few fixed words, [S].
         where: file, record and line, [S].
         details: what was found there, or empty, [S].
+        n_atoms: atoms of a molecule whose positions are not finite, 0 for other reasons, [S]; None in results of
+            earlier versions.
     """
 
     indices: Int64[np.ndarray, " S"]
     reasons: Blocks
     where: Blocks
     details: Blocks
+    n_atoms: Int64[np.ndarray, " S"] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,7 +175,7 @@ def _one_line(text: str) -> str:
 
 _TYPES: dict[str, Any] = {
     "names": TEXT, "formulas": TEXT, "seeds": np.int64, "charges": np.int16,
-    "indices": np.int64, "reasons": TEXT, "where": TEXT, "details": TEXT,
+    "indices": np.int64, "reasons": TEXT, "where": TEXT, "details": TEXT, "n_atoms": np.int64,
 }  # fmt: skip
 
 
@@ -195,7 +198,7 @@ class _Columns:
     def add_skipped(self, record: Skipped) -> None:
         self.skipped[record.reason] += 1
         where, detail = printable(record.where), _one_line(record.detail)
-        self._add(indices=self._n, reasons=record.reason, where=where, details=detail)
+        self._add(indices=self._n, reasons=record.reason, where=where, details=detail, n_atoms=record.n_atoms)
         self._add(names="", formulas="", seeds=NO_SEED, charges=0)
         self._n += 1
 
@@ -239,5 +242,6 @@ class _Columns:
                 reasons=self._column("reasons"),
                 where=self._column("where"),
                 details=self._column("details"),
+                n_atoms=self._whole("n_atoms"),
             ),
         )

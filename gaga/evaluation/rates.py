@@ -99,7 +99,7 @@ def bootstrap_rate(
         return Rate(numerator, 0, 0.0, 1.0, of)
     n_asked = int((trials > 0).sum())
     pairs = np.stack([successes, trials], axis=1).astype(np.int64)
-    if numerator in (0, denominator):
+    if not numerator or (successes == trials).all():
         low, high = wilson_interval(*((n_asked, n_asked) if numerator else (0, n_asked)), LEVEL)
         return Rate(numerator, denominator, low, high, of)
     kinds, counts = np.unique(pairs, axis=0, return_counts=True)

@@ -19,6 +19,8 @@ from gaga.chem.geometry import angle_name, bond_name
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
+from gaga.evaluation.class_shares import ClassShares, class_shares
+from gaga.evaluation.classes import heavy_atoms
 from gaga.evaluation.distances import NO_DISTANCES, Distances, Quantiles, distances_to, quantiles_of, size_distance
 from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.protocols import check_protocol
@@ -53,6 +55,8 @@ class ReferenceRow:
         sizes: the same of numbers of atoms.
         split: fingerprint of the data set and its split.
         rdkit: version of RDKit.
+        classes: how much each class makes up; None in results of earlier versions.
+        n_in_all: molecules of the whole data set, all splits; None in results of earlier versions.
     """
 
     description: str
@@ -65,6 +69,8 @@ class ReferenceRow:
     sizes: float
     split: str
     rdkit: str
+    classes: ClassShares | None = None
+    n_in_all: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,27 +114,45 @@ class DataReference:
 
 
 class Comparison(NamedTuple):
-    """Verdicts with `unique` and `novel`; rates; distances of bond lengths, angles and sizes to the reference's."""
+    """Verdicts with `unique` and `novel`; rates; distances of bond lengths, angles and sizes to the reference's;
+    classes."""
 
     verdicts: Verdicts
     rates: Rates
     bond_lengths: Distances
     bond_angles: Distances
     sizes: float
+    classes: ClassShares | None
 
 
-def compare(judged: JudgedMolecules, reference: Reference | None, rng: np.random.Generator) -> Comparison:
-    """Rates of judged molecules and their distances to a reference, None for none; `rng` draws the bootstrap."""
+def compare(
+    judged: JudgedMolecules,
+    reference: Reference | None,
+    rng: np.random.Generator,
+    *,
+    largest: int | None = None,
+    data: ClassShares | None = None,
+) -> Comparison:
+    """Rates of judged molecules, and their distances to a reference.
+
+    Args:
+        judged: the molecules.
+        reference: the training split; None for none.
+        rng: draws the bootstrap.
+        largest, data: as `class_shares` takes them.
+    """
     verdicts = marked(judged.verdicts, reference)
     rates = rates_of(verdicts, rng)
+    classes = None if verdicts.classes is None else class_shares(verdicts.classes, verdicts.stable, largest, data, rng)
     if reference is None:
-        return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"))
+        return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"), classes)
     return Comparison(
         verdicts,
         rates,
         distances_to(reference.lengths, judged.lengths, bond_name),
         distances_to(reference.angles, judged.angles, angle_name),
         size_distance(verdicts.n_atoms[verdicts.n_atoms > 0], reference.sizes),
+        classes,
     )
 
 
@@ -234,12 +258,14 @@ def reference_of(
 
     sizes = np.bincount(dataset.n_atoms[known], minlength=int(dataset.n_atoms.max()) + 1)
     reference = _training_split(judged(known, 0, "train"), sizes)
-    found = compare(judged(own, len(known), "row"), reference, np.random.default_rng(0))
+    largest = int(heavy_atoms(dataset.molecules.take(known)).max())
+    found = compare(judged(own, len(known), "row"), reference, np.random.default_rng(0), largest=largest)
     which = "" if len(own) == n_own else f"{len(own):,} of the {n_own:,} molecules of the "
     row = ReferenceRow(
         description=f"{dataset.name}, {which}{split} split", n_molecules=len(own), n_train=len(known),
         n_train_in_all=n_train, rates=found.rates, bond_lengths=found.bond_lengths.mean,
         bond_angles=found.bond_angles.mean, sizes=found.sizes, split=dataset.fingerprint, rdkit=rdkit_version(),
+        classes=found.classes, n_in_all=_n_molecules(dataset),
     )  # fmt: skip
     return DataReference(name=dataset.name, protocol=protocol, reference=reference, row=row)
 
@@ -251,6 +277,11 @@ def _training_split(judged: JudgedMolecules, sizes: Int64[np.ndarray, " N_max_pl
         sizes=sizes,
         hashes=np.unique(hash_smiles([smiles for smiles in judged.verdicts.smiles if smiles])),
     )
+
+
+def _n_molecules(dataset: Dataset) -> int:
+    """The molecules of all splits, conformers of one molecule counted once."""
+    return sum(picked(dataset, split, len(dataset))[1] for split in dataset.splits)
 
 
 def row_split(dataset: Dataset) -> str:

@@ -15,6 +15,7 @@ from gaga.core.molecules import PackedMolecules
 from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
 from gaga.evaluation.chunks import TOOK_TOO_LONG, Chunk, as_text, lines_of, pieces_of
+from gaga.evaluation.classes import TYPES, Classes, classes_of
 from gaga.evaluation.protocols import check_protocol, failure, judge_molecule
 from gaga.storage.blocks import FiledColumn
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
@@ -44,6 +45,7 @@ class Verdicts:
         unique: whether valid, and no molecule before it has the same SMILES, [M]; None before they are compared.
         novel: whether valid, and the reference's training split does not have the SMILES, [M]; of equal molecules, all
             are. None without a reference.
+        classes: what kinds of molecules they are; None in results of earlier versions.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
@@ -55,6 +57,7 @@ class Verdicts:
     reasons: tuple[str, ...]
     unique: Bool[np.ndarray, " M"] | None = None
     novel: Bool[np.ndarray, " M"] | None = None
+    classes: Classes | None = None
 
 
 class OnDiskMeasurements:
@@ -130,7 +133,7 @@ def judge(
             received=f"one of {largest:,}",
             remedy="leave it out of the file",
         )
-    columns: dict[str, list[Any]] = {name: [] for name in _NUMBERS}
+    columns: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *TYPES)}
     smiles, reasons = list[str](), list[str]()
     lengths, angles = OnDiskMeasurements(), OnDiskMeasurements()
     judge_chunk = partial(_judge_chunk, protocol)
@@ -139,14 +142,23 @@ def judge(
         time_limit=time_limit, kept=pieces,
     ):  # fmt: skip
         for name, column in columns.items():
-            column.append(piece[name])
+            column.append(piece.get(name))
         smiles += lines_of(piece["smiles"])
         reasons += map(intern, lines_of(piece["reasons"]))  # each is in memory once
         lengths.append(piece["length_codes"], piece["lengths"])
         angles.append(piece["angle_codes"], piece["angles"])
         progress(len(smiles), len(molecules))
-    numbers: Any = {name: _joined(column, _NUMBERS[name]) for name, column in columns.items()}
-    return JudgedMolecules(Verdicts(**numbers, smiles=tuple(smiles), reasons=tuple(reasons)), lengths, angles)
+    numbers: Any = {name: _joined(columns[name], of) for name, of in _NUMBERS.items()}
+    verdicts = Verdicts(**numbers, smiles=tuple(smiles), reasons=tuple(reasons), classes=_classes(columns))
+    return JudgedMolecules(verdicts, lengths, angles)
+
+
+def _classes(columns: dict[str, list[Any]]) -> Classes | None:
+    """The classes of all chunks; None if one of them was finished by an earlier version, which knew none."""
+    found: Any = {name: columns[name] for name in TYPES}
+    if any(piece is None for column in found.values() for piece in column) or not found["known"]:
+        return None
+    return Classes(**{name: np.concatenate(column).astype(TYPES[name]) for name, column in found.items()})
 
 
 def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Piece:
@@ -160,6 +172,7 @@ def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Pie
     return {
         "n_atoms": chunk.molecules.n_atoms,
         **{name: np.array([getattr(row, name) for row in rows], dtype=of) for name, of in _JUDGED.items()},
+        **vars(classes_of([row.classes for row in rows], chunk.molecules, chunk.charges)),
         "smiles": as_text(row.smiles for row in rows),
         "reasons": as_text(row.reason for row in rows),
         "length_codes": _joined([each.codes for each in lengths], np.int32),

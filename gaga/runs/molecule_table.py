@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gaga.chem.classes import RING_SIZES
 from gaga.core.errors import InvalidInput
 from gaga.evaluation.molecule_set import NO_SEED
 from gaga.evaluation.rates import first_occurrences
@@ -29,8 +31,12 @@ COLUMNS = (
     "index", "name", "seed", "smiles", "formula", "n_atoms", "charge",
     "protocol", "stable", "stable_atoms", "valid", "connected", "unique", "novel", "reason",
     "stable_edm", "valid_strict",
+    "aromatic", "triple_bond", "sp_carbon", "rings", "rings_3", "rings_4", "rings_5", "rings_6", "rings_larger",
+    "heavy_atoms", "odd_electrons",
 )  # fmt: skip
 """In every table; cells are empty if a value is not known. docs/FORMAT.md says what each is."""
+
+_N_CLASSES = len(COLUMNS) - COLUMNS.index("aromatic")
 
 RELAXATION_COLUMNS = ("relaxation_energy_kcal_mol", "relaxation_rmsd_angstrom", "relaxation_reason")
 POSES = "posebusters_"
@@ -166,8 +172,28 @@ def _molecules(evaluation: Tree, other: Tree | None) -> Iterator[Row]:
         of(records, "formulas"), of(verdicts, "n_atoms"), of(records, "charges"), repeat(protocol, n),
         of(verdicts, "stable"), of(verdicts, "n_stable_atoms"), of(verdicts, "valid"), of(verdicts, "connected"),
         _unique(verdicts), of(verdicts, "novel"), of(verdicts, "reasons"), of(edm, "stable"), of(strict, "valid"),
+        *_classes(strict.get("classes") or edm.get("classes"), n),
     )  # fmt: skip
     return (list(map(cell, row)) for row in zip(*columns, strict=True))
+
+
+def _classes(found: Tree | None, n: int) -> list[Iterable[Any]]:
+    """The columns of classes, of n molecules; empty if they are not known."""
+    if found is None:
+        return [repeat(None, n) for _ in range(_N_CLASSES)]
+
+    def of(name: str) -> Iterator[Any]:
+        return _values(found[name])
+
+    def only(looked_at: Iterable[Any], values: Iterable[Any]) -> Iterator[Any]:
+        return (value if yes else None for value, yes in zip(values, looked_at, strict=True))
+
+    return [
+        *(only(of("known"), of(name)) for name in ("aromatic", "triple_bond", "sp_carbon")),
+        only(of("known"), map(sum, of("rings"))),
+        *(only(of("known"), map(itemgetter(size), of("rings"))) for size in range(len(RING_SIZES))),
+        *(only(map(any, of("elements")), of(name)) for name in ("heavy_atoms", "odd_electrons")),
+    ]
 
 
 def _seed(seed: int | None) -> int | None:

@@ -147,6 +147,8 @@ def _from_sequence(node: Any, arguments: tuple[Any, ...], where: str) -> tuple[A
         items = [node[key] for key in sorted(node, key=int)]
     elif isinstance(node, np.ndarray) and node.ndim == 1:
         items = node.tolist()
+    elif isinstance(node, list):  # of JSON
+        items = node
     else:
         _misfit(node, tuple, where)
     if not arguments:

@@ -18,6 +18,12 @@ def test_rates_beside_the_real_data(gaga, xyz):
     assert "qm9 itself" in shown
     assert "2 of 60 molecules" in shown
     assert "bond lengths, Å" in shown
+    assert "more than 9 heavy atoms" in shown
+    assert "Mixture of classes" in shown
+    assert "draws from all 130,831 molecules of qm9 would be 23.6 % novel" in shown
+    assert payload["classes"]["classes"]["aromatic"]["numerator"] == 0
+    assert payload["real_data"]["classes"]["classes"]["aromatic"]["value"] == pytest.approx(0.172, abs=0.002)
+    assert payload["classes"]["distance"]["floor"] < payload["classes"]["distance"]["value"] <= 1
     assert "Found evaluation/tiny_edm_vs_qm9_" in shown
 
 
@@ -43,6 +49,8 @@ def test_without_a_reference_there_is_nothing_beside(gaga, xyz):
     shown = gaga("evaluate", xyz, "--reference", "none", "--threads", 1).out
     assert "real data itself" in shown
     assert "bond lengths" not in shown
+    assert "aromatic" in shown
+    assert "heavy atoms" not in shown
 
 
 def test_unreadable_records_are_counted_as_failures(gaga, xyz):

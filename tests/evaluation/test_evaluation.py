@@ -145,6 +145,23 @@ def test_file_and_its_failures(tmp_path):
         assert (evaluation.rates.valid.numerator, evaluation.rates.valid.denominator) == (1, 2)
 
 
+def test_atoms_of_molecules_that_are_not_finite_are_not_stable(tmp_path):
+    """Also if the record has none and only says how many there were, as `gaga sample` writes it."""
+    from gaga.chem.io import Record, open_writer
+
+    water = np.array([[0.0, 0, 0], [0.7589, 0.5888, 0], [-0.7589, 0.5888, 0]])
+    none = Record(np.zeros(0, np.uint8), np.zeros((0, 3)), name="gaga-0-1", properties={"not_finite": "29 atoms"})
+    with open_writer(tmp_path / "m.sdf") as writer:
+        writer.write(Record(np.array([8, 1, 1], np.uint8), water))
+        writer.write(none)
+    (tmp_path / "m.xyz").write_text(XYZ)
+    for name, n_atoms in (("m.sdf", 32), ("m.xyz", 6)):
+        evaluation = evaluate(tmp_path / name)
+        rate = evaluation.rates.atom_stable
+        assert (rate.numerator, rate.denominator, evaluation.n_unreadable) == (3, n_atoms, 1)
+        assert evaluation.verdicts.reasons == ("", "non-finite coordinates")
+
+
 def test_bonds_in_a_file_are_not_trusted(tmp_path):
     from rdkit import Chem
     from rdkit.Chem import AllChem

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gaga.chem.annotate import annotate
+from gaga.chem.records import NOT_FINITE
 from gaga.chem.writers import as_written
 from gaga.core.processes import Workers
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
@@ -38,7 +39,7 @@ class Judge:
         name = f"gaga-{seed}-{molecule.index}"
         atoms = slice(None) if molecule.finite else slice(0)  # without coordinates there is no atom to write
         if not molecule.finite:
-            properties["not_finite"] = f"{len(molecule.atomic_numbers)} atoms"
+            properties[NOT_FINITE] = f"{len(molecule.atomic_numbers)} atoms"
         found = annotate(molecule.atomic_numbers[atoms], molecule.positions[atoms], name=name, properties=properties)
         valid = None if found.valid is None else found.valid and molecule.finite
         stable, smiles = found.stable and molecule.finite, found.smiles
