@@ -70,8 +70,8 @@ def class_tables(
     if (apart := found.distance) is not None:
         yield (
             "Mixture of classes (aromatic, triple bond, 0, 1, 2, 3 or more rings, heavy atoms): "
-            f"{100 * apart.value:.1f} % of the molecules ({100 * apart.low:.1f} – {100 * apart.high:.1f}) would have to "
-            f"be of another class to have {name}'s (total variation). As many molecules of {name} itself are "
+            f"{100 * apart.value:.1f} % of the molecules ({100 * apart.low:.1f} – {100 * apart.high:.1f}) would have "
+            f"to be of another class to have {name}'s (total variation). As many molecules of {name} itself are "
             f"{100 * apart.floor:.1f} % off, seldom more than {100 * apart.floor_high:.1f}."
         )
     if (stable := found.reweighted) is not None:
