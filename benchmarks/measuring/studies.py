@@ -68,7 +68,7 @@ def curve(asked: Asked) -> list[Cell]:
         spacing = (asked.spacings or {}).get(method, asked.way.spacing)
         config = replace(asked.way, method=method, steps=steps, spacing=spacing)
         evaluations = evaluations_of(config, asked.sources[0].max_t)
-        where = spacing if steps else "every step"
+        where = config.placed if steps else "every step"
         cells.append(asked.cell("curve", config, method=method, spacing=where, evaluations=evaluations))
     return cells
 
@@ -130,7 +130,7 @@ _STUDIES = {
 
 
 def _placed(config: SampleConfig) -> dict[str, Any]:
-    name = f"arcsine, bend {config.bend:g}" if config.spacing == "arcsine" else config.spacing
+    name = f"arcsine, bend {config.bend:g}" if config.placed == "arcsine" else config.placed
     return {"method": config.method, "spacing": name, "raised": config.raised if config.method == "annealed" else "–"}
 
 

@@ -54,7 +54,7 @@ def annotate(
     if mol is not None and smiles:
         from gaga.chem.strict import stereo_smiles
 
-        found["SMILES"] = stereo_smiles(mol)
+        found["SMILES"] = stereo_smiles(type(mol)(mol))  # the molecule itself stays as it was perceived
     record = Record(atomic_numbers, positions, name, {**properties, **found})
     return Annotated(record, mol, stable, n_stable, valid, smiles)
 

@@ -116,13 +116,12 @@ def strict_smiles(molecule: "Chem.Mol") -> str:
 
 
 def stereo_smiles(molecule: "Chem.Mol") -> str:
-    """Canonical SMILES without hydrogens and with the stereochemistry of the positions."""
+    """Canonical SMILES without hydrogens and with the stereochemistry of the positions, which the molecule receives."""
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
-        placed = Chem.Mol(molecule)  # the molecule itself stays as it was perceived
-        Chem.AssignStereochemistryFrom3D(placed)
-        return str(Chem.MolToSmiles(Chem.RemoveHs(placed, sanitize=False)))
+        Chem.AssignStereochemistryFrom3D(molecule)
+        return str(Chem.MolToSmiles(Chem.RemoveHs(molecule, sanitize=False)))
 
 
 def judge_unperceived(atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]) -> StrictVerdict:

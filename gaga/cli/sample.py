@@ -18,7 +18,7 @@ from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, Table, open_store, stored, stored_line
 from gaga.cli.standard_output import STANDARD, Format, destination, show_aside
 from gaga.cli.torchrun import ranks_from_environment
-from gaga.models.sampling.config import SampleConfig  # noqa: TID253 - needs no torch
+from gaga.models.sampling.config import KEPT, SampleConfig  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
     from gaga.models.sampling.record import SampleSummary
@@ -32,8 +32,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _keep(value: str) -> str:
-    if value.lower() not in ("all", "valid", "stable"):
-        raise typer.BadParameter(f"{value!r} is not one of all, valid, stable.")
+    if value.lower() not in KEPT:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(KEPT)}.")
     return value.lower()
 
 
@@ -50,9 +50,10 @@ Keep = Annotated[
     str,
     typer.Option(
         "--keep",
-        metavar="all|valid|stable",
+        metavar="|".join(KEPT),
         show_default=True,
-        help="Which are written: valid by the strict protocol, stable by EDM's.",
+        help="Which are written: valid by the strict protocol, stable by EDM's, unique: valid and no SMILES twice, "
+        "novel: unique and not in QM9's training split.",
         callback=_keep,
     ),
 ]

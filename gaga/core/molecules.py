@@ -74,7 +74,7 @@ class PackedMolecules:
         return self.take(indices)
 
     def pieces(self, molecules: int = 4096) -> "Iterator[PackedMolecules]":
-        """All of them in memory, `size` at a time."""
+        """All of them in memory, `molecules` at a time."""
         for first in range(0, len(self), molecules):
             yield self.take(np.arange(first, min(first + molecules, len(self))))
 

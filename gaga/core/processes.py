@@ -9,13 +9,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from threading import Lock
+from types import FrameType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from gaga.core.errors import GagaError, InvalidInput, Unavailable
@@ -26,6 +27,7 @@ Result = TypeVar("Result")
 _AHEAD = 4  # items for each process that are begun and not yet taken
 _PATIENCE = 5.0  # seconds for a process that was asked to end
 _MOMENT = 0.5  # the same for one that has taken too long and probably does not respond
+_MAIN_LOCK = Lock()
 _LONGEST_WAIT = 3600.0  # s at a time; the system takes no number beyond some weeks
 _ENDED = "a working process ended early"
 _STARTING = 120.0  # seconds until the libraries of an isolated process are loaded
@@ -184,9 +186,25 @@ def _spawned(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess,
     """A process with its pipe. Spawned, not forked: a fork of a process that runs threads or CUDA may hang."""
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=target, args=(there, *arguments), daemon=True)
-    process.start()
+    with _main_out_of_sight():
+        process.start()
     there.close()
     return process, here
+
+
+@contextmanager
+def _main_out_of_sight() -> Iterator[None]:
+    """A spawned process begins by running the program's main file again, unless the main module has none.
+
+    What works here are functions of modules. So a user's script needs no `if __name__ == "__main__":`, without which it
+    would run again in every worker, and wait for the lock that the script itself holds.
+    """
+    with _MAIN_LOCK:
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def end_now(process: BaseProcess, patience: float) -> None:

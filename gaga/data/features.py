@@ -23,7 +23,7 @@ Atoms = tuple[UInt8[np.ndarray, " A"], Float32[np.ndarray, "A 3"], Bool[np.ndarr
 class Space(Protocol):
     """Molecules as the columns that are noised, and back; positions are the first three columns.
 
-    Models and the sampler know a space by these five alone. `FeatureSpace` is that of positions and types.
+    Models and the sampler know a space by these six alone. `FeatureSpace` is that of positions and types.
     """
 
     @property
@@ -39,6 +39,11 @@ class Space(Protocol):
     @property
     def unit(self) -> float:
         """Å of one unit of the positions' columns."""
+        ...
+
+    @property
+    def largest(self) -> Float64[np.ndarray, " K"]:
+        """The largest absolute value that an atom has in each of the K columns behind the positions."""
         ...
 
     def encode(self, molecules: PackedMolecules) -> Float64[np.ndarray, "A columns"]:
@@ -76,6 +81,13 @@ class FeatureSpace:
     def unit(self) -> float:
         """As `Space`."""
         return self.factors[0]
+
+    @property
+    def largest(self) -> Float64[np.ndarray, " K"]:
+        """As `Space`."""
+        _, types, charges = self.factors
+        with_charges = [max(self.vocabulary) / charges] if self.include_charges else []
+        return np.array([1 / types] * self.n_types + with_charges)
 
     @property
     def n_types(self) -> int:

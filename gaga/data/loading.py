@@ -151,7 +151,7 @@ def default_cache_dir() -> Path:
     Raises:
         Unavailable: the user has no home folder.
     """
-    import platformdirs  # a prepared file can be trained on if this is not installed
+    import platformdirs  # a prepared file can be trained on without it
 
     with suppress(RuntimeError):  # by which newer versions say it; older ones leave the ~
         folder = Path(platformdirs.user_cache_dir("gaga"))

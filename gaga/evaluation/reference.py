@@ -91,7 +91,9 @@ class Reference:
 
     def contains(self, smiles: list[str]) -> Bool[np.ndarray, " n"]:
         """Which of these SMILES, made by the same protocol, the training split has."""
-        return np.isin(hash_smiles(smiles), self.hashes)
+        hashes = hash_smiles(smiles)
+        places = np.minimum(np.searchsorted(self.hashes, hashes), max(0, len(self.hashes) - 1))
+        return self.hashes[places] == hashes if len(self.hashes) else np.zeros(len(hashes), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -92,7 +92,7 @@ def prepare_geom_drugs(
     def kept() -> str:
         return KEPT if _is_unfinished(path) else ""
 
-    if resume and not _is_unfinished(path):
+    if resume and not _is_unfinished(path) and not path.exists():
         report.note(nothing_to_resume(path.name, "`out` and `cache`"))
     with explained(kept, otherwise=NOTHING_KEPT), report.progress(f"reading {source.name}") as progress:
         written, rule = prepare_geom(

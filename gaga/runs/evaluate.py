@@ -338,6 +338,11 @@ def evaluate(
         )
     options["dataset"] = str(options.get("dataset", SHIPPED))
     config, others = split_off(EvaluateConfig, options)
+    if unknown := sorted(others.keys() - (EvaluateRequest.__dataclass_fields__.keys() - {"file", "config"})):
+        raise InvalidInput(
+            "no such option with a store", received=", ".join(unknown), remedy="progress is reported to `report`"
+        )
+    others |= {"csv": Path(others["csv"])} if isinstance(others.get("csv"), str) else {}
     request = EvaluateRequest(file=Path(str(molecules)), config=config, **others)
     found = run(request, as_store(store), Policy(resume=resume, replace=replace), report)
     checks: Any = {check.kind: check.outcome.result for check in found.checks}

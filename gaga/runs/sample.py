@@ -29,10 +29,11 @@ from gaga.models.sampling.engine import parameters_of
 from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sampling.record import SampleSummary
-from gaga.models.sampling.solvers import returned_variances, solver_of
+from gaga.models.sampling.solvers import returned_variances, solver_of, what_happens_to_variances
 from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 from gaga.runs.devices import judging_processes
+from gaga.runs.keep import among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, as_store, claimed, slug
 from gaga.runs.one_element import note_of_drawn
@@ -41,7 +42,6 @@ from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
 
 KIND = "sample"
-_NOTICEABLE = 0.03  # of the variance that a solver adds or takes away
 _WEEK = 7 * 24 * 3600.0  # seconds that a process waits for the last batches of the others
 
 
@@ -53,7 +53,8 @@ class SampleRequest:
         out: the file; its name says the format.
         n: molecules for each seed.
         seed, repeats: the first seed, and how many.
-        keep: which are written: all, valid (by the strict protocol) or stable (by EDM's).
+        keep: which are written: all, valid (by the strict protocol), stable (by EDM's), unique (valid, no SMILES
+            twice) or novel (unique and not in the training data).
         trajectory: of the first molecules, how many whose frames are written, each to an .xyz of its own.
         config, model: the sampler's options, and the model.
         name: of the result in the store; by default the file's name without its suffix.
@@ -122,6 +123,7 @@ def draw(
 ) -> Outcome[SampleSummary] | None:
     """As `run`, from a model that is open."""
     solver_of(model, request.config)  # rejects a first step beyond the model's
+    among_others(request.keep, model.dataset)  # and what cannot be kept apart
     key = _key(request, model, source)
     unfinished = _UnfinishedOutput(request, policy, ranks)
 
@@ -222,9 +224,10 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
         ranks.wait()
         if not ranks.first:
             return None
-        _take_over(task, drawn)
+        drawn.take_over(whole=True)
     near = request.out if task.store is None else task.store.path
-    with SampleOutput(request.out, request.keys, near.absolute().parent) as output:
+    chosen = among_others(request.keep, task.model.dataset)
+    with SampleOutput(request.out, request.keys, near.absolute().parent, chosen) as output:
         output.write_next(drawn)
         for _ in _batches(task, drawn) if ranks.size == 1 else ():
             output.write_next(drawn)
@@ -248,22 +251,11 @@ def _require_all(out: Path, ranks: Ranks) -> None:
             )
 
 
-def _take_over(task: _Task, drawn: UnfinishedSamples) -> None:
-    """Read what the other processes have drawn."""
-    drawn.take_over()
-    if missing := len(task.request.keys) - len(drawn):
-        raise Unavailable(
-            f"{counted(missing, 'molecule')} of other ranks cannot be found next to {task.request.out}",
-            remedy="run the same command with `resume=True`",
-        )
-
-
 def _batches(task: _Task, drawn: UnfinishedSamples) -> Iterator[None]:
     """Draw the batches of this process that are missing; judge and keep them."""
     request, ranks, device = task.request, task.ranks, parameters_of(task.model).device
-    judge = Judge(out=request.out, keep=request.keep, label=task.source.label)
-    label = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else "")
-    guessed = 0
+    judge = Judge(out=request.out, keep=judged_as(request.keep), label=task.source.label)
+    label, guessed = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else ""), 0
     with Judges(judge, judging_processes(device)) as judges, task.report.progress(label) as progress:
         for seed in range(request.seed, request.seed + request.repeats):
             there = drawn.done(seed)
@@ -287,24 +279,14 @@ def _note_plan(task: _Task, done: int) -> None:
     model, config, report = task.model, task.request.config, task.report
     if done:
         report.note(f"Resuming after {done:,} molecules that were drawn before.")
-    new = [n for n in config.sizes or () if model.known_moments().extrapolates(n)]
-    if new:
-        report.note(
-            f"No molecules of {', '.join(map(str, new))} atoms were in the data: their start is extrapolated, and the "
-            "network was not trained on any. Few will be valid."
-        )
-    left = len(task.request.keys) - done
-    if left > 0:
+    if new := [n for n in config.sizes or () if model.known_moments().extrapolates(n)]:
+        report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: few of them will be valid.")
+    if (left := len(task.request.keys) - done) > 0:
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
         each = counted(len(solver_of(model, config)), "evaluation")
         report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
-    wide, narrow = returned_variances(model, config)
-    if max(abs(wide - 1), abs(narrow - 1)) > _NOTICEABLE:
-        change = "sharpens" if min(wide, narrow) < 1 else "widens"
-        report.note(
-            f"This way of sampling {change}: Gaussian data come out with {wide:.2f} of their variance at the scale of "
-            f"a molecule and {narrow:.2f} at that of bonds."
-        )
+    if sharpness := what_happens_to_variances(model, config):
+        report.note(sharpness)
 
 
 @overload

@@ -127,13 +127,17 @@ def run(
             return record if record is not None and _is_whole(record) else None
 
         unfinished = _UnfinishedRun(job.folder)
-        resumes = ranks.from_first(lambda: bool(policy.resume) and unfinished.exists())
-        renewed = changed(policy, replace=policy.replace or resumes)
+
+        def resumes() -> bool:
+            return ranks.from_first(lambda: bool(policy.resume) and unfinished.exists())
+
+        renewed = changed(policy, replace=policy.replace or resumes())
         with claimed(store, job.key, stored, renewed, unfinished, report, ranks) as found:
             if found is not None:
                 return found
             trainer = _trainer(job, report, ranks)
-            if resumes:
+            resumed = resumes()  # asked again: another process may have begun the run before this one had the lock
+            if resumed:
                 trainer.resume()
                 report.note(f"Resuming {job.folder} at step {trainer.counters.step:,}.")
             report.note(estimate_line(trainer, estimate(trainer)))
@@ -142,7 +146,7 @@ def run(
                 if not ranks.first:
                     return None
                 record = record_of(trainer, finished=finished)
-                entry = job.key.put(store, record, replace=renewed.replace, renew=True)
+                entry = job.key.put(store, record, replace=renewed.replace or resumed, renew=True)
                 return Outcome(result=record, entry=entry, found=False)
 
             keep(finished=False)

@@ -74,8 +74,8 @@ def told(row):
 def test_cells_are_drawn_once(run, monkeypatch):
     out, rows = run(*CURVE)
     assert [row["labels"] for row in rows] == [
-        {"method": method, "spacing": "arcsine", "evaluations": steps}
-        for method in ("ddim", "annealed")
+        {"method": method, "spacing": placed, "evaluations": steps}
+        for method, placed in (("ddim", "power"), ("annealed", "arcsine"))
         for steps in (2, 3)
     ]
     forbid_drawing(monkeypatch)
@@ -88,9 +88,9 @@ def test_a_cell_of_another_study_is_not_drawn_again(run, monkeypatch):
     forbid_drawing(monkeypatch)
     out, again = run("curve", "--n", 3, "--methods", "ddim", "--evaluations", 3)
     assert again[2] == rows[0] | {
-        "study": "curve", "labels": {"method": "ddim", "spacing": "arcsine", "evaluations": 3}
+        "study": "curve", "labels": {"method": "ddim", "spacing": "power", "evaluations": 3}
     }  # fmt: skip
-    assert "| ddim | arcsine | 3 |" in out
+    assert "| ddim | power | 3 |" in out
 
 
 def test_a_run_that_is_killed_within_a_cell_goes_on(run, checkpoint, monkeypatch, capsys):
@@ -214,9 +214,9 @@ def test_truncation_is_held_against_the_whole_way_from_the_prior(checkpoint):
 
 def test_spacings_are_each_drawn_once(checkpoint):
     found = studies.cells_of("spacing", asked(checkpoint))
-    assert len(found) == len({cell.id for cell in found}) == 5 * 6 + 7 - 1
+    assert len(found) == len({cell.id for cell in found}) == 6 * 6 + 7 - 1
     raised = [cell.labels["raised"] for cell in found if cell.labels["spacing"] == "arcsine, bend 2"]
-    assert raised == ["–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0]
+    assert raised == ["–", "–", "–", "–", "–", 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0]
     assert studies.parse_spacings(["log-snr", "ddpm=steps"]) == ("log-snr", {"ddpm": "steps"})
     with pytest.raises(InvalidInput, match="unknown sampling method"):
         studies.parse_spacings(["euler=steps"])
@@ -290,7 +290,7 @@ def test_lines_of_the_plot_are_methods_and_where_there_are_several_their_spacing
     run(*one, "--methods", "ddim", "heun")
     _, rows = run(*one, "--methods", "ddim", "--spacing", "steps")
     lines = plot._lines(rows)
-    assert {name: len(members) for name, members in lines.items()} == {"ddim, arcsine": 1, "heun": 1, "ddim, steps": 1}
+    assert {name: len(members) for name, members in lines.items()} == {"ddim, power": 1, "heun": 1, "ddim, steps": 1}
     assert plot._ticks([9, 10, 15, 549, 550, 551]) == [551, 15, 10]
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 import h5py
 import pytest
 
+from gaga import Store, load_model
+from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.record import SampleRecord
+from gaga.models.sampling.solvers import returned_variances
 from tests.cli import processes
 
 FAST = ("--checkpoint", "qm9_small", "--method", "ddpm", "--stride", "50", "--threads", "1")
@@ -45,6 +49,30 @@ def test_a_molecule_does_not_depend_on_its_batch(gaga, tmp_path):
             assert float(x) == pytest.approx(float(y), abs=2e-3)  # four times what docs/RELIABILITY.md, 9, has seen
         except ValueError:
             assert x == y
+
+
+def test_what_a_sampler_does_to_variances_is_said_stored_and_in_json(gaga, tmp_path):
+    how = ("--checkpoint", "qm9_small", "--steps", "4", "--n", "2", "--threads", "1", "--json")
+    sharp = gaga("sample", "--method", "annealed", "--out", "a.sdf", *how)
+    assert "This way of sampling sharpens: Gaussian data come out with 0.7" in sharp.err
+    assert "--method sde keeps the distribution" in sharp.err
+    config = SampleConfig(method="annealed", steps=4)
+    expected = dict(zip(("molecule", "bonds"), returned_variances(load_model("qm9_small"), config), strict=True))
+    assert sharp.json["returned_variance"] == pytest.approx(expected)
+    stored = Store(tmp_path / "gaga.h5").get("sample", "a", SampleRecord)
+    assert stored.variance_bonds == pytest.approx(expected["bonds"])
+    even = gaga("sample", "--method", "sde", "--out", "b.sdf", *how[:2], "--steps", "50", *how[4:])
+    assert "This way of sampling" not in even.err
+    assert even.json["returned_variance"] == pytest.approx({"molecule": 1.0, "bonds": 1.0}, abs=0.01)
+
+
+def test_unique_molecules_are_written_once(gaga, tmp_path):
+    """Of four atoms there are few molecules: some come twice."""
+    how = ("--checkpoint", "qm9_small", "--sizes", "4:5", "--steps", "12", "--n", "40", "--threads", "1", "--json")
+    ran = gaga("sample", "--keep", "unique", "--out", "u.smi", *how)
+    lines = [line.split("\t")[0] for line in (tmp_path / "u.smi").read_text().splitlines()]
+    valid = round(ran.json["rates"]["valid_strict"]["value"] * 40)
+    assert 1 <= ran.json["written"] == len(lines) == len(set(lines)) < valid
 
 
 def test_molecules_on_standard_output(gaga, tmp_path):
@@ -152,10 +180,10 @@ def test_molecules_as_large_as_the_largest_drugs_are_drawn_beside_small_ones(gag
     assert set(sizes) == {2, 181}
 
 
-def test_smiles_files_hold_those_that_have_one_and_large_sizes_are_said_to_be_extrapolated(gaga, tmp_path):
+def test_smiles_files_hold_those_that_have_one_and_large_sizes_are_warned_of(gaga, tmp_path):
     ran = gaga("sample", "--n", "2", "--out", "M.SMI", "--sizes", "31", "--start", "size", *FAST)
     assert ran.code == 0, ran.err
-    assert "extrapolated" in ran.err
+    assert "No molecules of 31 atoms were in the data: few of them will be valid." in ran.err
     assert (tmp_path / "M.SMI").exists()
 
 

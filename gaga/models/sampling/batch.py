@@ -16,7 +16,7 @@ from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
-from gaga.models.sampling.loop import Condition, Edit, bounded, farthest_places
+from gaga.models.sampling.loop import Condition, Edit, bounded, reach_of
 from gaga.models.sampling.solvers import Solver
 from gaga.noise import Reference
 
@@ -72,7 +72,7 @@ class StepTables:
     Attributes:
         time: t / T of each step.
         c_z, c_eps, sigma, c_memory, m_z, m_eps: coefficients of `solvers.Solver`, for each column.
-        reach, level: alpha times the farthest place of an atom in each column, and sigma (`loop.bounded`).
+        reach, level: how far from zero a prediction may be, and sigma (`loop.bounded`).
         stream: what the noise of each step is drawn for; on the host in `streams`.
         noisy: false if every sigma is zero. remembers: false if no update reads the memory.
     """
@@ -98,12 +98,12 @@ class StepTables:
         rows = {name: np.repeat(getattr(solver, name)[:, None], model.space.columns, axis=1) for name in names}
         if solver.positions_only_last:
             rows["c_z"][-1, 3:], rows["c_eps"][-1, 3:], rows["sigma"][-1, 3:] = 1.0, 0.0, 0.0
-        alpha, level = model.schedule.alpha_sigma_at(solver.time)
-        rows["reach"] = alpha[:, None] * farthest_places(model)
+        _, level = model.schedule.alpha_sigma_at(solver.time)
         streams = (*range(len(solver) - 2, -1, -1), STREAM_END)
         return cls(
             time=torch.from_numpy(solver.time / model.schedule.T).to(like),
             **{name: torch.from_numpy(row).to(like) for name, row in rows.items()},
+            reach=torch.from_numpy(reach_of(model, solver.time)).to(like),
             level=torch.from_numpy(level).to(like),
             stream=torch.tensor(streams, device=like.device),
             streams=streams,

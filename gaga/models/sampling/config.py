@@ -12,6 +12,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Spacing = Literal["steps", "log-snr", "arcsine", "power"]
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 MAX_BEND = 2.75  # beyond it the arcsine rule would go back: its slope at 1/2 is 1 - bend (1 - 2/pi)
+KEPT = ("all", "valid", "stable", "unique", "novel")  # which molecules `gaga sample` writes
 BY_STEP = ("ddpm", "ddim")  # methods that visit the steps of the schedule
 EVALUATIONS = 50  # of the other methods, if not given
 _FINE = "Few evaluations"
@@ -50,7 +51,7 @@ class SampleConfig(Config):
         None,
         "How much noise sde renews: 0 none, 1 as the reverse diffusion; more forgets errors sooner.  "
         "[default: 4 to 8, more with more evaluations]",
-        metavar="X", at_least=0, below=float("inf"), section=_FINE,
+        metavar="X", at_least=0, at_most=1000, section=_FINE,
     )  # fmt: skip
     raised: float = option(
         1.8,

@@ -62,14 +62,17 @@ class SameForAll:
         return np.tile(np.array(self.values, dtype=np.float64), (len(keys), 1))
 
 
-def farthest_places(model: Model) -> Float64[np.ndarray, " C"]:
-    """How far from zero an atom of a molecule can be in each column: 15 times the data's spread in positions.
+def reach_of(model: Model, time: Float64[np.ndarray, " K"]) -> Float64[np.ndarray, "K C"]:
+    """How far from zero alpha D may be in each column at these times; in positions, from the centre.
 
-    The farthest atoms of QM9 and of GEOM-Drugs are at 5 and 6 times. Types, which are below 1 in all data, reach 10.
+    D = (z - sigma eps_hat) / alpha, the molecule that a prediction stands for, may be 15 times as far as the data are
+    wide on an axis (the farthest atom of QM9 is at 5) and have 10 times the largest value of a type; and each eps_hat
+    may be off by 10, ten times what it is.
     """
-    places = np.full(model.space.columns, 10.0)
-    places[:3] = 15 * np.sqrt(model.known_moments().block[0])
-    return places
+    alpha, sigma = model.schedule.alpha_sigma_at(time)
+    width = float("inf") if model.moments is None else float(np.sqrt(model.moments.block[0]))
+    farthest = np.concatenate([np.full(3, 15 * width), 10 * model.space.largest])
+    return np.asarray(alpha[:, None] * farthest + 10 * sigma[:, None])
 
 
 def bounded(
@@ -78,23 +81,22 @@ def bounded(
     reach: Float[Tensor, "*one C"],
     level: Float[Tensor, "1"] | float,
 ) -> Float[Tensor, "A C"]:
-    """The predicted noise, changed only if D = (z - sigma eps) / alpha places an atom beyond any molecule.
+    """The predicted noise, changed only if it stands for what no molecule is.
 
     A network that is asked for more atoms than it was trained on may give ever larger numbers, which would overflow.
-    Such an atom is drawn back along its direction from the centre, so that the sampler stays equivariant.
+    An atom too far is drawn back along its direction from the centre, so that the sampler stays equivariant.
 
     Args:
         eps, z: predicted noise, and what it was predicted in.
-        reach: alpha times the farthest place from zero in each column (`farthest_places`).
+        reach: of this step, see `reach_of`.
         level: sigma.
     """
     there = z - level * eps  # alpha D
     distance = torch.linalg.vector_norm(there[:, :3], dim=1, keepdim=True)
-    back = torch.cat(
-        [there[:, :3] * (reach[..., :1] / distance), there[:, 3:].clamp(min=-reach[..., 3:], max=reach[..., 3:])], dim=1
-    )
-    beyond = torch.cat([(distance > reach[..., :1]).expand(-1, 3), there[:, 3:].abs() > reach[..., 3:]], dim=1)
-    return torch.where(beyond, (z - back) / level, eps)
+    near = there[:, :3] * (reach[..., :1] / distance)
+    types = there[:, 3:].clamp(min=-reach[..., 3:], max=reach[..., 3:])
+    beyond = torch.cat([(distance > reach[..., :1]).expand(-1, 3), types != there[:, 3:]], dim=1)
+    return torch.where(beyond, (z - torch.cat([near, types], dim=1)) / level, eps)
 
 
 @torch.no_grad()
@@ -122,11 +124,10 @@ def denoise(
         Positions and types of the molecules, [A, C]. Types are read off by their largest column.
     """
     z, memory = layout.centre(z, model.centred_columns), torch.zeros_like(z)
-    alpha, sigma = model.schedule.alpha_sigma_at(solver.time)
-    farthest = torch.from_numpy(farthest_places(model)).to(z)
+    reach, (_, sigma) = torch.from_numpy(reach_of(model, solver.time)), model.schedule.alpha_sigma_at(solver.time)
     for k in range(len(solver)):
         time = z.new_full((len(layout),), float(solver.time[k]) / model.schedule.T)
-        eps = bounded(model.noise(z, time, layout, context), z, float(alpha[k]) * farthest, float(sigma[k]))
+        eps = bounded(model.noise(z, time, layout, context), z, reach[k].to(z), float(sigma[k]))
         update = float(solver.c_z[k]) * z - float(solver.c_eps[k]) * eps + float(solver.c_memory[k]) * memory
         if solver.sigma[k] > 0:
             update = update + float(solver.sigma[k]) * layout.centre(normals(k), model.centred_columns)

@@ -1,6 +1,8 @@
 """Molecules on their way from the spool into the output file and the record, in the order of their keys."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 from gaga.chem.records import Record
 from gaga.chem.writers import open_writer
 from gaga.models.checkpoint import file_digest
-from gaga.models.sampling.molecules import Sampled
+from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 from gaga.models.sampling.record import SampleColumns
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.storage.files import atomic_write, sync
@@ -26,13 +28,15 @@ class SampleOutput:
         out: the file; what was there is replaced.
         keys: the molecules of the run.
         folder: where the record grows.
+        chosen: whether a molecule is written, from its SMILES, asked in the order of the output; all are if None. The
+            record has them all.
 
     Raises:
         Unavailable: one of them cannot be written.
     """
 
-    def __init__(self, out: Path, keys: Keys, folder: Path) -> None:
-        self._keys, self._next = keys, 0
+    def __init__(self, out: Path, keys: Keys, folder: Path, chosen: Callable[[str], bool] | None = None) -> None:
+        self._keys, self._next, self._chosen = keys, 0, chosen
         with ExitStack() as files:
             self._columns = files.enter_context(SampleColumns(folder))
             partial = files.enter_context(atomic_write(out))
@@ -47,10 +51,14 @@ class SampleOutput:
                 last += 1
             if last == self._next:
                 return
-            molecules = [spool[place] for place in range(self._next, last)]
+            molecules = [self._as_chosen(spool[place]) for place in range(self._next, last)]
             self._writer.append(b"".join(molecule.text for molecule in molecules))
             self._columns.add(molecules)
             self._next = last
+
+    def _as_chosen(self, molecule: JudgedMolecule) -> JudgedMolecule:
+        written = not molecule.text or self._chosen is None or self._chosen(molecule.smiles)
+        return molecule if written else replace(molecule, text=b"")
 
     def finish(self, products: str = "", variances: tuple[float, float] = (float("nan"), float("nan"))) -> Any:
         """All is written: what goes to the store while this is open, to be read as a `SampleRecord`.

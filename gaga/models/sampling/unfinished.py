@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from gaga.core.errors import InvalidInput
+from gaga.core.errors import InvalidInput, Unavailable
+from gaga.core.text import counted
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.storage.partial import RecordFile, has_run
 
@@ -89,14 +90,23 @@ class UnfinishedSamples:
     def _opened(self, path: Path, *, appends: bool) -> RecordFile:
         return RecordFile(path, self._run, _HEAD, _bytes_after, _is_whole, remedy=_REMEDY, appends=appends)
 
-    def take_over(self) -> None:
-        """Read what other processes have added."""
+    def take_over(self, *, whole: bool = False) -> None:
+        """Read what other processes have added.
+
+        Raises:
+            Unavailable: molecules are missing, if there is to be the `whole` output.
+        """
         known = {file.path for file in self._files}
         for path in unfinished_files(self._output):
             if path not in known and has_run(path):
                 self._files.append(self._opened(path, appends=False))
         for number in range(1, len(self._files)):
             self._scan(number)
+        if whole and (missing := len(self._keys) - len(self)):
+            raise Unavailable(
+                f"{counted(missing, 'molecule')} of other ranks cannot be found next to {self._output}",
+                remedy="run the same command with `resume=True`",
+            )
 
     def _scan(self, number: int) -> None:
         file = self._files[number]

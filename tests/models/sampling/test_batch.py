@@ -146,7 +146,8 @@ def test_float32_is_near_float64(gaussian_model, egnn_model, method):
     expected = walked(egnn_model, SIZES, draws=False, method=method, steps=steps)
     near = network_model(gaussian_model, torch.float32, precondition=egnn_model.precondition)
     found = walked(near, SIZES, draws=True, method=method, steps=steps)
-    torch.testing.assert_close(found.double(), expected, rtol=6e-3, atol=3e-3)
+    tolerance = 6e-3 if method == "sde" else 3e-3  # its step from 28 to 0 extrapolates twentyfold
+    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=3e-3)
 
 
 @pytest.mark.gpu

@@ -118,6 +118,10 @@ class Turned:
     def unit(self):
         return self.plain.unit
 
+    @property
+    def largest(self):
+        return np.full(5, self.plain.largest.max())
+
     def encode(self, molecules):
         x = self.plain.encode(molecules)
         return np.concatenate([x[:, :3], x[:, 3:] @ self.turn], axis=1)

@@ -10,7 +10,7 @@ from gaga.models.api import sample
 from gaga.models.model import Model
 from gaga.models.sampling import batch
 from gaga.models.sampling.config import METHODS, SampleConfig
-from gaga.models.sampling.loop import bounded, farthest_places
+from gaga.models.sampling.loop import bounded, reach_of
 from gaga.models.sampling.plan import draw_sizes, start_reference
 from gaga.models.sampling.solvers import solver_of
 from gaga.models.sampling.stream import sample_stream
@@ -185,9 +185,9 @@ def test_predictions_beyond_any_molecule_are_bounded(gaussian_model, method):
         max_t=550, moments=gaussian_model.moments,
     )  # fmt: skip
     (molecule,) = sample_stream(runaway, [0], SampleConfig(method=method, steps=30))
-    farthest = farthest_places(runaway)[0] * runaway.space.factors[0]
+    farthest = 15 * np.sqrt(runaway.moments.block[0]) * runaway.space.unit
     assert molecule.finite
-    assert abs(molecule.positions).max() < 1.5 * farthest
+    assert np.linalg.norm(molecule.positions, axis=1).max() < 2 * farthest
 
 
 def test_the_bound_does_not_change_what_is_within():
@@ -197,7 +197,26 @@ def test_the_bound_does_not_change_what_is_within():
     there = z - 0.7 * bounded(100 * eps, z, torch.full((8,), 3.0), 0.7)
     assert (there[:, :3].norm(dim=1) <= 3.0001).all()
     assert (there[:, 3:].abs() <= 3.0001).all()
-    assert torch.isnan(bounded(eps * float("nan"), z, torch.full((8,), 3.0), 0.7)).all(), "what is broken stays so"
+    cosines = torch.cosine_similarity(there[:, :3], (z - 70 * eps)[:, :3])
+    torch.testing.assert_close(cosines, torch.ones(500), rtol=0, atol=1e-4)
+    broken = bounded(eps * float("nan"), z, torch.full((8,), 3.0), 0.7)
+    assert torch.isnan(broken).all(), "what is broken stays so"
+
+
+def test_a_type_may_be_any_of_the_vocabulary():
+    space = FeatureSpace((1, 6, 53), factors=(1.0, 0.05, 1.0), include_charges=True, centred_features=False)
+    assert space.largest.tolist() == [20, 20, 20, 53]
+    assert space.encode(pack([([53, 1], np.eye(3)[:2])]))[0, 3:].tolist() == [0, 0, 20, 53]
+
+
+@pytest.mark.parametrize("t", [0, 250, 550, 999, 1000])
+def test_the_bound_lets_a_prediction_be_ten_times_off(gaussian_model, t):
+    """So that models of all steps are not touched by it, whose alpha at step 1000 is 0.003."""
+    alpha, sigma = (float(value[0]) for value in gaussian_model.schedule.alpha_sigma_at(np.array([float(t)])))
+    x, eps = torch.tensor([[5.0, 3.0, 0.0]]), torch.tensor([[0.6, -0.5, 0.3]])
+    wrong = eps + torch.tensor([[5.5, -5.5, 5.5]])
+    reach = torch.from_numpy(reach_of(gaussian_model, np.array([float(t)]))[0, :3]).float()
+    assert torch.equal(bounded(wrong, alpha * x + sigma * eps, reach, sigma), wrong)
 
 
 @pytest.mark.parametrize(
