@@ -69,10 +69,10 @@ def class_tables(
     yield "Classes are of the molecules that protocol strict calls valid, by the bonds that it perceives."
     if (apart := found.distance) is not None:
         yield (
-            f"Mixture of classes (aromatic, triple bond, 0 to 3 rings, heavy atoms): {100 * apart.value:.1f} % of the "
-            f"molecules ({100 * apart.low:.1f} – {100 * apart.high:.1f}) would have to be of another class to have "
-            f"{name}'s (total variation). As many molecules of {name} itself are {100 * apart.floor:.1f} % off, "
-            f"seldom more than {100 * apart.floor_high:.1f}."
+            "Mixture of classes (aromatic, triple bond, 0, 1, 2, 3 or more rings, heavy atoms): "
+            f"{100 * apart.value:.1f} % of the molecules ({100 * apart.low:.1f} – {100 * apart.high:.1f}) would have "
+            f"to be of another class to have {name}'s (total variation). As many molecules of {name} itself are "
+            f"{100 * apart.floor:.1f} % off, seldom more than {100 * apart.floor_high:.1f}."
         )
     if (stable := found.reweighted) is not None:
         yield (
@@ -85,8 +85,9 @@ def said_of_support(result: "Evaluation") -> Iterator[str]:
     """How many molecules there are to be drawn, and how much real data would be novel."""
     if (support := result.support) is not None and support.twice:
         yield (
-            f"Unique: {support.once:,} of {support.distinct:,} SMILES came once, {support.twice:,} twice. So there are "
-            f"at least about {support.estimate:,.0f} ({support.low:,.0f} – {support.high:,.0f}) to be drawn (Chao1)."
+            f"Unique: of {support.distinct:,} different molecules {support.once:,} came once, {support.twice:,} twice. "
+            f"At least about {support.estimate:,.0f} ({support.low:,.0f} – {support.high:,.0f}) different ones can be "
+            "drawn (Chao1)."
         )
     data = result.real_data
     if data is None or data.n_in_all is None:

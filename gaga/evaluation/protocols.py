@@ -31,6 +31,7 @@ class Judgement(NamedTuple):
     reason: str
     bonds: Bonds
     classes: MoleculeClasses | None = None
+    stereo: str = ""
 
 
 def check_protocol(protocol: str) -> None:
@@ -88,15 +89,16 @@ def _perceived_classes(
 
 def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"], charge: int) -> Judgement:
     from gaga.chem.bonds import perceive
-    from gaga.chem.strict import judge_perceived, judge_unperceived
+    from gaga.chem.strict import judge_perceived, judge_unperceived, stereo_smiles
 
-    molecule, classes = perceive(numbers, positions, charge=charge), None
+    molecule, classes, stereo = perceive(numbers, positions, charge=charge), None, ""
     if molecule is None:
         v, bonds = judge_unperceived(numbers, positions), _NO_BONDS
     else:
         v, bonds = judge_perceived(molecule), bonds_of_molecule(molecule)
-        classes = classes_of_molecule(molecule, numbers) if v.valid else None
-    return Judgement(v.n_stable_atoms, v.stable, v.valid, v.connected, v.smiles or "", v.reason, bonds, classes)
+        if v.valid:
+            stereo, classes = stereo_smiles(molecule), classes_of_molecule(molecule, numbers)
+    return Judgement(v.n_stable_atoms, v.stable, v.valid, v.connected, v.smiles or "", v.reason, bonds, classes, stereo)
 
 
 _JUDGES: dict[str, Callable[..., Judgement]] = {"edm": _judge_edm, "strict": _judge_strict}

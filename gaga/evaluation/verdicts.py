@@ -46,6 +46,8 @@ class Verdicts:
         novel: whether valid, and the reference's training split does not have the SMILES, [M]; of equal molecules, all
             are. None without a reference.
         classes: what kinds of molecules they are; None in results of earlier versions.
+        stereo: by strict, SMILES of the valid ones with the stereochemistry of the positions, empty for others; None
+            by edm, and in results of earlier versions. Uniqueness and novelty are by `smiles`, without it.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
@@ -58,6 +60,7 @@ class Verdicts:
     unique: Bool[np.ndarray, " M"] | None = None
     novel: Bool[np.ndarray, " M"] | None = None
     classes: Classes | None = None
+    stereo: tuple[str, ...] | None = None
 
 
 class OnDiskMeasurements:
@@ -134,7 +137,7 @@ def judge(
             remedy="leave it out of the file",
         )
     columns: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *TYPES)}
-    smiles, reasons = list[str](), list[str]()
+    smiles, reasons, stereo = list[str](), list[str](), list[str]()
     lengths, angles = OnDiskMeasurements(), OnDiskMeasurements()
     judge_chunk = partial(_judge_chunk, protocol)
     for piece in pieces_of(
@@ -145,11 +148,15 @@ def judge(
             column.append(piece.get(name))
         smiles += lines_of(piece["smiles"])
         reasons += map(intern, lines_of(piece["reasons"]))  # each is in memory once
+        stereo += lines_of(piece["stereo"]) if "stereo" in piece else []
         lengths.append(piece["length_codes"], piece["lengths"])
         angles.append(piece["angle_codes"], piece["angles"])
         progress(len(smiles), len(molecules))
     numbers: Any = {name: _joined(columns[name], of) for name, of in _NUMBERS.items()}
-    verdicts = Verdicts(**numbers, smiles=tuple(smiles), reasons=tuple(reasons), classes=_classes(columns))
+    verdicts = Verdicts(
+        **numbers, smiles=tuple(smiles), reasons=tuple(reasons), classes=_classes(columns),
+        stereo=tuple(stereo) if len(stereo) == len(smiles) and protocol == "strict" else None,
+    )  # fmt: skip
     return JudgedMolecules(verdicts, lengths, angles)
 
 
@@ -175,6 +182,7 @@ def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Pie
         **vars(classes_of([row.classes for row in rows], chunk.molecules, chunk.charges)),
         "smiles": as_text(row.smiles for row in rows),
         "reasons": as_text(row.reason for row in rows),
+        **({"stereo": as_text(row.stereo for row in rows)} if protocol == "strict" else {}),
         "length_codes": _joined([each.codes for each in lengths], np.int32),
         "lengths": _joined([each.values for each in lengths], np.float32),
         "angle_codes": _joined([each.codes for each in angles], np.int32),

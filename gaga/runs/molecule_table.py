@@ -32,11 +32,11 @@ COLUMNS = (
     "protocol", "stable", "stable_atoms", "valid", "connected", "unique", "novel", "reason",
     "stable_edm", "valid_strict",
     "aromatic", "triple_bond", "sp_carbon", "rings", "rings_3", "rings_4", "rings_5", "rings_6", "rings_larger",
-    "heavy_atoms", "odd_electrons",
+    "heavy_atoms", "odd_electrons", "smiles_stereo",
 )  # fmt: skip
 """In every table; cells are empty if a value is not known. docs/FORMAT.md says what each is."""
 
-_N_CLASSES = len(COLUMNS) - COLUMNS.index("aromatic")
+_N_CLASSES = COLUMNS.index("smiles_stereo") - COLUMNS.index("aromatic")
 
 RELAXATION_COLUMNS = ("relaxation_energy_kcal_mol", "relaxation_rmsd_angstrom", "relaxation_reason")
 POSES = "posebusters_"
@@ -172,7 +172,7 @@ def _molecules(evaluation: Tree, other: Tree | None) -> Iterator[Row]:
         of(records, "formulas"), of(verdicts, "n_atoms"), of(records, "charges"), repeat(protocol, n),
         of(verdicts, "stable"), of(verdicts, "n_stable_atoms"), of(verdicts, "valid"), of(verdicts, "connected"),
         _unique(verdicts), of(verdicts, "novel"), of(verdicts, "reasons"), of(edm, "stable"), of(strict, "valid"),
-        *_classes(strict.get("classes") or edm.get("classes"), n),
+        *_classes(strict.get("classes") or edm.get("classes"), n), of(strict, "stereo"),
     )  # fmt: skip
     return (list(map(cell, row)) for row in zip(*columns, strict=True))
 

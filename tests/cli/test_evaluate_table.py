@@ -56,6 +56,7 @@ def test_a_row_for_each_molecule(gaga, tmp_path):
         "rings": "0 0 - - 0",
         "heavy_atoms": "1 1 0 - 2",
         "odd_electrons": "false false false - false",
+        "smiles_stereo": "O O - - C#N",
     }.items():
         assert [row[column] or "-" for row in rows] == values.split(), column
     assert rows[3]["reason"] == "unreadable record"
@@ -89,7 +90,7 @@ def test_an_evaluation_of_an_earlier_version_still_opens(gaga, xyz, tmp_path, mo
     store = Store(tmp_path / "gaga.h5")
     tree = to_tree(store.get("evaluation", stored["name"], Evaluation))
     del tree["records"], tree["classes"], tree["support"], tree["real_data"]["classes"]
-    del tree["verdicts"]["unique"], tree["verdicts"]["novel"], tree["verdicts"]["classes"]
+    del tree["verdicts"]["unique"], tree["verdicts"]["novel"], tree["verdicts"]["classes"], tree["verdicts"]["stereo"]
     old = from_tree(tree, Evaluation)
     assert old.records is None
     assert old.verdicts.novel is None

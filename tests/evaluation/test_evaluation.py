@@ -145,6 +145,17 @@ def test_file_and_its_failures(tmp_path):
         assert (evaluation.rates.valid.numerator, evaluation.rates.valid.denominator) == (1, 2)
 
 
+def test_mirror_images_are_one_molecule_with_two_stereo_smiles():
+    numbers = np.array([6, 1, 9, 17, 35])
+    positions = np.concatenate([np.zeros((1, 3)), np.array([[1.09], [1.36], [1.77], [1.95]]) * TETRAHEDRON])
+    both = pack([(numbers, positions), (numbers, positions * [1, 1, -1])])
+    verdicts = evaluate(both, protocol="strict").verdicts
+    assert verdicts.smiles == ("FC(Cl)Br",) * 2
+    assert set(verdicts.stereo) == {"F[C@H](Cl)Br", "F[C@@H](Cl)Br"}
+    assert verdicts.unique.tolist() == [True, False]
+    assert evaluate(both).verdicts.stereo is None
+
+
 def test_atoms_of_molecules_that_are_not_finite_are_not_stable(tmp_path):
     """Also if the record has none and only says how many there were, as `gaga sample` writes it."""
     from gaga.chem.io import Record, open_writer
