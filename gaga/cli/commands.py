@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gaga.cli.errors import usage_error
+from gaga.core.config import is_64_bit
 
 ARGUMENTS, OTHER_OPTIONS = "Arguments", "Options"
 
@@ -161,7 +162,16 @@ class SubGroup(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command whose help groups options by their `rich_help_panel`."""
+    """A command whose help groups options by their `rich_help_panel`, and whose whole numbers fit into 64 bits."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless a number is larger than any library takes."""
+        for parameter in self.get_params(ctx):
+            given = ctx.params.get(parameter.name)
+            for value in given if isinstance(given, list | tuple) else [given]:
+                if isinstance(value, int) and not is_64_bit(value):
+                    raise usage_error(f"invalid value for {parameter.opts[0]}: {value} is beyond 64 bits", ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, the command's own options, then one section for each panel."""

@@ -79,12 +79,19 @@ class Config:
     def __post_init__(self) -> None:
         for name, about in options_of(type(self)).items():
             value = getattr(self, name)
+            if isinstance(value, int) and not is_64_bit(value):
+                raise InvalidInput(f"{name} must fit into 64 bits", received=value)
             if value is None or about.accepts(value):
                 continue
             if about.choices:
                 known = ", ".join(about.choices)
                 raise InvalidInput(f"unknown {name.replace('_', ' ')}", received=value, remedy=f"use one of {known}")
             raise InvalidInput(f"{name} must be {about.range}", received=value)
+
+
+def is_64_bit(value: int) -> bool:
+    """Whether numpy, torch and the system take this whole number."""
+    return -(1 << 63) <= value < 1 << 63
 
 
 def options_of(config: type) -> dict[str, Option]:

@@ -68,6 +68,20 @@ def test_wrong_words_exit_with_2_in_two_lines(gaga, words):
     assert hint.endswith("--help'.")
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["gaussianity", "--dataset", "m.xyz", "--k-positions"], "--k-positions"),
+        (["sample", "--n"], "--n"),
+        (["evaluate", "m.xyz", "--threads"], "--threads"),
+    ],
+)
+def test_numbers_beyond_64_bits_are_wrong_usage(gaga, words, option):
+    ran = gaga(*words, "99999999999999999999")
+    assert ran.code == 2
+    assert f"invalid value for {option}: 99999999999999999999 is beyond 64 bits" in ran.err
+
+
 def test_nearest_command_is_suggested(gaga):
     assert "did you mean variance" in gaga("varance").err
     assert "did you mean list" in gaga("store", "lst").err

@@ -29,6 +29,7 @@ def test_defaults_are_accepted_and_none_is_not_given():
         ({"litres": 5.1}, "litres must be"),
         ({"litres": float("nan")}, "litres must be"),
         ({"minutes": 0}, "minutes must be at least 1"),
+        ({"minutes": 10**20}, "minutes must fit into 64 bits"),
         ({"spices": ("salt", "tar")}, "unknown spices.*Use one of salt, thyme"),
     ],
 )
