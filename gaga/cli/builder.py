@@ -110,7 +110,7 @@ def _plain(kind: Any) -> Any:
     """The type of an option that may be None, is one of several texts, or may be repeated."""
     if get_origin(kind) is Literal:
         return str
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return list[get_args(kind)[0]]  # type: ignore[misc]
     return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 

@@ -66,6 +66,17 @@ def test_what_a_sampler_does_to_variances_is_said_stored_and_in_json(gaga, tmp_p
     assert even.json["returned_variance"] == pytest.approx({"molecule": 1.0, "bonds": 1.0}, abs=0.01)
 
 
+def test_a_range_of_levels_is_two_numbers(gaga):
+    """Both behind one option; one alone is wrong usage."""
+    how = ("--checkpoint", "qm9_small", "--n", "1", "--method", "annealed", "--steps", "3", "--threads", "1")
+    ran = gaga("sample", *how, "--raised-between", "0.1", "0.5", "--out", "a.xyz")
+    assert ran.code == 0, ran.err
+    shown = gaga("store", "show", "a", "--json")
+    assert '"raised_between": [' in shown.out.replace("\n", " "), shown.out
+    assert SampleConfig(raised_between=(0.1, 0.5)).effective()["raised_between"] == (0.1, 0.5)
+    assert gaga("sample", *how, "--out", "b.xyz", "--raised-between", "0").code == 2
+
+
 def test_unique_molecules_are_written_once(gaga, tmp_path):
     """Of four atoms there are few molecules: some come twice."""
     how = ("--checkpoint", "qm9_small", "--sizes", "4:5", "--steps", "12", "--n", "40", "--threads", "1", "--json")
