@@ -114,7 +114,7 @@ def id_of(key: Mapping[str, Any]) -> str:
 
 
 def evaluations_of(config: SampleConfig, max_t: int) -> int:
-    """How often the network is evaluated for a molecule, as `gaga.models.sampling.config.solver_of` counts."""
+    """How often the network is evaluated for a molecule, as `gaga.models.sampling.solvers.solver_of` counts."""
     if config.steps is None and config.method in BY_STEP:
         return len(range(config.t_start or max_t, 0, -config.stride)) + 1
     asked = config.steps or _EVALUATIONS

@@ -4,11 +4,10 @@ The reference of QM9 ships with the package (made by benchmarks/build_reference.
 data set by the same code.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from gaga.data import Dataset
 from gaga.evaluation.class_shares import ClassShares, class_shares
 from gaga.evaluation.classes import heavy_atoms
 from gaga.evaluation.distances import NO_DISTANCES, Distances, Quantiles, distances_to, quantiles_of, size_distance
+from gaga.evaluation.known import REFERENCES, are_known, hash_smiles, hashes_of, shipped_arrays
 from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.protocols import check_protocol
 from gaga.evaluation.rates import Rates, first_occurrences, rates_of
@@ -29,9 +29,6 @@ from gaga.evaluation.verdicts import JudgedMolecules, Verdicts, judge
 from gaga.storage.files import atomic_write
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 from gaga.storage.serialise import from_tree
-
-REFERENCES = ("qm9",)
-"""Data sets whose reference ships with the package."""
 
 TRAIN, TEST = 100_000, 10_000
 """The largest numbers of molecules of the training split, and of the split of the row, that `reference_of` judges."""
@@ -91,9 +88,7 @@ class Reference:
 
     def contains(self, smiles: list[str]) -> Bool[np.ndarray, " n"]:
         """Which of these SMILES, made by the same protocol, the training split has."""
-        hashes = hash_smiles(smiles)
-        places = np.minimum(np.searchsorted(self.hashes, hashes), max(0, len(self.hashes) - 1))
-        return self.hashes[places] == hashes if len(self.hashes) else np.zeros(len(hashes), dtype=bool)
+        return are_known(smiles, self.hashes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -165,12 +160,6 @@ def marked(verdicts: Verdicts, reference: Reference | None) -> Verdicts:
     return replace(verdicts, unique=first_occurrences(verdicts.smiles), novel=novel)
 
 
-def hash_smiles(smiles: list[str]) -> UInt64[np.ndarray, " n"]:
-    """The first 64 bits of each SMILES' SHA-256: 100,000 of them mistake a new one once in 10^14."""
-    digests = b"".join(hashlib.sha256(text.encode("ascii")).digest()[:8] for text in smiles)
-    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
-
-
 @cache
 def shipped_reference(name: str, protocol: str) -> DataReference:
     """The reference of a data set that ships with the package.
@@ -186,15 +175,14 @@ def shipped_reference(name: str, protocol: str) -> DataReference:
             received=name,
             remedy=f"use {REFERENCES[0]}, None, or what reference_of makes of a data set",
         )
-    folder = files("gaga").joinpath("shipped")
-    with as_file(folder.joinpath(f"reference_{name}_{protocol}.npz")) as path, np.load(path) as f:
+    with shipped_arrays(name, protocol) as f:
         reference = Reference(
             lengths=Quantiles(f["length_codes"], f["length_shares"], f["length_values"]),
             angles=Quantiles(f["angle_codes"], f["angle_shares"], f["angle_values"]),
             sizes=f["sizes"],
-            hashes=np.cumsum(f["hash_steps"], dtype=np.uint64),
+            hashes=hashes_of(f),
         )
-    rows = json.loads(folder.joinpath(f"reference_{name}.json").read_text(encoding="utf-8"))
+    rows = json.loads(files("gaga").joinpath("shipped", f"reference_{name}.json").read_text(encoding="utf-8"))
     row = from_tree(rows[protocol], ReferenceRow)
     return DataReference(name=name, protocol=protocol, reference=reference, row=row)
 

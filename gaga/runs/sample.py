@@ -33,7 +33,7 @@ from gaga.models.sampling.solvers import returned_variances, solver_of, what_hap
 from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
 from gaga.runs.devices import judging_processes
-from gaga.runs.keep import among_others, judged_as
+from gaga.runs.keep import FirstOfEach, among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, as_store, claimed, slug
 from gaga.runs.one_element import note_of_drawn
@@ -123,7 +123,7 @@ def draw(
 ) -> Outcome[SampleSummary] | None:
     """As `run`, from a model that is open."""
     solver_of(model, request.config)  # rejects a first step beyond the model's
-    among_others(request.keep, model.dataset)  # and what cannot be kept apart
+    chosen = among_others(request.keep, model.dataset)  # rejects what cannot be told apart
     key = _key(request, model, source)
     unfinished = _UnfinishedOutput(request, policy, ranks)
 
@@ -141,7 +141,7 @@ def draw(
         if found is not None:
             return found
         with unfinished.opened({**key.config, **key.inputs}) as drawn:
-            return _drawn_and_written(_Task(request, model, source, key, store, policy, report, ranks), drawn)
+            return _drawn_and_written(_Task(request, model, source, key, store, policy, report, ranks, chosen), drawn)
 
 
 def _key(request: SampleRequest, model: Model, source: Source) -> Key:
@@ -210,6 +210,7 @@ class _Task:
     policy: Policy
     report: Reporter
     ranks: Ranks
+    chosen: FirstOfEach | None
 
 
 def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleSummary] | None:
@@ -226,8 +227,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
             return None
         drawn.take_over(whole=True)
     near = request.out if task.store is None else task.store.path
-    chosen = among_others(request.keep, task.model.dataset)
-    with SampleOutput(request.out, request.keys, near.absolute().parent, chosen) as output:
+    with SampleOutput(request.out, request.keys, near.absolute().parent, task.chosen) as output:
         output.write_next(drawn)
         for _ in _batches(task, drawn) if ranks.size == 1 else ():
             output.write_next(drawn)

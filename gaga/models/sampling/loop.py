@@ -11,9 +11,9 @@
     z_(k+1)      = c_z z_k - c_eps eps_hat(z_k, t_k) + c_memory memory_k + sigma xi_k
     memory_(k+1) = m_z z_k + m_eps eps_hat(z_k, t_k)
 
-DDPM, DDIM, Heun, DPM-Solver++ and the annealed sampler are this loop with different tables. It is the readable
-reference: `gaga sample` runs the same step in batches, threads and CUDA graphs (`batch.BatchSampler.step`, called by
-`engine`), and tests hold the two to each other for every method. Change both.
+DDPM, DDIM, Heun, DPM-Solver++, its form with noise (sde) and the annealed sampler are this loop with different tables.
+It is the readable reference: `gaga sample` runs the same step in batches, threads and CUDA graphs
+(`batch.BatchSampler.step`, called by `engine`), and tests hold the two to each other for every method. Change both.
 """
 
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def denoise(
 
     Args:
         model: what predicts the noise; float32 or float64, as `z`.
-        solver: the method's table (`gaga.models.sampling.config.solver_of`).
+        solver: the method's table (`gaga.models.sampling.solvers.solver_of`).
         z: a draw from the reference Gaussian at the solver's first time; positions / factor and types, [A, C].
         layout: which rows are the atoms of which molecule.
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
