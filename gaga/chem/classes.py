@@ -1,40 +1,30 @@
-"""The classes of one molecule: aromatic, with a triple bond, with an sp carbon, its smallest rings."""
+"""What the classes of one molecule are made of: its bonds and its smallest rings."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from jaxtyping import UInt8
+from gaga.chem.geometry import Bonds, bonds_of_molecule
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
 RING_SIZES = ("3", "4", "5", "6", "larger")
-_CARBON = 6
-_AROMATIC, _DOUBLE, _TRIPLE = 1.5, 2, 3  # orders of bonds
 
 
 class MoleculeClasses(NamedTuple):
-    """The classes of one molecule; `rings` are the numbers of smallest rings by RING_SIZES."""
+    """The bonds of one molecule, and the numbers of its smallest rings by RING_SIZES."""
 
-    aromatic: bool
-    triple_bond: bool
-    sp_carbon: bool
+    bonds: Bonds
     rings: tuple[int, ...]
 
 
-def classes_of_molecule(molecule: "Chem.Mol", atomic_numbers: UInt8[np.ndarray, " N"]) -> MoleculeClasses:
-    """The classes of a perceived molecule of these atoms, in one piece; its ring information becomes the smallest."""
-    from rdkit import Chem
+def classes_of_molecule(molecule: "Chem.Mol", bonds: Bonds | None = None) -> MoleculeClasses:
+    """Those of a perceived molecule in one piece; its ring information becomes the smallest.
 
-    orders = Chem.GetAdjacencyMatrix(molecule, useBO=True, force=True)
-    present = set(orders.ravel().tolist())
-    sp = False
-    if _TRIPLE in present or _DOUBLE in present:
-        carbons = orders[atomic_numbers == _CARBON]
-        sp = bool(((carbons == _TRIPLE).any(axis=1) | ((carbons == _DOUBLE).sum(axis=1) == 2)).any())
-    return MoleculeClasses(
-        aromatic=_AROMATIC in present, triple_bond=_TRIPLE in present, sp_carbon=sp, rings=_smallest_rings(molecule)
-    )
+    Args:
+        molecule: as `perceive` returned it.
+        bonds: its bonds, if they are known.
+    """
+    return MoleculeClasses(bonds_of_molecule(molecule) if bonds is None else bonds, _smallest_rings(molecule))
 
 
 def _smallest_rings(molecule: "Chem.Mol") -> tuple[int, ...]:

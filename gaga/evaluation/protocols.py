@@ -7,14 +7,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from gaga.chem.classes import MoleculeClasses, classes_of_molecule
-from gaga.chem.geometry import Bonds, bonds_of_molecule, bonds_of_orders
+from gaga.chem.geometry import NO_BONDS, Bonds, bonds_of_molecule, bonds_of_orders
 from gaga.core.errors import InvalidInput
 from gaga.evaluation.config import PROTOCOLS
 
 MAX_PERCEIVED = 256
 """Larger molecules have no classes by edm, which has no limit of time: perceiving bonds may take long."""
 
-_NO_BONDS = Bonds(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 class Judgement(NamedTuple):
@@ -53,7 +52,7 @@ def judge_molecule(
 
 def failure(reason: str) -> Judgement:
     """The verdict on a molecule that was not judged."""
-    return Judgement(0, False, False, False, "", reason, _NO_BONDS)
+    return Judgement(0, False, False, False, "", reason, NO_BONDS)
 
 
 def _judge_edm(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"], charge: int) -> Judgement:
@@ -84,7 +83,7 @@ def _perceived_classes(
     molecule = perceive(numbers, positions, charge=charge)
     if molecule is None or not is_valid(molecule):
         return None
-    return classes_of_molecule(molecule, numbers)
+    return classes_of_molecule(molecule)
 
 
 def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarray, "N 3"], charge: int) -> Judgement:
@@ -93,11 +92,11 @@ def _judge_strict(numbers: UInt8[np.ndarray, " N"], positions: Float32[np.ndarra
 
     molecule, classes, stereo = perceive(numbers, positions, charge=charge), None, ""
     if molecule is None:
-        v, bonds = judge_unperceived(numbers, positions), _NO_BONDS
+        v, bonds = judge_unperceived(numbers, positions), NO_BONDS
     else:
         v, bonds = judge_perceived(molecule), bonds_of_molecule(molecule)
         if v.valid:
-            stereo, classes = stereo_smiles(molecule), classes_of_molecule(molecule, numbers)
+            stereo, classes = stereo_smiles(molecule), classes_of_molecule(molecule, bonds)
     return Judgement(v.n_stable_atoms, v.stable, v.valid, v.connected, v.smiles or "", v.reason, bonds, classes, stereo)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int32, Int64
 
-from gaga.chem.geometry import bond_angles, bond_lengths
+from gaga.chem.geometry import bond_angles, bond_lengths, joined_bonds
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
 from gaga.evaluation.chunks import TOOK_TOO_LONG, Chunk, as_text, lines_of, pieces_of
-from gaga.evaluation.classes import TYPES, Classes, classes_of
+from gaga.evaluation.classes import LATER_TYPES, TYPES, Classes, classes_of
 from gaga.evaluation.protocols import check_protocol, failure, judge_molecule
 from gaga.storage.blocks import FiledColumn
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
@@ -136,7 +136,7 @@ def judge(
             received=f"one of {largest:,}",
             remedy="leave it out of the file",
         )
-    columns: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *TYPES)}
+    columns: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *TYPES, *LATER_TYPES)}
     smiles, reasons, stereo = list[str](), list[str](), list[str]()
     lengths, angles = OnDiskMeasurements(), OnDiskMeasurements()
     judge_chunk = partial(_judge_chunk, protocol)
@@ -161,11 +161,15 @@ def judge(
 
 
 def _classes(columns: dict[str, list[Any]]) -> Classes | None:
-    """The classes of all chunks; None if one of them was finished by an earlier version, which knew none."""
-    found: Any = {name: columns[name] for name in TYPES}
-    if any(piece is None for column in found.values() for piece in column) or not found["known"]:
-        return None
-    return Classes(**{name: np.concatenate(column).astype(TYPES[name]) for name, column in found.items()})
+    """The classes of all chunks; None, or without the later ones, if an earlier version finished one of them."""
+
+    def found(types: dict[str, Any]) -> Any:
+        if any(piece is None for name in types for piece in columns[name]) or not columns["known"]:
+            return None
+        return {name: np.concatenate(columns[name]).astype(of) for name, of in types.items()}
+
+    first = found(TYPES)
+    return None if first is None else Classes(**first, **(found(LATER_TYPES) or {}))
 
 
 def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Piece:
@@ -173,20 +177,21 @@ def _judge_chunk(protocol: str, chunk: Chunk, begin: Begin | None = None) -> Pie
     if begin is not None:
         judge_molecule(protocol, *_HYDROGEN)  # so that loading rdkit is not the first molecule's time
     rows = [failure(TOOK_TOO_LONG) if each is None else judge_molecule(protocol, *each) for each in chunk.each(begin)]
-    bonds = list(zip(chunk.molecules, rows, strict=True))
-    lengths = [bond_lengths(*molecule, row.bonds) for molecule, row in bonds]
-    angles = [bond_angles(*molecule, row.bonds) for molecule, row in bonds]
+    molecules = chunk.molecules
+    atoms = np.asarray(molecules.atomic_numbers), np.asarray(molecules.positions)
+    bonds = joined_bonds([row.bonds for row in rows], np.asarray(molecules.offsets))
+    lengths, angles = bond_lengths(*atoms, bonds), bond_angles(*atoms, bonds)
     return {
-        "n_atoms": chunk.molecules.n_atoms,
+        "n_atoms": molecules.n_atoms,
         **{name: np.array([getattr(row, name) for row in rows], dtype=of) for name, of in _JUDGED.items()},
-        **vars(classes_of([row.classes for row in rows], chunk.molecules, chunk.charges)),
+        **vars(classes_of([row.classes for row in rows], molecules, chunk.charges)),
         "smiles": as_text(row.smiles for row in rows),
         "reasons": as_text(row.reason for row in rows),
         **({"stereo": as_text(row.stereo for row in rows)} if protocol == "strict" else {}),
-        "length_codes": _joined([each.codes for each in lengths], np.int32),
-        "lengths": _joined([each.values for each in lengths], np.float32),
-        "angle_codes": _joined([each.codes for each in angles], np.int32),
-        "angles": _joined([each.values for each in angles], np.float32),
+        "length_codes": lengths.codes,
+        "lengths": lengths.values,
+        "angle_codes": angles.codes,
+        "angles": angles.values,
     }
 
 
