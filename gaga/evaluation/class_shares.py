@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float64, Int64
 
 from gaga.chem.classes import RING_SIZES
 from gaga.core.statistics import Interval
-from gaga.evaluation.classes import ELEMENTS, Classes
+from gaga.evaluation.classes import ELEMENTS, TORSION_BINS, Classes
 from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
 
 VALID, ANY, ATOMS = "molecules valid by strict", "molecules", "atoms of molecules valid by strict"
+TORSIONS = "torsions of molecules valid by strict"
 MOST_RINGS = 3
 """In the mixture of classes, molecules of more rings count with those of this number."""
 
@@ -61,6 +62,22 @@ class Distance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelativeRadius:
+    """Radius of gyration over the training split's mean at the same number of atoms, mean over molecules.
+
+    Attributes:
+        value: 1 for molecules as wide as the data's, more for wider ones.
+        low, high: its 95 % bootstrap interval over molecules.
+        n_molecules: how many are valid by strict and have a number of atoms that the training split has.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_molecules: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassShares:
     """The classes of a set of molecules.
 
@@ -76,6 +93,9 @@ class ClassShares:
         reweighted: stable molecules of all if as many of the valid ones were aromatic as of the data's: EDM's rule
             calls fewer aromatic molecules stable, so that leaving them out pays. None without a reference, or if one
             of the two kinds is missing.
+        torsions: those of heavy atoms that are within 10 degrees of 0, `near_0`, or of 180, `near_180`; None in results
+            of earlier versions.
+        radius: how wide molecules are; None without a reference, and in results of earlier versions.
     """
 
     classes: Shares
@@ -85,6 +105,8 @@ class ClassShares:
     mixture: tuple[int, ...]
     distance: Distance | None = None
     reweighted: Interval | None = None
+    torsions: Shares | None = None
+    radius: RelativeRadius | None = None
 
 
 def class_shares(
@@ -93,6 +115,7 @@ def class_shares(
     largest: int | None,
     data: ClassShares | None,
     rng: np.random.Generator,
+    radii: Float64[np.ndarray, " N"] | None = None,
 ) -> ClassShares:
     """The shares of the classes of molecules, and the distance of their mixture to the data's; `rng` draws intervals.
 
@@ -102,6 +125,8 @@ def class_shares(
         largest: most heavy atoms of a molecule of the training split; None without a reference.
         data: the shares of the data's own row; None without one, or for the row itself.
         rng: draws the bootstrap.
+        radii: mean radius of gyration of the training split in Å, by number of atoms from 0; 0 for none. None without a
+            reference.
     """
     known, some = found.known, found.elements.sum(axis=1) > 0
     beyond = np.zeros_like(known) if largest is None else found.heavy_atoms > largest
@@ -125,14 +150,46 @@ def class_shares(
         largest=largest,
         mixture=tuple(mixture.tolist()),
     )
-    if data is None or not known.any() or not sum(data.mixture):
-        return shares
-    aromatic = dict(data.classes.items())["aromatic"].value
-    return replace(
-        shares,
-        distance=mixture_distance(mixture, np.array(data.mixture), rng),
-        reweighted=reweighted_stability(found, stable, aromatic, rng),
-    )
+    if data is not None and known.any() and sum(data.mixture):
+        aromatic = dict(data.classes.items())["aromatic"].value
+        shares = replace(
+            shares,
+            distance=mixture_distance(mixture, np.array(data.mixture), rng),
+            reweighted=reweighted_stability(found, stable, aromatic, rng),
+        )
+    return replace(shares, torsions=_torsion_shares(found, rng), radius=relative_radius(found, radii, rng))
+
+
+def _torsion_shares(found: Classes, rng: np.random.Generator) -> Shares | None:
+    if found.torsions is None:
+        return None
+    all_of_them = found.torsions.sum(axis=1)
+    ends = {"near_0": 0, "near_180": TORSION_BINS - 1}
+    return _shares([(name, found.torsions[:, i], all_of_them, TORSIONS) for name, i in ends.items()], rng)
+
+
+def relative_radius(
+    found: Classes, radii: Float64[np.ndarray, " N"] | None, rng: np.random.Generator
+) -> RelativeRadius | None:
+    """How wide molecules are, compared with `radii`, the data's means by number of atoms; None if none can be compared.
+
+    What is resampled is rounded to thousandths, of which there are few, and shifted to the mean of what is not.
+    """
+    if radii is None or found.radius is None:
+        return None
+    n_atoms = found.elements.sum(axis=1)
+    expected = np.zeros(int(n_atoms.max(initial=0)) + 1)
+    expected[: len(radii)] = radii[: len(expected)]
+    compared = found.known & (expected[n_atoms] > 0)
+    if not compared.any():
+        return None
+    ratios = found.radius[compared] / expected[n_atoms[compared]]
+    kinds, counts = np.unique(np.round(1000 * ratios), return_counts=True)
+    n, value = int(counts.sum()), float(ratios.mean())
+    resampled = rng.multinomial(n, counts / n, size=N_RESAMPLES) @ kinds / (1000 * n)
+    shift = value - float(kinds @ counts) / (1000 * n)
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + shift
+    return RelativeRadius(value=value, low=float(low), high=float(high), n_molecules=n)
 
 
 def reweighted_stability(

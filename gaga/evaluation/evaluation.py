@@ -13,6 +13,7 @@ from gaga.core.progress import Progress, silent
 from gaga.data import Dataset
 from gaga.evaluation.class_shares import ClassShares
 from gaga.evaluation.distances import Distances
+from gaga.evaluation.distributions import Distributions
 from gaga.evaluation.molecule_set import Records, SkippedRecords, molecule_set
 from gaga.evaluation.rates import Rates
 from gaga.evaluation.reference import (
@@ -48,6 +49,8 @@ class Evaluation:
         records: names, formulas, total charges, and which records were skipped; None in results of earlier versions.
         classes: how much each class of molecules makes up, beside the data's; None in results of earlier versions.
         support: how many different molecules there are to be drawn; None in results of earlier versions.
+        distributions: of bond lengths, angles, torsions, sizes and radii, which `gaga.evaluation.plots` draws; None in
+            results of earlier versions.
     """
 
     protocol: str
@@ -65,6 +68,7 @@ class Evaluation:
     records: Records | None = None
     classes: ClassShares | None = None
     support: Support | None = None
+    distributions: Distributions | None = None
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt64
+from jaxtyping import Bool, Float64, Int64, UInt64
 
 from gaga.chem.geometry import angle_name, bond_name
 from gaga.core.errors import InvalidInput, NotFound
@@ -21,6 +21,7 @@ from gaga.data import Dataset
 from gaga.evaluation.class_shares import ClassShares, class_shares
 from gaga.evaluation.classes import heavy_atoms
 from gaga.evaluation.distances import NO_DISTANCES, Distances, Quantiles, distances_to, quantiles_of, size_distance
+from gaga.evaluation.distributions import Distributions, distributions_of, radii_by_size
 from gaga.evaluation.known import REFERENCES, are_known, hash_smiles, hashes_of, shipped_arrays
 from gaga.evaluation.molecule_set import charges_of
 from gaga.evaluation.protocols import check_protocol
@@ -54,6 +55,7 @@ class ReferenceRow:
         rdkit: version of RDKit.
         classes: how much each class makes up; None in results of earlier versions.
         n_in_all: molecules of the whole data set, all splits; None in results of earlier versions.
+        distributions: of these molecules, to be drawn; None in results of earlier versions.
     """
 
     description: str
@@ -68,6 +70,7 @@ class ReferenceRow:
     rdkit: str
     classes: ClassShares | None = None
     n_in_all: int | None = None
+    distributions: Distributions | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +82,15 @@ class Reference:
         angles: bond angles in degrees.
         sizes: number of molecules of each number of atoms 0..N_max.
         hashes: `hash_smiles` of its valid molecules, ascending, each once.
+        radii: mean radius of gyration in Å by number of atoms, of molecules valid by strict; 0 for none. None in
+            results of earlier versions.
     """
 
     lengths: Quantiles
     angles: Quantiles
     sizes: Int64[np.ndarray, " N_max_plus_1"]
     hashes: UInt64[np.ndarray, " H"]
+    radii: Float64[np.ndarray, " N_max_plus_1"] | None = None
 
     def contains(self, smiles: list[str]) -> Bool[np.ndarray, " n"]:
         """Which of these SMILES, made by the same protocol, the training split has."""
@@ -110,7 +116,7 @@ class DataReference:
 
 class Comparison(NamedTuple):
     """Verdicts with `unique` and `novel`; rates; distances of bond lengths, angles and sizes to the reference's;
-    classes."""
+    classes; distributions."""
 
     verdicts: Verdicts
     rates: Rates
@@ -118,6 +124,7 @@ class Comparison(NamedTuple):
     bond_angles: Distances
     sizes: float
     classes: ClassShares | None
+    distributions: Distributions | None
 
 
 def compare(
@@ -138,9 +145,11 @@ def compare(
     """
     verdicts = marked(judged.verdicts, reference)
     rates = rates_of(verdicts, rng)
-    classes = None if verdicts.classes is None else class_shares(verdicts.classes, verdicts.stable, largest, data, rng)
+    found, radii = verdicts.classes, reference and reference.radii
+    classes = None if found is None else class_shares(found, verdicts.stable, largest, data, rng, radii)
+    drawn = distributions_of(judged)
     if reference is None:
-        return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"), classes)
+        return Comparison(verdicts, rates, NO_DISTANCES, NO_DISTANCES, float("nan"), classes, drawn)
     return Comparison(
         verdicts,
         rates,
@@ -148,6 +157,7 @@ def compare(
         distances_to(reference.angles, judged.angles, angle_name),
         size_distance(verdicts.n_atoms[verdicts.n_atoms > 0], reference.sizes),
         classes,
+        drawn,
     )
 
 
@@ -181,6 +191,7 @@ def shipped_reference(name: str, protocol: str) -> DataReference:
             angles=Quantiles(f["angle_codes"], f["angle_shares"], f["angle_values"]),
             sizes=f["sizes"],
             hashes=hashes_of(f),
+            radii=f["radii"],
         )
     rows = json.loads(files("gaga").joinpath("shipped", f"reference_{name}.json").read_text(encoding="utf-8"))
     row = from_tree(rows[protocol], ReferenceRow)
@@ -200,6 +211,7 @@ def save_reference(path: str, reference: Reference) -> None:
             angle_values=reference.angles.values,
             sizes=reference.sizes,
             hash_steps=np.diff(reference.hashes, prepend=np.uint64(0)),
+            **({} if reference.radii is None else {"radii": reference.radii}),
         )
 
 
@@ -253,17 +265,19 @@ def reference_of(
         description=f"{dataset.name}, {which}{split} split", n_molecules=len(own), n_train=len(known),
         n_train_in_all=n_train, rates=found.rates, bond_lengths=found.bond_lengths.mean,
         bond_angles=found.bond_angles.mean, sizes=found.sizes, split=dataset.fingerprint, rdkit=rdkit_version(),
-        classes=found.classes, n_in_all=_n_molecules(dataset),
+        classes=found.classes, n_in_all=_n_molecules(dataset), distributions=found.distributions,
     )  # fmt: skip
     return DataReference(name=dataset.name, protocol=protocol, reference=reference, row=row)
 
 
 def _training_split(judged: JudgedMolecules, sizes: Int64[np.ndarray, " N_max_plus_1"]) -> Reference:
+    classes = judged.verdicts.classes
     return Reference(
         lengths=quantiles_of(judged.lengths, MIN_SHARE_OF_BONDS),
         angles=quantiles_of(judged.angles, MIN_SHARE_OF_ANGLES),
         sizes=sizes,
         hashes=np.unique(hash_smiles([smiles for smiles in judged.verdicts.smiles if smiles])),
+        radii=None if classes is None or classes.radius is None else radii_by_size(classes, len(sizes))[1],
     )
 
 

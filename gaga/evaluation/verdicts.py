@@ -93,6 +93,14 @@ class OnDiskMeasurements:
         pieces = zip(self._codes, self._values, strict=True)
         return np.concatenate([np.zeros(0, np.float32), *(values[codes == code] for codes, values in pieces)])
 
+    def histogram(self, width: float, end: float) -> Int64[np.ndarray, " B"]:
+        """How many values of all kinds are in each bin of this width from 0 on; the last one has all from its begin."""
+        n_bins = round(end / width)
+        counts = np.zeros(n_bins, dtype=np.int64)
+        for values in self._values:
+            counts += np.bincount(np.minimum(values / width, n_bins - 1).astype(np.int64), minlength=n_bins)
+        return counts
+
 
 @dataclass(frozen=True, eq=False)
 class JudgedMolecules:
