@@ -7,7 +7,7 @@ from gaga.core.lazy import lazy
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
     from gaga.models.api import load_model as load_model
-    from gaga.runs.evaluate import evaluate as evaluate
+    from gaga.runs.evaluate_python import evaluate as evaluate
     from gaga.runs.gaussianity import gaussianity as gaussianity
     from gaga.runs.sample import sample as sample
     from gaga.runs.train import train as train
@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "gaga.data": "load_dataset",
         "gaga.models.api": "load_model",
-        "gaga.runs.evaluate": "evaluate",
+        "gaga.runs.evaluate_python": "evaluate",
         "gaga.runs.gaussianity": "gaussianity",
         "gaga.runs.sample": "sample",
         "gaga.runs.train": "train",

@@ -8,8 +8,9 @@ from gaga.cli.render import MISSING, Table, attributes
 
 if TYPE_CHECKING:
     from gaga.evaluation import Evaluation, Rate
-    from gaga.evaluation.class_shares import ClassShares, Shares
+    from gaga.evaluation.class_shares import ClassShares, RelativeRadius, Shares
 
+_TORSIONS = {"near_0": "within 10 degrees of 0", "near_180": "within 10 degrees of 180"}
 _CLASSES = {
     "aromatic": "aromatic",
     "triple_bond": "with a triple bond",
@@ -33,6 +34,8 @@ def classes_object(found: "ClassShares | None") -> dict[str, Any] | None:
         **attributes(found, "largest mixture"),
         "distance": found.distance and asdict(found.distance),
         "reweighted": found.reweighted and asdict(found.reweighted),
+        "torsions": found.torsions and _rates(found.torsions),
+        "radius": found.radius and asdict(found.radius),
     }
 
 
@@ -43,7 +46,7 @@ def _rates(shares: "Shares") -> dict[str, Any]:
 def class_tables(
     found: "ClassShares | None", data: "ClassShares | None", file: str, name: str
 ) -> Iterator[Table | str]:
-    """Classes, rings and elements beside the data's own, and how far the mixture of classes is from it.
+    """Classes, rings, elements and shape beside the data's own, and how far the mixture of classes is from it.
 
     Args:
         found: of the molecules; None in results of earlier versions.
@@ -66,6 +69,7 @@ def class_tables(
     yield _table("smallest rings in a molecule", columns, sizes, of_sample["rings"], of_data["rings"], 1)
     elements = {symbol: symbol for symbol in of_sample["elements"] | of_data["elements"]}
     yield _table("elements, % of atoms", columns, elements, of_sample["elements"], of_data["elements"], 100)
+    yield from _shape_tables(found, data, columns)
     yield "Classes are of the molecules that protocol strict calls valid, by the bonds that it perceives."
     if (apart := found.distance) is not None:
         yield (
@@ -79,6 +83,27 @@ def class_tables(
             f"Molecule stable, if as many were aromatic as of {name} ({_cells(of_data['classes']['aromatic'], 100)[0]} "
             f"%): {100 * stable.estimate:.2f} % ({100 * stable.low:.2f} – {100 * stable.high:.2f})."
         )
+
+
+def _shape_tables(found: "ClassShares", data: "ClassShares | None", columns: tuple[str, ...]) -> Iterator[Table | str]:
+    """Torsions, and the radius of gyration over the data's."""
+    if found.torsions is None:
+        yield "This result of an earlier version has no torsions and no radii; --replace computes it anew."
+        return
+    theirs = dict(data.torsions.items()) if data and data.torsions else {}
+    yield _table("torsions of heavy atoms, %", columns, _TORSIONS, dict(found.torsions.items()), theirs, 100)
+    if (radius := found.radius) is not None:
+        itself = ("", "") if data is None else _radius_cells(data.radius)
+        row = ("over the data's of as many atoms", *_radius_cells(radius), _radius_counted(radius), *itself)
+        yield Table(columns=("radius of gyration, mean", *columns), rows=[row])
+
+
+def _radius_cells(radius: "RelativeRadius | None") -> tuple[str, str]:
+    return (MISSING, MISSING) if radius is None else (f"{radius.value:.3f}", f"{radius.low:.3f} – {radius.high:.3f}")
+
+
+def _radius_counted(radius: "RelativeRadius") -> str:
+    return f"{radius.n_molecules:,} molecules valid by strict"
 
 
 def said_of_support(result: "Evaluation") -> Iterator[str]:

@@ -32,6 +32,7 @@ STDOUT = Path("-")
         "gaga evaluate druglike.sdf.gz --dataset none --json",
         "gaga evaluate mols.sdf --posebusters --relax --sample-size 500",
         "gaga evaluate mols.sdf --csv per_molecule.csv    a row for each molecule",
+        "gaga evaluate mols.sdf --plot quality.png        bonds, rings, sizes, classes against the data's",
         "gaga evaluate - --format sdf < mols.sdf          or behind a pipe",
         "gaga evaluate mols.sdf --resume                  resume it if it was interrupted",
     ),
@@ -62,6 +63,15 @@ def evaluate(
             help="Also write one row for each molecule, judged by both protocols; - for stdout.",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE.png",
+            rich_help_panel=options.RESULTS,
+            help="Also draw bonds, torsions, rings, sizes and classes against the data's (.png, .pdf, .svg).",
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
@@ -88,9 +98,9 @@ def evaluate(
     with named_input(file, form, smiles=False) as path:
         request = runs.EvaluateRequest(
             file=Path(path), config=config, name=name, seed=seed, threads=threads, cache=cache,
-            csv=sys.stdout if csv == STDOUT else csv, overwrite=overwrite,
+            csv=sys.stdout if csv == STDOUT else csv, plot=plot, overwrite=overwrite,
         )  # fmt: skip
         found = runs.run(request, open_store(store), Policy(resume=resume, replace=replace), output)
     if csv != STDOUT:
         charges = config.protocol == "strict" or config.posebusters or config.relax
-        output.show(payload(found, store, csv), *tables(found, store, csv, charges=charges))
+        output.show(payload(found, store, csv, plot), *tables(found, store, csv, charges=charges))

@@ -27,7 +27,7 @@ _RELAXATION = {
 }
 
 
-def payload(found: "Evaluated", store: Path, csv: Path | None) -> dict[str, Any]:
+def payload(found: "Evaluated", store: Path, csv: Path | None, plot: Path | None) -> dict[str, Any]:
     """What was found, as JSON has it."""
     outcome, result = found.evaluation, found.evaluation.result
     return {
@@ -55,6 +55,7 @@ def payload(found: "Evaluated", store: Path, csv: Path | None) -> dict[str, Any]
             for check in found.checks
         },
         "csv": found.table and {"out": str(csv), "rows": found.table.rows, "columns": found.table.columns},
+        "plot": plot,
     }
 
 

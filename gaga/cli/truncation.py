@@ -79,7 +79,7 @@ def truncation(
     from gaga.runs import truncation as runs
     from gaga.runs.models import ModelRequest
     from gaga.runs.once import Policy
-    from gaga.runs.tstar import check_plot
+    from gaga.storage.images import check_plot
 
     output = Output(json=json)
     check_plot(plot, overwrite=overwrite)

@@ -68,9 +68,10 @@ def tstar(
     from gaga.runs import tstar as runs
     from gaga.runs.gaussianity import GaussianityRequest
     from gaga.runs.once import Policy
+    from gaga.storage.images import check_plot
 
     output, results = Output(json=json), open_store(store)
-    runs.check_plot(plot, overwrite=overwrite)
+    check_plot(plot, overwrite=overwrite)
     request = GaussianityRequest(seed=seed, threads=threads, device=device, cache=cache)
     entry = runs.find_or_measure(source, request, results, output)
     policy = Policy(replace=replace)

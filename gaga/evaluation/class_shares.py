@@ -150,7 +150,7 @@ def class_shares(
         largest=largest,
         mixture=tuple(mixture.tolist()),
     )
-    if data is not None and known.any() and sum(data.mixture):
+    if data is not None and known.any() and any(data.mixture):
         aromatic = dict(data.classes.items())["aromatic"].value
         shares = replace(
             shares,

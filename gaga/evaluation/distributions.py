@@ -1,4 +1,4 @@
-"""Distributions of molecules in numbers that can be stored and drawn: bond lengths and angles, torsions, sizes, radii."""
+"""Histograms of bond lengths, angles, torsions and sizes, and radii by size: few numbers, to be stored and drawn."""
 
 from dataclasses import dataclass
 

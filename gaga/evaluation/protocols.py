@@ -15,7 +15,6 @@ MAX_PERCEIVED = 256
 """Larger molecules have no classes by edm, which has no limit of time: perceiving bonds may take long."""
 
 
-
 class Judgement(NamedTuple):
     """The verdict on one molecule, with the bonds that it rests on; `Verdicts` says what the fields are.
 

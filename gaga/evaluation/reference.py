@@ -145,7 +145,7 @@ def compare(
     """
     verdicts = marked(judged.verdicts, reference)
     rates = rates_of(verdicts, rng)
-    found, radii = verdicts.classes, reference and reference.radii
+    found, radii = verdicts.classes, None if reference is None else reference.radii
     classes = None if found is None else class_shares(found, verdicts.stable, largest, data, rng, radii)
     drawn = distributions_of(judged)
     if reference is None:
@@ -211,7 +211,7 @@ def save_reference(path: str, reference: Reference) -> None:
             angle_values=reference.angles.values,
             sizes=reference.sizes,
             hash_steps=np.diff(reference.hashes, prepend=np.uint64(0)),
-            **({} if reference.radii is None else {"radii": reference.radii}),
+            radii=np.zeros(0) if reference.radii is None else reference.radii,
         )
 
 

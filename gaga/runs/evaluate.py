@@ -13,7 +13,6 @@ from typing import Any, TextIO
 import numpy as np
 from jaxtyping import Int16
 
-from gaga.core.config import options_of, split_off
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Reporter
@@ -22,13 +21,15 @@ from gaga.data.loading import found_prepared
 from gaga.evaluation.config import PROTOCOLS, EvaluateConfig
 from gaga.evaluation.evaluation import Evaluation
 from gaga.evaluation.evaluation import evaluate as judge_and_compare
-from gaga.evaluation.extras import EXTRAS, PoseChecks, Relaxation, check_sample
+from gaga.evaluation.extras import EXTRAS, check_sample
 from gaga.evaluation.molecule_set import charges_of, molecule_set
+from gaga.evaluation.plots import plot_quality
 from gaga.evaluation.reference import DataReference, picked, rdkit_version, reference_of, row_split, shipped_reference
 from gaga.runs.inputs import NO_HYDROGENS, MoleculeFile, read_dataset
 from gaga.runs.molecule_table import TableParts, Written, check_csv, parts_of, write_table
-from gaga.runs.once import Key, Outcome, Policy, as_store, once, slug
+from gaga.runs.once import Key, Outcome, Policy, once, slug
 from gaga.runs.one_element import note_of_formulas
+from gaga.storage.images import check_plot
 from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
 from gaga.version import __version__
@@ -50,7 +51,8 @@ class EvaluateRequest:
         seed: of the bootstrap and of samples. threads: processes; None: one for each core.
         cache: folder of prepared data sets.
         csv: a .csv or an open file for a table with a row for each molecule, judged by both protocols; None for none.
-        overwrite: write over a table that exists.
+        plot: a .png, .pdf or .svg for a picture of distributions and classes; None for none.
+        overwrite: write over a table or picture that exists.
     """
 
     file: Path
@@ -60,6 +62,7 @@ class EvaluateRequest:
     threads: int | None = None
     cache: Path | None = None
     csv: Path | TextIO | None = None
+    plot: Path | None = None
     overwrite: bool = False
 
 
@@ -83,32 +86,29 @@ class Evaluated:
     table: Written | None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CheckedEvaluation(Evaluation):
-    """An evaluation with checks of a sample of its molecules; None for one that was not asked for."""
-
-    posebusters: PoseChecks | None = None
-    relaxation: Relaxation | None = None
-
-
 def run(request: EvaluateRequest, store: Store | None, policy: Policy, report: Reporter) -> Evaluated:
     """Find or compute and store the evaluation and what else is asked for; `policy.engine` is set here.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `gaga.evaluation.evaluate`, `load_dataset` and `check_sample`; or the
-            table of molecules cannot be written, or there is no store from which it is made.
-        Conflict: as `once`, or the table exists.
+            table of molecules or the picture cannot be written, or there is no store from which the table is made, or
+            a stored result of an earlier version has nothing to draw.
+        Conflict: as `once`, or the table or the picture exists.
     """
     config = request.config
     if request.csv is not None and store is None:
         raise InvalidInput("the table of molecules is made of stored results", remedy="name a `store`")
     if isinstance(request.csv, Path):
         check_csv(request.csv, overwrite=request.overwrite)
+    check_plot(request.plot, overwrite=request.overwrite)
     kinds = [kind for kind, asked in (("posebusters", config.posebusters), ("relaxation", config.relax)) if asked]
     for kind in kinds:
         EXTRAS[kind].require()
     of = _Run(request, MoleculeFile.of(request.file), store, policy, report)
     evaluation = of.judged(config.protocol, of.reference)
+    if request.plot is not None:
+        plot_quality(evaluation.result, request.plot, label=of.file.label)
+        report.note(f"Drew {request.plot}.")
     checks = tuple(of.checked(kind) for kind in kinds)
     parts = of.table(store, evaluation, checks) if store and request.csv else None
     if (records := evaluation.result.records) is not None:
@@ -167,7 +167,10 @@ class _Run:
             inputs=_inputs_of(data),
         )  # fmt: skip
         compute = partial(reference_of, data, protocol, train=train, test=sizes["row_size"])
-        found = self._once(f"judging {data.name}", key, DataReference, compute, engine, asked=False)
+        found = self._once(
+            f"judging {data.name}", key, DataReference, compute, engine, asked=False,
+            complete=lambda stored: stored.row.distributions is not None,
+        )  # fmt: skip
         return _Reference(name=data.name, reference=found.result, data=data, config=sizes, inputs=key.inputs)
 
     def judged(self, protocol: str, reference: _Reference, *, asked: bool = True) -> Outcome[Evaluation]:
@@ -192,7 +195,10 @@ class _Run:
         compute = partial(
             judge_and_compare, self.file.path, protocol=protocol, seed=self.request.seed, reference=reference.reference
         )
-        return self._once(f"evaluating by {protocol}", key, Evaluation, compute, engine, asked=asked)
+        return self._once(
+            f"evaluating by {protocol}", key, Evaluation, compute, engine, asked=asked,
+            complete=lambda stored: stored.distributions is not None or not (asked and self.policy.replace),
+        )  # fmt: skip
 
     def checked(self, kind: str) -> SampledCheck:
         """One check of a sample of the molecules, and of the reference's own."""
@@ -253,9 +259,10 @@ class _Run:
         program: Callable[[], str],
         *,
         asked: bool,
+        complete: Callable[[Any], bool] = lambda stored: True,
     ) -> Outcome[Any]:
         """Find or compute and store a result. One on the way to what is `asked` for is resumed, or replaced if it
-        differs."""
+        differs; one of an earlier version that is not `complete` is computed anew."""
         policy = replace(self.policy, engine=program) if asked else Policy(resume=None, replace=True, engine=program)
         with self.report.progress(label) as progress:
 
@@ -263,7 +270,7 @@ class _Run:
                 limit = key.config["time_limit"]
                 return compute(workers=self.request.threads, time_limit=limit, progress=progress, pieces=pieces)
 
-            return once(self.store, key, as_type, with_pieces, policy, self.report)
+            return once(self.store, key, as_type, with_pieces, policy, self.report, complete)
 
     def _limit(self, protocol: str) -> float | None:
         """Seconds for one molecule."""
@@ -289,62 +296,3 @@ def _own_molecules(data: Dataset) -> _Charged:
     """The molecules of the split that the data set's row is of."""
     own, _ = picked(data, row_split(data), len(data))
     return data.molecules.take(own), charges_of(data)[0][own]
-
-
-def evaluate(
-    molecules: PackedMolecules | Dataset | str | Path,
-    *,
-    store: Store | Path | str | None = None,
-    resume: bool = False,
-    replace: bool = False,
-    report: Reporter = Reporter(),
-    **options: Any,
-) -> Evaluation:
-    """Stability, validity, uniqueness, novelty and geometry of molecules.
-
-    With a store, or with an option that only the command has, it does what `gaga evaluate` does to a file: results are
-    kept in the store, found there again, and resumable. Without, molecules may also be in memory.
-
-    Args:
-        molecules: a file or folder of molecules; without a store also packed molecules, a data set or its name.
-        store: the file of results. resume: continue a run that was interrupted.
-        replace: replace a different result of the same name, and give up an unfinished run.
-        report: receives notes and progress.
-        options: of `gaga.evaluation.evaluate`, such as `protocol` and `reference`; or fields of `EvaluateConfig` and
-            `EvaluateRequest`, such as `posebusters` and `csv`.
-
-    Returns:
-        The evaluation; a `CheckedEvaluation` with `posebusters` or `relax`.
-
-    Raises:
-        Conflict, InvalidInput, NotFound, Unavailable: as `run`; or molecules in memory with a store.
-
-    Example:
-        >>> import gaga
-        >>> gaga.evaluate("mols.sdf", protocol="strict", store="gaga.h5").rates.valid.value  # doctest: +SKIP
-    """
-    of_command = {*options_of(EvaluateConfig), *EvaluateRequest.__dataclass_fields__}
-    of_command -= {"protocol", "time_limit", "seed"}  # which both have
-    if store is None and not of_command & options.keys():
-        return judge_and_compare(molecules, **options)
-    if "reference" in options:
-        options["dataset"] = options.pop("reference") or NO_REFERENCE
-    if "workers" in options:
-        options["threads"] = options.pop("workers")
-    if not all(isinstance(given, str | Path) for given in (molecules, options.get("dataset", SHIPPED))):
-        raise InvalidInput(
-            "results of a file are stored, compared with a data set by its name or path",
-            remedy="write the molecules to a file first",
-        )
-    options["dataset"] = str(options.get("dataset", SHIPPED))
-    config, others = split_off(EvaluateConfig, options)
-    if unknown := sorted(others.keys() - (EvaluateRequest.__dataclass_fields__.keys() - {"file", "config"})):
-        raise InvalidInput(
-            "no such option with a store", received=", ".join(unknown), remedy="progress is reported to `report`"
-        )
-    others |= {"csv": Path(others["csv"])} if isinstance(others.get("csv"), str) else {}
-    request = EvaluateRequest(file=Path(str(molecules)), config=config, **others)
-    found = run(request, as_store(store), Policy(resume=resume, replace=replace), report)
-    checks: Any = {check.kind: check.outcome.result for check in found.checks}
-    result = found.evaluation.result
-    return CheckedEvaluation(**vars(result), **checks) if checks else result

@@ -32,7 +32,8 @@ COLUMNS = (
     "protocol", "stable", "stable_atoms", "valid", "connected", "unique", "novel", "reason",
     "stable_edm", "valid_strict",
     "aromatic", "triple_bond", "sp_carbon", "rings", "rings_3", "rings_4", "rings_5", "rings_6", "rings_larger",
-    "heavy_atoms", "odd_electrons", "smiles_stereo",
+    "heavy_atoms", "odd_electrons", "smiles_stereo", "torsions", "torsions_near_0", "torsions_near_180",
+    "radius_of_gyration",
 )  # fmt: skip
 """In every table; cells are empty if a value is not known. docs/FORMAT.md says what each is."""
 
@@ -167,12 +168,13 @@ def _molecules(evaluation: Tree, other: Tree | None) -> Iterator[Row]:
     def of(tree: Tree, name: str) -> Iterator[Any]:
         return repeat(None, n) if tree.get(name) is None else _values(tree[name])
 
+    classes = strict.get("classes") or edm.get("classes")
     columns: tuple[Iterable[Any], ...] = (
         range(n), of(records, "names"), map(_seed, of(records, "seeds")), of(verdicts, "smiles"),
         of(records, "formulas"), of(verdicts, "n_atoms"), of(records, "charges"), repeat(protocol, n),
         of(verdicts, "stable"), of(verdicts, "n_stable_atoms"), of(verdicts, "valid"), of(verdicts, "connected"),
         _unique(verdicts), of(verdicts, "novel"), of(verdicts, "reasons"), of(edm, "stable"), of(strict, "valid"),
-        *_classes(strict.get("classes") or edm.get("classes"), n), of(strict, "stereo"),
+        *_classes(classes, n), of(strict, "stereo"), *_shape(classes, n),
     )  # fmt: skip
     return (list(map(cell, row)) for row in zip(*columns, strict=True))
 
@@ -185,15 +187,26 @@ def _classes(found: Tree | None, n: int) -> list[Iterable[Any]]:
     def of(name: str) -> Iterator[Any]:
         return _values(found[name])
 
-    def only(looked_at: Iterable[Any], values: Iterable[Any]) -> Iterator[Any]:
-        return (value if yes else None for value, yes in zip(values, looked_at, strict=True))
-
     return [
-        *(only(of("known"), of(name)) for name in ("aromatic", "triple_bond", "sp_carbon")),
-        only(of("known"), map(sum, of("rings"))),
-        *(only(of("known"), map(itemgetter(size), of("rings"))) for size in range(len(RING_SIZES))),
-        *(only(map(any, of("elements")), of(name)) for name in ("heavy_atoms", "odd_electrons")),
+        *(_only(of("known"), of(name)) for name in ("aromatic", "triple_bond", "sp_carbon")),
+        _only(of("known"), map(sum, of("rings"))),
+        *(_only(of("known"), map(itemgetter(size), of("rings"))) for size in range(len(RING_SIZES))),
+        *(_only(map(any, of("elements")), of(name)) for name in ("heavy_atoms", "odd_electrons")),
     ]
+
+
+def _shape(found: Tree | None, n: int) -> list[Iterable[Any]]:
+    """The columns of torsions and the radius of gyration; empty if an earlier version did not know them."""
+    if found is None or found.get("torsions") is None:
+        return [repeat(None, n) for _ in COLUMNS[COLUMNS.index("torsions") :]]
+    bins = (sum, itemgetter(0), itemgetter(-1))
+    of_torsions = [_only(_values(found["known"]), map(of, _values(found["torsions"]))) for of in bins]
+    return [*of_torsions, (radius and float(f"{radius:.5g}") for radius in _values(found["radius"]))]
+
+
+def _only(looked_at: Iterable[Any], values: Iterable[Any]) -> Iterator[Any]:
+    """The values of what was looked at, and None for the others."""
+    return (value if yes else None for value, yes in zip(values, looked_at, strict=True))
 
 
 def _seed(seed: int | None) -> int | None:

@@ -101,11 +101,13 @@ def once(
     compute: Callable[[PartialResults], T],
     policy: Policy = Policy(),
     report: Reporter = Reporter(),
+    complete: Callable[[T], bool] = lambda stored: True,
 ) -> Outcome[T]:
     """The stored result if it is this computation; else compute it, resume it if it is unfinished, and store it.
 
     `compute` receives the partial results of an earlier run and adds its own: they survive the end of the process.
-    Without a store nothing is kept.
+    Without a store nothing is kept. A stored result that is not `complete`, as an earlier version knew less, is
+    computed anew, and replaced if `policy.replace` is set.
 
     Raises:
         Conflict: another result of that name is stored, or a run of it is unfinished, and `policy` does not say what
@@ -116,7 +118,11 @@ def once(
     if store is None:
         result = compute(NO_PARTIALS)
         return Outcome(result=result, entry=key.put(None, result, replace=False), found=False)
-    stored = partial(store.get, key.kind, key.name, as_type)
+
+    def stored() -> T | None:
+        result = store.get(key.kind, key.name, as_type)
+        return result if complete(result) else None
+
     run = {**key.config, **key.inputs, "seed": key.seed, "gaga": __version__}
     path = partial_path(store.path, key.kind, key.name)
     unfinished = UnfinishedPieces(
@@ -128,7 +134,9 @@ def once(
                 result = compute(pieces)
                 entry = key.put(store, result, replace=policy.replace)
             overtaken = entry.digest != digest(to_tree(result))  # by another process: its numbers count
-            found = Outcome(result=stored() if overtaken else result, entry=entry, found=overtaken)
+            if overtaken:
+                result = store.get(key.kind, key.name, as_type)
+            found = Outcome(result=result, entry=entry, found=overtaken)
     unfinished.tidy()
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
-from gaga.core.errors import Conflict, InvalidInput, NotFound
+from gaga.core.errors import Conflict
 from gaga.core.progress import Reporter
 from gaga.data.loading import NAMES
 from gaga.runs import gaussianity
@@ -19,7 +19,6 @@ from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.plots import plot_tstar
 from gaga.stats.tstar import TstarResult
 from gaga.stats.tstar import tstar as estimate
-from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import SHIPPED_STORE, Entry, Store
 
 KIND, PREFIX = "tstar", "tstar_"
@@ -109,23 +108,6 @@ def _default_name(source: Entry, config: TstarConfig) -> str:
     """tstar_qm9; with other settings than the defaults, followed by their hash."""
     plain = f"{PREFIX}{source.name.removeprefix(gaussianity.PREFIX)}"
     return plain if config == TstarConfig() else f"{plain}_{hashlib.sha256(repr(config).encode()).hexdigest()[:6]}"
-
-
-def check_plot(path: Path | None, *, overwrite: bool) -> None:
-    """Reject, before the work, a plot that could not be written after it.
-
-    Raises:
-        InvalidInput: it is no .png, .pdf or .svg. NotFound: it has no folder. Conflict: it is already there.
-        Unavailable: it cannot be written.
-    """
-    if path is None:
-        return
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise InvalidInput("a plot is a .png, .pdf or .svg", received=path)
-    if not path.absolute().parent.is_dir():
-        raise NotFound("the folder of the plot does not exist", received=path.parent, remedy="create it first")
-    refuse_to_overwrite(path, overwrite=overwrite)
-    require_writable(path)
 
 
 def draw(result: TstarResult, source: Entry, store: Store, path: Path, report: Reporter) -> None:

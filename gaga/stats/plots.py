@@ -1,18 +1,17 @@
 """The figure behind T*, curves with intervals, null band, thresholds and step; and that of the price of truncation."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from gaga.core.errors import InvalidInput
 from gaga.stats.dependence import null_of
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.groups import quantile_interval
 from gaga.stats.tstar import TstarResult
-from gaga.storage.files import atomic_write
+from gaga.storage.images import figure_of
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish.
 _COLOURS = {"positions": "#0072B2", "types": "#D55E00", "charges": "#009E73"}
@@ -36,24 +35,18 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
         NotFound: the folder of `path` does not exist.
         Unavailable: it cannot be written to.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
-    image_format = _format_of(path, FigureCanvasAgg(figure).get_supported_filetypes())
-    distance, dependence = figure.subplots(2, 1, sharex=True)
-    _draw_distances(distance, result, gaussianity)
-    _draw_dependence(dependence, result, gaussianity)
-    for axes in (distance, dependence):
-        _draw_step(axes, result)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    dependence.set_xlabel("noise step t")
-    dependence.set_xlim(0, result.T)
-    figure.suptitle(_title(result), fontsize=11)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=160, format=image_format)
+    with figure_of(path, (9.2, 6.0)) as figure:
+        distance, dependence = figure.subplots(2, 1, sharex=True)
+        _draw_distances(distance, result, gaussianity)
+        _draw_dependence(dependence, result, gaussianity)
+        for axes in (distance, dependence):
+            _draw_step(axes, result)
+            axes.grid(alpha=0.25, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        dependence.set_xlabel("noise step t")
+        dependence.set_xlim(0, result.T)
+        figure.suptitle(_title(result), fontsize=11)
 
 
 def plot_nats(
@@ -71,36 +64,21 @@ def plot_nats(
     Raises:
         InvalidInput, NotFound, Unavailable: as `plot_tstar`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
-    image_format = _format_of(path, FigureCanvasAgg(figure).get_supported_filetypes())
-    axes = figure.subplots()
-    for name, values in nats.items():
-        positive = values > 0
-        axes.plot(t[positive], values[positive], color=_REFERENCES.get(name), marker="o", markersize=3, label=name)
-    if unknown_from is not None:
-        label = f"from {unknown_from:g} on: not\nknown from this model"
-        axes.axvline(unknown_from, color=_NULL, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
-    if any((values > 0).any() for values in nats.values()):  # an empty axis has no logarithms
-        axes.set_yscale("log")
-    axes.set_xlabel("first noise step $T^*$")
-    axes.set_ylabel("KL divergence, nats per molecule\n(lower bound)")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=160, format=image_format)
-
-
-def _format_of(path: Path, known: Collection[str]) -> str:
-    found = path.suffix.lstrip(".").lower() or "png"
-    if found not in known:
-        raise InvalidInput(
-            "a plot cannot be drawn as this", received=path.suffix, remedy="end its name in .png or .pdf"
-        )
-    return found
+    with figure_of(path, (8.0, 4.5)) as figure:
+        axes = figure.subplots()
+        for name, values in nats.items():
+            positive = values > 0
+            axes.plot(t[positive], values[positive], color=_REFERENCES.get(name), marker="o", markersize=3, label=name)
+        if unknown_from is not None:
+            label = f"from {unknown_from:g} on: not\nknown from this model"
+            axes.axvline(unknown_from, color=_NULL, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
+        if any((values > 0).any() for values in nats.values()):  # an empty axis has no logarithms
+            axes.set_yscale("log")
+        axes.set_xlabel("first noise step $T^*$")
+        axes.set_ylabel("KL divergence, nats per molecule\n(lower bound)")
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _title(result: TstarResult) -> str:
