@@ -29,6 +29,8 @@ _CLASSES = {
 _PANELS = [["lengths", "angles", "torsions", "sizes"], ["rings", "classes", "classes", "radii"]]
 _HIDDEN = 1e-4
 """This part of the values at either end is not drawn: one bond that is far off would press all others together."""
+_MOST_SIZES = 25
+"""With a wider range of numbers of atoms, several are one bin."""
 _AT_ONCE = 10
 """Sizes are drawn together until they have as many molecules, as the mean of fewer means little."""
 _NORMAL = 1.959963984540054  # the 97.5 % quantile
@@ -73,19 +75,21 @@ def plot_quality(evaluation: Evaluation, path: Path, *, label: str = "molecules"
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=9)
-        _draw_bins(panels["lengths"], [(each, each.distributions.lengths) for each in sets], *LENGTHS)
-        _labelled(panels["lengths"], "bond lengths", "Å", "bonds, %, in bins of 0.02 Å")
-        _draw_bins(panels["angles"], [(each, each.distributions.angles) for each in sets], *ANGLES)
-        _labelled(panels["angles"], "bond angles", "degrees", "angles, %, in bins of 2°")
-        _draw_bins(panels["torsions"], [(each, each.distributions.torsions) for each in sets], *TORSIONS)
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+        _draw_bins(panels["lengths"], [(each, each.distributions.lengths) for each in sets], LENGTHS[0])
+        _labelled(panels["lengths"], "bond lengths", "Å", "bonds, %, in bins of 0.02 Å (square-root axis)")
+        _draw_bins(panels["angles"], [(each, each.distributions.angles) for each in sets], ANGLES[0])
+        _labelled(panels["angles"], "bond angles", "degrees", "angles, %, in bins of 2° (square-root axis)")
+        for name in ("lengths", "angles"):  # one peak is far above all others
+            _take_roots(panels[name])
+        _draw_bins(panels["torsions"], [(each, each.distributions.torsions) for each in sets], TORSIONS[0])
         panels["torsions"].set_xticks(range(0, 181, 30))
         _labelled(panels["torsions"], "torsions of heavy atoms", "degrees, without sign", "torsions, %, in bins of 10°")
-        _draw_bins(panels["sizes"], [(each, each.distributions.sizes) for each in sets], 1.0, None)
-        _labelled(panels["sizes"], "number of atoms", "atoms", "molecules, %")
+        _draw_sizes(panels["sizes"], sets)
         _draw_rings(panels["rings"], sets)
         _draw_classes(panels["classes"], sets)
         _draw_radii(panels["radii"], sets)
-        handles = [_patch(each) for each in sets]
+        handles = [_patch(each) for each in reversed(sets)]
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=11)
 
 
@@ -119,14 +123,30 @@ def _labelled(axes: Any, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=9.5)
 
 
-def _draw_bins(axes: Any, sets: Sequence[tuple[_Drawn, tuple[int, ...]]], width: float, end: float | None) -> None:
-    """Histograms of bins of this width in percent: from 0 to `end`, or of whole numbers if it is None."""
+def _draw_sizes(axes: Any, sets: Sequence[_Drawn]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    occurring = [np.flatnonzero(each.distributions.sizes) for each in sets]
+    width = max([1, *(int(np.ceil(np.ptp(sizes) / _MOST_SIZES)) for sizes in occurring if len(sizes))])
+    binned = [(each, _together(each.distributions.sizes, width)) for each in sets]
+    _draw_bins(axes, binned, width, 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _labelled(axes, "number of atoms", "atoms", "molecules, %" + (f", in bins of {width} atoms" if width > 1 else ""))
+
+
+def _together(counts: Sequence[int], width: int) -> list[int]:
+    """The sums of each `width` counts, the last one of what is left."""
+    return [sum(counts[first : first + width]) for first in range(0, len(counts), width)]
+
+
+def _draw_bins(axes: Any, sets: Sequence[tuple[_Drawn, Sequence[int]]], width: float, before: float = 0.0) -> None:
+    """Histograms in percent, of bins of this width; the first begins at `before` below 0."""
     low, high = float("inf"), 0.0
     for drawn, counts in sets:
         if not sum(counts):
             continue
         shares = 100 * np.array(counts) / sum(counts)
-        edges = width * np.arange(len(counts) + 1) - (0 if end else 0.5)
+        edges = width * np.arange(len(counts) + 1) - before
         if drawn.is_data:
             axes.stairs(shares, edges, fill=True, color=_DATA, alpha=0.45, linewidth=0)
         else:
@@ -137,6 +157,13 @@ def _draw_bins(axes: Any, sets: Sequence[tuple[_Drawn, tuple[int, ...]]], width:
         margin = 0.03 * (high - low)
         axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(bottom=0)
+
+
+def _take_roots(axes: Any) -> None:
+    top = axes.get_ylim()[1]
+    axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+    axes.set_yticks([y for y in (0, 1, 5, 10, 20, 40, 60, 80, 100) if y <= top])
+    axes.set_ylim(0, top)
 
 
 def _draw_rings(axes: Any, sets: Sequence[_Drawn]) -> None:
