@@ -91,7 +91,9 @@ def _shape_tables(found: "ClassShares", data: "ClassShares | None", columns: tup
         yield "This result of an earlier version has no torsions and no radii; --replace computes it anew."
         return
     theirs = dict(data.torsions.items()) if data and data.torsions else {}
-    yield _table("torsions of heavy atoms, %", columns, _TORSIONS, dict(found.torsions.items()), theirs, 100)
+    ours = dict(found.torsions.items())
+    if any(rate.denominator for rate in (*ours.values(), *theirs.values())):
+        yield _table("torsions of heavy atoms, %", columns, _TORSIONS, ours, theirs, 100)
     if (radius := found.radius) is not None:
         itself = ("", "") if data is None else _radius_cells(data.radius)
         row = ("over the data's of as many atoms", *_radius_cells(radius), _radius_counted(radius), *itself)

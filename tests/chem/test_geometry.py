@@ -12,6 +12,8 @@ from gaga.chem.geometry import (
     bond_name,
     bonds_of_molecule,
     bonds_of_orders,
+    joined_bonds,
+    torsions,
 )
 
 
@@ -61,6 +63,58 @@ def test_no_bonds_no_values():
     bonds = bonds_of_orders(edm_bond_orders(numbers, positions))
     assert len(bond_lengths(numbers, positions, bonds).values) == 0
     assert len(bond_angles(numbers, positions, bonds).values) == 0
+
+
+def test_many_molecules_at_once_have_the_values_of_each():
+    """Bit for bit, and in the same order for lengths."""
+    rng = np.random.default_rng(0)
+    molecules = [
+        (rng.choice([1, 6, 7, 8], n).astype(np.uint8), rng.normal(scale=0.8, size=(n, 3)).astype(np.float32))
+        for n in (3, 1, 9, 14)
+    ]
+    bonds = [bonds_of_orders(edm_bond_orders(*molecule)) for molecule in molecules]
+    numbers, positions = (np.concatenate(part) for part in zip(*molecules, strict=True))
+    whole = joined_bonds(bonds, np.array([0, 3, 4, 13, 27]))
+    for measure, is_sorted in ((bond_lengths, False), (bond_angles, True)):
+        found = measure(numbers, positions, whole)
+        each = [measure(*molecule, its) for molecule, its in zip(molecules, bonds, strict=True)]
+        ours, theirs = (
+            np.stack([codes, values.view(np.int32)])
+            for codes, values in (
+                (found.codes, found.values),
+                (np.concatenate([one.codes for one in each]), np.concatenate([one.values for one in each])),
+            )
+        )
+        assert ours.shape[1] > 10
+        if is_sorted:
+            ours, theirs = (rows[:, np.lexsort(rows)] for rows in (ours, theirs))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("angle", [0.0, 60.0, -60.0, 115.0, 180.0])
+def test_torsions_have_no_sign(angle):
+    turned = np.radians(angle)
+    positions = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 1.5], [np.cos(turned), np.sin(turned), 1.5]])
+    found = torsions(positions, np.array([[2, 1], [0, 1], [2, 3]]))
+    np.testing.assert_allclose(found.angles, [abs(angle)], atol=1e-6)
+    assert found.bond.tolist() == [0]
+
+
+def test_each_way_over_a_bond_is_a_torsion():
+    """Ethane has nine; one of three hydrogens of each methyl lies opposite, two are at 60 degrees."""
+    ring = np.radians(120 * np.arange(3))
+    methyl = np.stack([np.cos(ring), np.sin(ring), np.full(3, -0.36)], axis=1)
+    positions = np.concatenate([[[0, 0, 0], [0, 0, 1.5]], methyl, -methyl + [0, 0, 1.5]])
+    pairs = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 5], [1, 6], [1, 7]])
+    np.testing.assert_allclose(np.sort(torsions(positions, pairs).angles), [60] * 6 + [180] * 3, atol=1e-6)
+
+
+def test_atoms_in_a_line_and_rings_of_three_have_no_torsion():
+    line = np.array([[0, 0, 0], [0, 0, 1.2], [0.05, 0, 2.6], [1.3, 0, 3.0]])
+    assert len(torsions(line, np.array([[0, 1], [1, 2], [2, 3]])).angles) == 0
+    triangle = np.array([[0, 0, 0], [1.5, 0, 0], [0.75, 1.3, 0]])
+    assert len(torsions(triangle, np.array([[0, 1], [1, 2], [0, 2]])).angles) == 0
+    assert len(torsions(np.zeros((0, 3)), np.zeros((0, 2), dtype=np.int64)).angles) == 0
 
 
 def test_superimposed_distance_knows_rotations_and_not_mirrors():

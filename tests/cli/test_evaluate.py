@@ -6,6 +6,9 @@ from itertools import islice
 import pytest
 
 from gaga.chem.elements import symbol_of
+from gaga.evaluation import Evaluation
+from gaga.storage.serialise import from_tree, to_tree
+from gaga.storage.store import Store
 
 
 def test_rates_beside_the_real_data(gaga, xyz):
@@ -50,7 +53,8 @@ def test_without_a_reference_there_is_nothing_beside(gaga, xyz):
     assert "real data itself" in shown
     assert "bond lengths" not in shown
     assert "aromatic" in shown
-    assert "heavy atoms" not in shown
+    assert "more than" not in shown
+    assert "torsions" not in shown  # water has none
 
 
 def test_unreadable_records_are_counted_as_failures(gaga, xyz):
@@ -188,3 +192,35 @@ def test_posebusters_and_relaxation_of_a_sample_beside_the_datas(gaga, xyz, drug
     assert of_data == pytest.approx(0.0375 * 627.5, rel=0.2)  # of the stand-in: -5 and -5.037 Hartree for 37 atoms
     kinds = [row["kind"] for row in gaga("store", "list", "--json").json["results"] if not row["shipped"]]
     assert sorted(kinds) == sorted(["evaluation", "reference", *["posebusters", "relaxation"] * 2])
+
+
+def test_a_picture_is_refused_before_the_work_or_drawn_from_what_is_stored(gaga, xyz, tmp_path):
+    (tmp_path / "there.png").write_bytes(b"mine")
+    for name, why in {"q.txt": "a plot is a .png", "there.png": "already there", "no/q.png": "folder"}.items():
+        refused = gaga("evaluate", xyz, "--plot", name, "--threads", 1)
+        assert refused.code == 1
+        assert why in refused.err
+    assert not (tmp_path / "gaga.h5").exists()
+    assert gaga("evaluate", xyz, "--threads", 1, "--json").json["plot"] is None
+    drawn = gaga("evaluate", xyz, "--plot", "there.png", "--overwrite", "--threads", 1, "--json").json
+    assert drawn["stored"]["found"]
+    assert drawn["plot"] == "there.png"
+    assert (tmp_path / "there.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_of_an_earlier_version_is_drawn_after_replace(gaga, xyz, tmp_path):
+    words = ("evaluate", xyz, "--plot", "q.svg", "--threads", 1, "--dataset", "none")
+    name = gaga(*words[:2], *words[4:], "--json").json["stored"]["name"]
+    store = Store(tmp_path / "gaga.h5")
+    entry, tree = store.find("evaluation", name), to_tree(store.get("evaluation", name, Evaluation))
+    del tree["distributions"]
+    store.put(
+        "evaluation", name, from_tree(tree, Evaluation), config=entry.config, inputs=entry.inputs, seed=entry.seed,
+        replace=True,
+    )  # fmt: skip
+    refused = gaga(*words)
+    assert refused.code == 1
+    assert "earlier version" in refused.err
+    assert "--replace" in refused.err
+    assert gaga(*words, "--replace").code == 0
+    assert gaga(*words, "--overwrite", "--replace", "--json").json["stored"]["found"]

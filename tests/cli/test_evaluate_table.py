@@ -57,6 +57,7 @@ def test_a_row_for_each_molecule(gaga, tmp_path):
         "heavy_atoms": "1 1 0 - 2",
         "odd_electrons": "false false false - false",
         "smiles_stereo": "O O - - C#N",
+        "torsions": "0 0 - - 0",
     }.items():
         assert [row[column] or "-" for row in rows] == values.split(), column
     assert rows[3]["reason"] == "unreadable record"

@@ -8,8 +8,9 @@ import pytest
 from gaga.core.molecules import pack
 from gaga.data import load_dataset
 from gaga.evaluation import Evaluation, evaluate, shipped_reference
-from gaga.evaluation.class_shares import class_shares, mixture_distance, reweighted_stability
+from gaga.evaluation.class_shares import class_shares, mixture_distance, relative_radius, reweighted_stability
 from gaga.evaluation.classes import ELEMENTS, Classes, heavy_atoms
+from gaga.evaluation.distributions import distributions_of
 from gaga.evaluation.support import support_of
 from gaga.evaluation.verdicts import judge
 from gaga.storage.serialise import from_tree, to_tree
@@ -89,9 +90,42 @@ def test_known_molecules_have_known_classes(molecules, protocol):
     assert {symbol: n for symbol, n in counts.items() if n} == {"H": 22, "C": 20, "N": 1, "O": 1, "S": 8}
 
 
+def test_torsions_and_radii_by_hand(molecules):
+    """Of cubane's 48 torsions half are 0 and half 90 degrees; of propyne and allene, three carbons are in a line."""
+    found = judge(molecules, "strict", workers=1).verdicts.classes
+    assert found.torsions.sum(axis=1).tolist() == [6, 0, 0, 48, 0, 8, 0]
+    assert found.torsions[:, 0].tolist() == [6, 0, 0, 24, 0, 0, 0]
+    assert found.torsions[3, 8:10].sum() == 24
+    radii = [np.sqrt((1.395**2 + 2.482**2) / 2), np.sqrt(3) * np.hypot(0.785, 0.785 + 1.09 / np.sqrt(3)) / np.sqrt(2)]
+    np.testing.assert_allclose(found.radius[[0, 3, 4]], [*radii, 1.15 / 2], rtol=1e-6)
+    assert np.isnan(found.radius[6])
+    torsions = dict(class_shares(found, found.known, None, None, np.random.default_rng(0)).torsions.items())
+    assert (torsions["near_0"].numerator, torsions["near_0"].denominator) == (30, 62)
+    assert torsions["near_180"].numerator == 0
+
+
+def test_the_radius_of_gyration_over_the_datas(molecules):
+    found = judge(molecules, "strict", workers=1).verdicts.classes
+    radii = np.zeros(17)
+    radii[[12, 16]] = 2.0, 1.5  # those of benzene and of cubane; no others
+    ratio = relative_radius(found, radii, np.random.default_rng(0))
+    expected = float(np.mean(found.radius[[0, 3]] / [2.0, 1.5]))
+    assert (ratio.value, ratio.n_molecules) == (pytest.approx(expected), 2)
+    assert ratio.low < ratio.value < ratio.high
+    assert relative_radius(found, np.zeros(5), np.random.default_rng(0)) is None
+    assert relative_radius(found, None, np.random.default_rng(0)) is None
+    rng = np.random.default_rng(0)
+    many = replace(
+        found, known=np.ones(900, bool), radius=(2 + 0.1 * rng.normal(size=900)).astype(np.float32),
+        elements=np.tile([12] + [0] * 11, (900, 1)),
+    )  # fmt: skip
+    wide = relative_radius(many, radii, rng)
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 * 0.05 / 30, rel=0.15)
+
+
 def test_classes_do_not_depend_on_the_order_of_atoms():
     rng = np.random.default_rng(0)
-    real = load_dataset("qm9").molecules.take(np.arange(5000, 9000, 80))
+    real = load_dataset("qm9").molecules.take(np.arange(5000, 9000, 200))
     orders = [rng.permutation(n) for n in real.n_atoms]
     shuffled = pack([(n[order], p[order]) for (n, p), order in zip(real, orders, strict=True)])
     first, second = (judge(each, "strict", workers=1).verdicts.classes for each in (real, shuffled))
@@ -195,7 +229,11 @@ def test_data_is_as_far_from_itself_as_the_floor(protocol):
 def test_the_shipped_row_is_that_of_both_protocols():
     rows = [shipped_reference("qm9", protocol).row.classes for protocol in ("edm", "strict")]
     for row in rows:
-        shares = dict(row.classes.items())
+        shares, torsions = dict(row.classes.items()), dict(row.torsions.items())
+        assert torsions["near_0"].value == pytest.approx(0.188, abs=0.001)
+        assert torsions["near_180"].value == pytest.approx(0.109, abs=0.001)
+        assert row.radius.low < row.radius.value < row.radius.high
+        assert row.radius.value == pytest.approx(1, abs=0.002)
         assert shares["aromatic"].value == pytest.approx(0.172, abs=0.002)
         assert shares["beyond_data"].numerator == shares["odd_electrons"].numerator == 0
     for name in ("aromatic", "triple_bond"):
@@ -238,6 +276,12 @@ def test_a_piece_of_an_earlier_version_has_no_classes(molecules):
             kept[name] = piece
 
     judge(molecules, "strict", workers=1, pieces=Pieces())
+    for name in ("torsions", "radius"):
+        del kept["0"][name]
+    again = judge(molecules, "strict", workers=1, pieces=Pieces())
+    assert again.verdicts.classes.aromatic.sum() == 1
+    assert again.verdicts.classes.torsions is again.verdicts.classes.radius is None
+    assert distributions_of(again) is None
     for name in ("aromatic", "rings"):
         del kept["0"][name]
     again = judge(molecules, "strict", workers=1, pieces=Pieces()).verdicts
