@@ -2,9 +2,9 @@
 
     python benchmarks/build_reference.py
 
-Writes valences.csv (the strict protocol's allow-table), reference_qm9_{edm,strict}.npz (bond lengths, angles
-and sizes of the training split, hashes of its SMILES) and reference_qm9.json (the test split's row, with its
-classes of molecules). One process, a few minutes.
+Writes valences.csv (the strict protocol's allow-table), reference_qm9_{edm,strict}.npz (bond lengths, angles,
+sizes and radii of the training split, hashes of its SMILES) and reference_qm9.json (the test split's row, with its
+classes of molecules and distributions). One process, a few minutes.
 """
 
 import csv
