@@ -1,0 +1,319 @@
+"""How far noised molecules are from Gaussians by the statistics of `gaga.stats.invariants`, by size and over all sizes.
+
+The effect of a statistic is the KS distance of its values to their law under a Gaussian with the sample's own variance
+and the same number of atoms; of the coupling it is the mean over molecules, in a Gaussian's standard deviations, of the
+column of types with the largest. Over all sizes the values are pooled, each by its place in the law of its own size. A
+KS distance is a lower bound of the total variation distance: at 0.1 at least one molecule in ten would have to be
+another one.
+
+Intervals hold whatever the law (the triangle inequality, as in `gaga.stats.curves`): the effect plus or minus the
+`level` quantile of the distance between a resample of the molecules and the sample. With many molecules every
+difference is significant, so that it is the upper end of the effect that T* is read from (`gaga.stats.tolerance`);
+p-values calibrate. The null is simulated with the same sizes and as many molecules through the same code, the variance
+estimated anew in each draw. It is the same at every step, because no statistic depends on the variance. Of a size with
+more than `_NULL_MOLECULES` molecules or `_NULL_ATOMS` atoms fewer are drawn, and deviations scaled by the root of the
+ratio.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import groupby
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
+
+from gaga.core.molecules import PackedMolecules
+from gaga.core.progress import Meter, Progress, silent
+from gaga.core.rng import normals
+from gaga.core.threads import map_in_threads
+from gaga.data.features import FeatureSpace
+from gaga.noise import Schedule
+from gaga.stats.groups import Resampling, deal
+from gaga.stats.invariants import CELLS, Scores, Table, is_defined, scores, statistics_of, table_of
+from gaga.stats.states import NULL_STREAM, DataStates, same_size_chunks
+from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
+
+NULL_DRAWS = 99
+MIN_MOLECULES = 50  # of a size that has a row of its own
+_NULL_MOLECULES, _NULL_ATOMS = 1_000, 20_000
+_DRAWS_PER_PIECE = 33
+_BLOCK_ATOMS = 200_000  # that are standardised together
+_LEAST_TABLE, _MOST_TABLE, _TABLE_PER_MOLECULE = 1 << 14, 1 << 18, 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MoleculeEffects:
+    """Effects of Q statistics at S steps, over all sizes and for each of Z sizes of 50 molecules or more.
+
+    Attributes:
+        statistics: their names; the last, the coupling, is in standard deviations, all others are KS distances.
+        n_molecules: number of molecules that all are of.
+        sizes, counts: numbers of atoms that have a row of their own, and how many molecules have them, [Z].
+        n_draws: how often the null was drawn.
+        effect: over all sizes, [S, Q]; low, high: its interval; p: share of draws of the null, this one included, that
+            lie as far off.
+        null_limit: what true Gaussians stay below, at the level of the intervals, [Q].
+        effect_by_size, low_by_size, high_by_size, p_by_size: the same of each size, [S, Z, Q]; 0 and p = 1 of a
+            statistic that does not vary, as the smallest share of three atoms.
+        null_limit_by_size: [Z, Q].
+    """
+
+    statistics: tuple[str, ...]
+    n_molecules: int
+    sizes: Int64[np.ndarray, " Z"] = field(metadata={"dims": ("sizes",)})
+    counts: Int64[np.ndarray, " Z"] = field(metadata={"dims": ("sizes",)})
+    n_draws: int
+    effect: Float64[np.ndarray, "S Q"] = field(metadata={"dims": ("timesteps", "statistics")})
+    low: Float64[np.ndarray, "S Q"] = field(metadata={"dims": ("timesteps", "statistics")})
+    high: Float64[np.ndarray, "S Q"] = field(metadata={"dims": ("timesteps", "statistics")})
+    p: Float64[np.ndarray, "S Q"] = field(metadata={"dims": ("timesteps", "statistics")})
+    null_limit: Float64[np.ndarray, " Q"] = field(metadata={"dims": ("statistics",)})
+    effect_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
+    low_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
+    high_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
+    p_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
+    null_limit_by_size: Float64[np.ndarray, "Z Q"] = field(metadata={"dims": ("sizes", "statistics")})
+
+
+def molecule_effects(
+    molecules: PackedMolecules,
+    space: FeatureSpace,
+    schedule: Schedule,
+    timesteps: tuple[int, ...],
+    *,
+    seed: int,
+    level: float = 0.95,
+    n_resamples: int = 200,
+    chosen: Int64[np.ndarray, " m"] | None = None,
+    threads: int = 1,
+    progress: Progress = silent,
+    pieces: PartialResults = NO_PARTIALS,
+) -> MoleculeEffects:
+    """Effects of molecules of two atoms or more, or of those `chosen`, at these steps.
+
+    The noise is that of `gaga.stats.gaussianity.gaussianity` with the same seed. A few thousand molecules are in memory
+    at a time; the number of threads does not show. What is in `pieces` is not computed again.
+    """
+    several = np.flatnonzero(molecules.n_atoms > 1)
+    tested = molecules if len(several) == len(molecules) else molecules.select(several)
+    keys = None if chosen is None else np.searchsorted(several, chosen)
+    centred = np.arange(space.columns) < space.centred_columns
+    states = DataStates(tested, space, schedule, centred, seed, keys)
+    resampling = deal(len(states), n_resamples, np.random.default_rng(seed))
+    meter = Meter(progress, 0)
+    measuring = _Measuring(states, resampling, level, threads, meter)
+    meter.expect(len(timesteps) * len(states) + NULL_DRAWS * int(measuring.drawn.sum()), "")
+    null = measuring.null(pieces)
+    at = [_kept(pieces, str(t), partial(measuring.at, t), meter, len(states)) for t in timesteps]
+    effect, width, by_size, width_by_size = (np.stack([step[name] for step in at]) for name in at[0])
+    return MoleculeEffects(
+        statistics=measuring.names,
+        n_molecules=len(states),
+        sizes=measuring.sizes[measuring.shown],
+        counts=measuring.counts[measuring.shown],
+        n_draws=NULL_DRAWS,
+        effect=effect,
+        low=np.maximum(effect - width, 0.0),
+        high=effect + width,
+        p=_p_values(effect, null["pooled"]),
+        null_limit=np.quantile(null["pooled"], level, axis=0),
+        effect_by_size=by_size,
+        low_by_size=np.maximum(by_size - width_by_size, 0.0),
+        high_by_size=by_size + width_by_size,
+        p_by_size=_p_values(by_size, null["by_size"]),
+        null_limit_by_size=np.quantile(null["by_size"], level, axis=0),
+    )
+
+
+def _kept(pieces: PartialResults, name: str, compute: Callable[[], Piece], meter: Meter, work: int) -> Piece:
+    """The piece of that name, computed if it is not there."""
+    if (piece := pieces.get(name)) is not None:
+        meter(work)
+        return piece
+    piece = compute()
+    pieces.put(name, piece)
+    return piece
+
+
+def _p_values(
+    effect: Float64[np.ndarray, "S *rest"], null: Float64[np.ndarray, "draws *rest"]
+) -> Float64[np.ndarray, "S *rest"]:
+    """Share of the null's draws, and of the sample as one more, that are as large."""
+    return np.asarray((1 + (null[None] >= effect[:, None]).sum(axis=1)) / (1 + len(null)))
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What is counted of G groups of molecules.
+
+    Attributes:
+        counts: values in each cell, of each statistic but the coupling, [Q - 1, G, CELLS].
+        coupling: sums over molecules, [G, H]; molecules: how many these are, [G].
+    """
+
+    counts: NDArray[np.int64]
+    coupling: Float64[np.ndarray, "G H"]
+    molecules: Int64[np.ndarray, " G"]
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.counts + other.counts, self.coupling + other.coupling, self.molecules + other.molecules
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Deviations:
+    """Of R samples: distribution functions less those under a Gaussian, [Q - 1, R, CELLS], and couplings, [R, H]."""
+
+    distributions: Float64[np.ndarray, "Q_minus_1 R cells"]
+    coupling: Float64[np.ndarray, "R H"]
+
+    @property
+    def largest(self) -> Float64[np.ndarray, "R Q"]:
+        """The effects: the largest deviation of each."""
+        parts = [*np.abs(self.distributions).max(axis=2), np.abs(self.coupling).max(axis=1)]
+        return np.stack(parts, axis=1)
+
+    def __sub__(self, other: "Deviations") -> "Deviations":
+        return Deviations(self.distributions - other.distributions, self.coupling - other.coupling)
+
+
+def count(found: Scores, group: Int64[np.ndarray, "D n"], n_groups: int, n_atoms: int, names: tuple[str, ...]) -> Tally:
+    """Count values of molecules of one size by group and cell; none of a statistic that does not vary."""
+    counts = np.zeros((len(found.cells), n_groups, CELLS), dtype=np.int64)
+    for q, cells in enumerate(found.cells):
+        if is_defined(names[q], n_atoms):
+            flat = (cells + CELLS * group[..., None]).reshape(-1)
+            counts[q] = np.bincount(flat, minlength=n_groups * CELLS).reshape(n_groups, CELLS)
+    coupling = np.zeros((n_groups, found.coupling.shape[2]))
+    np.add.at(coupling, group.reshape(-1), found.coupling.reshape(-1, coupling.shape[1]))
+    defined = is_defined(names[-1], n_atoms)
+    return Tally(counts, coupling, np.bincount(group.reshape(-1), minlength=n_groups) * defined)
+
+
+def deviations(tally: Tally, weights: Float64[np.ndarray, "R G"] | None = None) -> Deviations:
+    """Of each group, or of groups with these weights; 0 if there is nothing."""
+    counts, coupling, molecules = tally.counts, tally.coupling, tally.molecules
+    if weights is not None:
+        counts, coupling, molecules = np.matmul(weights, counts), weights @ coupling, weights @ molecules
+    cumulative = np.cumsum(counts, axis=2, dtype=np.float64)
+    totals = cumulative[..., -1:]
+    gaussian = np.arange(1, CELLS + 1) / CELLS
+    distributions = np.where(totals > 0, cumulative / np.where(totals > 0, totals, 1) - gaussian, 0.0)
+    return Deviations(distributions, coupling / np.where(molecules > 0, molecules, 1)[:, None])
+
+
+class _Measuring:
+    """What is measured at each step, and of the null.
+
+    Attributes:
+        sizes, counts: numbers of atoms and of the molecules that have them. shown: those with rows of their own.
+        drawn: molecules of each size in a draw of the null.
+    """
+
+    def __init__(
+        self, states: DataStates, resampling: Resampling, level: float, threads: int, advance: Callable[[int], None]
+    ) -> None:
+        self._states, self._resampling, self._level = states, resampling, level
+        self._threads, self._advance = threads, advance
+        self.names = statistics_of(tuple(states.space.blocks))
+        self._blocks = tuple(states.space.blocks.values())
+        self.sizes, self.counts = np.unique(states.n_atoms, return_counts=True)
+        self.shown = self.counts >= MIN_MOLECULES
+        self.drawn = np.minimum(self.counts, np.clip(_NULL_ATOMS // self.sizes, 1, _NULL_MOLECULES))
+
+    @cached_property
+    def _tables(self) -> dict[int, Table]:
+        draws = np.clip(_TABLE_PER_MOLECULE * self.counts, _LEAST_TABLE, _MOST_TABLE)
+        # Powers of two, so that data sets of about as many molecules share a table.
+        draws = 2 ** np.ceil(np.log2(draws)).astype(np.int64)
+        tables = map_in_threads(lambda i: table_of(int(self.sizes[i]), int(draws[i])), range(len(draws)), self._threads)
+        return dict(zip(self.sizes.tolist(), tables, strict=True))
+
+    def at(self, t: int) -> Piece:
+        """Effects and half-widths at a step."""
+        chunks = same_size_chunks(self._states.n_atoms, _BLOCK_ATOMS)
+        tables = self._tables  # before the threads start
+        tallies = map_in_threads(partial(self._tally, t, tables), chunks, self._threads)
+        pooled, found = None, []
+        for i, (_, of_size) in enumerate(groupby(tallies, key=lambda pair: pair[0])):
+            tally = _total(tally for _, tally in of_size)
+            if self.shown[i]:
+                found.append(self._effects(tally))
+            pooled = tally if pooled is None else pooled + tally
+        assert pooled is not None
+        effect, width = self._effects(pooled)
+        by_size = np.array(found).reshape(-1, 2, len(self.names))
+        return {"effect": effect, "width": width, "by_size": by_size[:, 0], "width_by_size": by_size[:, 1]}
+
+    def _tally(self, t: int, tables: dict[int, Table], indices: Int64[np.ndarray, " m"]) -> tuple[int, Tally]:
+        """The size of these molecules, and what is counted of them."""
+        n = int(self._states.n_atoms[indices[0]])
+        z = self._states.draw(indices, np.array([t])).reshape(1, len(indices), n, -1)
+        group = self._resampling.group[indices][None]
+        return n, count(scores(z, self._blocks, tables[n]), group, self._resampling.n_groups, n, self.names)
+
+    def _effects(self, tally: Tally) -> tuple[Float64[np.ndarray, " Q"], Float64[np.ndarray, " Q"]]:
+        """Effects and the half-widths of their intervals."""
+        sample = deviations(tally, np.ones((1, self._resampling.n_groups)))
+        resampled = deviations(tally, self._resampling.weights) - sample
+        return sample.largest[0], np.quantile(resampled.largest, self._level, axis=0)
+
+    def null(self, pieces: PartialResults) -> Piece:
+        """Effects of NULL_DRAWS samples of Gaussians: over all sizes [draws, Q], and of those shown [draws, Z, Q]."""
+        work = _DRAWS_PER_PIECE * int(self.drawn.sum())
+        firsts = range(0, NULL_DRAWS, _DRAWS_PER_PIECE)
+        found = [_kept(pieces, f"null/{first}", partial(self._null_from, first), self._advance, work) for first in firsts]
+        return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
+
+    def _null_from(self, first: int) -> Piece:
+        """These draws, and those up to the next piece's."""
+        tables = self._tables
+        draw = partial(self._null_of_size, np.arange(first, first + _DRAWS_PER_PIECE), tables)
+        weights = np.array([self._weights(int(n)) for n in self.sizes]) * self.counts[:, None]
+        weights = weights / np.maximum(weights.sum(axis=0), 1)
+        distributions, coupling, by_size = 0.0, 0.0, []
+        for i, found in enumerate(map_in_threads(draw, range(len(self.sizes)), self._threads)):
+            distributions = distributions + weights[i, :-1, None, None] * found.distributions
+            coupling = coupling + weights[i, -1] * found.coupling
+            if self.shown[i]:
+                by_size.append(found.largest)
+            self._advance(_DRAWS_PER_PIECE * int(self.drawn[i]))
+        pooled = Deviations(np.asarray(distributions), np.asarray(coupling))
+        shape = (-1, _DRAWS_PER_PIECE, len(self.names))
+        return {"pooled": pooled.largest, "by_size": np.array(by_size).reshape(shape).transpose(1, 0, 2)}
+
+    def _weights(self, n_atoms: int) -> list[int]:
+        """Number of values that a molecule of this size gives to each statistic, 0 if it does not vary."""
+        widths = [n_atoms * (block.stop - block.start) for block in self._blocks]
+        return [
+            values * is_defined(name, n_atoms)
+            for name, values in zip(self.names, [1, 1, n_atoms, *widths, 1], strict=True)
+        ]
+
+    def _null_of_size(self, draws: Int64[np.ndarray, " D"], tables: dict[int, Table], i: int) -> Deviations:
+        """Deviations of draws of Gaussians of one size, as large as those of as many molecules as there are."""
+        n, molecules, states = int(self.sizes[i]), int(self.drawn[i]), self._states
+        before, each = int(self.drawn[:i].sum()), int(self.drawn.sum())
+        parts = []
+        for some in np.array_split(draws, -(-len(draws) * molecules * n // _BLOCK_ATOMS)):
+            keys = (some[:, None] * each + before + np.arange(molecules)).reshape(-1)
+            z = normals(states.seed, keys, np.full(len(keys), n), states.columns, NULL_STREAM)
+            z = z.reshape(len(some), molecules, n, -1)
+            z -= z.mean(axis=2, keepdims=True) * states.centred
+            group = np.repeat(np.arange(len(some)), molecules).reshape(len(some), molecules)
+            parts.append(deviations(count(scores(z, self._blocks, tables[n]), group, len(some), n, self.names)))
+        scale = np.sqrt(molecules / self.counts[i])
+        return Deviations(
+            scale * np.concatenate([part.distributions for part in parts], axis=1),
+            scale * np.concatenate([part.coupling for part in parts]),
+        )
+
+
+def _total(tallies: Iterator[Tally]) -> Tally:
+    total = next(tallies)
+    for tally in tallies:
+        total = total + tally
+    return total
