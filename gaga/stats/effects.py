@@ -15,14 +15,13 @@ more than `_NULL_MOLECULES` molecules or `_NULL_ATOMS` atoms fewer are drawn, an
 ratio.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from numpy.typing import NDArray
 
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Meter, Progress, silent
@@ -31,8 +30,9 @@ from gaga.core.threads import map_in_threads
 from gaga.data.features import FeatureSpace
 from gaga.noise import Schedule
 from gaga.stats.groups import Resampling, deal
-from gaga.stats.invariants import CELLS, Scores, Table, is_defined, scores, statistics_of, table_of
+from gaga.stats.invariants import CELLS, Table, is_defined, scores, statistics_of, table_of
 from gaga.stats.states import NULL_STREAM, DataStates, same_size_chunks
+from gaga.stats.tally import Deviations, Tally, count, deviations
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 NULL_DRAWS = 99
@@ -127,10 +127,12 @@ def molecule_effects(
     )
 
 
-def _kept(pieces: PartialResults, name: str, compute: Callable[[], Piece], meter: Meter, work: int) -> Piece:
+def _kept(
+    pieces: PartialResults, name: str, compute: Callable[[], Piece], advance: Callable[[int], None], work: int
+) -> Piece:
     """The piece of that name, computed if it is not there."""
     if (piece := pieces.get(name)) is not None:
-        meter(work)
+        advance(work)
         return piece
     piece = compute()
     pieces.put(name, piece)
@@ -142,67 +144,6 @@ def _p_values(
 ) -> Float64[np.ndarray, "S *rest"]:
     """Share of the null's draws, and of the sample as one more, that are as large."""
     return np.asarray((1 + (null[None] >= effect[:, None]).sum(axis=1)) / (1 + len(null)))
-
-
-@dataclass(frozen=True, eq=False)
-class Tally:
-    """What is counted of G groups of molecules.
-
-    Attributes:
-        counts: values in each cell, of each statistic but the coupling, [Q - 1, G, CELLS].
-        coupling: sums over molecules, [G, H]; molecules: how many these are, [G].
-    """
-
-    counts: NDArray[np.int64]
-    coupling: Float64[np.ndarray, "G H"]
-    molecules: Int64[np.ndarray, " G"]
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.counts + other.counts, self.coupling + other.coupling, self.molecules + other.molecules
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Deviations:
-    """Of R samples: distribution functions less those under a Gaussian, [Q - 1, R, CELLS], and couplings, [R, H]."""
-
-    distributions: Float64[np.ndarray, "Q_minus_1 R cells"]
-    coupling: Float64[np.ndarray, "R H"]
-
-    @property
-    def largest(self) -> Float64[np.ndarray, "R Q"]:
-        """The effects: the largest deviation of each."""
-        parts = [*np.abs(self.distributions).max(axis=2), np.abs(self.coupling).max(axis=1)]
-        return np.stack(parts, axis=1)
-
-    def __sub__(self, other: "Deviations") -> "Deviations":
-        return Deviations(self.distributions - other.distributions, self.coupling - other.coupling)
-
-
-def count(found: Scores, group: Int64[np.ndarray, "D n"], n_groups: int, n_atoms: int, names: tuple[str, ...]) -> Tally:
-    """Count values of molecules of one size by group and cell; none of a statistic that does not vary."""
-    counts = np.zeros((len(found.cells), n_groups, CELLS), dtype=np.int64)
-    for q, cells in enumerate(found.cells):
-        if is_defined(names[q], n_atoms):
-            flat = (cells + CELLS * group[..., None]).reshape(-1)
-            counts[q] = np.bincount(flat, minlength=n_groups * CELLS).reshape(n_groups, CELLS)
-    coupling = np.zeros((n_groups, found.coupling.shape[2]))
-    np.add.at(coupling, group.reshape(-1), found.coupling.reshape(-1, coupling.shape[1]))
-    defined = is_defined(names[-1], n_atoms)
-    return Tally(counts, coupling, np.bincount(group.reshape(-1), minlength=n_groups) * defined)
-
-
-def deviations(tally: Tally, weights: Float64[np.ndarray, "R G"] | None = None) -> Deviations:
-    """Of each group, or of groups with these weights; 0 if there is nothing."""
-    counts, coupling, molecules = tally.counts, tally.coupling, tally.molecules
-    if weights is not None:
-        counts, coupling, molecules = np.matmul(weights, counts), weights @ coupling, weights @ molecules
-    cumulative = np.cumsum(counts, axis=2, dtype=np.float64)
-    totals = cumulative[..., -1:]
-    gaussian = np.arange(1, CELLS + 1) / CELLS
-    distributions = np.where(totals > 0, cumulative / np.where(totals > 0, totals, 1) - gaussian, 0.0)
-    return Deviations(distributions, coupling / np.where(molecules > 0, molecules, 1)[:, None])
 
 
 class _Measuring:
@@ -232,28 +173,37 @@ class _Measuring:
         tables = map_in_threads(lambda i: table_of(int(self.sizes[i]), int(draws[i])), range(len(draws)), self._threads)
         return dict(zip(self.sizes.tolist(), tables, strict=True))
 
+    @property
+    def _nothing(self) -> Tally:
+        groups, others = self._resampling.n_groups, self._states.columns - self._blocks[0].stop
+        counts = np.zeros((len(self.names) - 1, groups, CELLS), dtype=np.int64)
+        return Tally(counts, np.zeros((groups, others)), np.zeros(groups, dtype=np.int64))
+
     def at(self, t: int) -> Piece:
         """Effects and half-widths at a step."""
         chunks = same_size_chunks(self._states.n_atoms, _BLOCK_ATOMS)
         tables = self._tables  # before the threads start
         tallies = map_in_threads(partial(self._tally, t, tables), chunks, self._threads)
-        pooled, found = None, []
-        for i, (_, of_size) in enumerate(groupby(tallies, key=lambda pair: pair[0])):
-            tally = _total(tally for _, tally in of_size)
+        pooled, found = self._nothing, []
+        for i, (_, pairs) in enumerate(groupby(tallies, key=lambda pair: pair[0])):
+            of_size = self._nothing
+            for _, tally, molecules in pairs:
+                of_size = of_size + tally
+                self._advance(molecules)
             if self.shown[i]:
-                found.append(self._effects(tally))
-            pooled = tally if pooled is None else pooled + tally
-        assert pooled is not None
+                found.append(self._effects(of_size))
+            pooled = pooled + of_size
         effect, width = self._effects(pooled)
         by_size = np.array(found).reshape(-1, 2, len(self.names))
         return {"effect": effect, "width": width, "by_size": by_size[:, 0], "width_by_size": by_size[:, 1]}
 
-    def _tally(self, t: int, tables: dict[int, Table], indices: Int64[np.ndarray, " m"]) -> tuple[int, Tally]:
-        """The size of these molecules, and what is counted of them."""
+    def _tally(self, t: int, tables: dict[int, Table], indices: Int64[np.ndarray, " m"]) -> tuple[int, Tally, int]:
+        """The size of these molecules, what is counted of them, and how many they are."""
         n = int(self._states.n_atoms[indices[0]])
         z = self._states.draw(indices, np.array([t])).reshape(1, len(indices), n, -1)
         group = self._resampling.group[indices][None]
-        return n, count(scores(z, self._blocks, tables[n]), group, self._resampling.n_groups, n, self.names)
+        counted = count(scores(z, self._blocks, tables[n]), group, self._resampling.n_groups, n, self.names)
+        return n, counted, len(indices)
 
     def _effects(self, tally: Tally) -> tuple[Float64[np.ndarray, " Q"], Float64[np.ndarray, " Q"]]:
         """Effects and the half-widths of their intervals."""
@@ -264,8 +214,10 @@ class _Measuring:
     def null(self, pieces: PartialResults) -> Piece:
         """Effects of NULL_DRAWS samples of Gaussians: over all sizes [draws, Q], and of those shown [draws, Z, Q]."""
         work = _DRAWS_PER_PIECE * int(self.drawn.sum())
-        firsts = range(0, NULL_DRAWS, _DRAWS_PER_PIECE)
-        found = [_kept(pieces, f"null/{first}", partial(self._null_from, first), self._advance, work) for first in firsts]
+        found = [
+            _kept(pieces, f"null/{first}", partial(self._null_from, first), self._advance, work)
+            for first in range(0, NULL_DRAWS, _DRAWS_PER_PIECE)
+        ]
         return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
 
     def _null_from(self, first: int) -> Piece:
@@ -310,10 +262,3 @@ class _Measuring:
             scale * np.concatenate([part.distributions for part in parts], axis=1),
             scale * np.concatenate([part.coupling for part in parts]),
         )
-
-
-def _total(tallies: Iterator[Tally]) -> Tally:
-    total = next(tallies)
-    for tally in tallies:
-        total = total + tally
-    return total

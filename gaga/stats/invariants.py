@@ -9,7 +9,9 @@ positions' columns and h the others:
 - gyration shares: the eigenvalues of x'x / (N - 1) divided by their sum. The largest is 1/3 if the molecule is round;
   the smallest is 0 if it is flat. Solc and Stockmayer, J. Chem. Phys. 54, 2756 (1971);
 - nearest neighbour: the distance of each atom to the one next to it;
-- marginals: the entries of a block of columns, the sample that D_t is of;
+- marginals: the entries of a block of columns, the sample that D_t is of, but those of positions averaged over all
+  orientations of the molecule: an entry of an atom at radius r is uniform in (-r, r), so that radii are counted. D_t
+  takes molecules as they lie in their file, and that is what it sees first if long axes lie along x;
 - coupling of type and radius: sum_i h_i (abs(x_i)^2 - mean), for each column of h: hydrogens lie outside.
 
 Each sample of molecules of one size is divided by its own mean square, that of each block, so that only the form of its
@@ -24,6 +26,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from scipy.stats import chi
 
 from gaga.stats.ks import N_CELLS, cells_of
 
@@ -84,7 +88,8 @@ def scores(z: Float64[np.ndarray, "D n N C"], blocks: Sequence[slice], table: Ta
         _cells(shares[:, 1], table.shares[1]),
         _cells(nearest, table.nearest),
     ]
-    of_entries = [cells_of(values) // (N_CELLS // CELLS) for values in standard]
+    of_entries = [_radius_cells(standard[0])]
+    of_entries += [cells_of(values) // (N_CELLS // CELLS) for values in standard[1:]]
     return Scores(
         cells=tuple(cells.reshape(samples, molecules, -1) for cells in (*of_shapes, *of_entries)),
         coupling=_coupling(standard[0], z[..., blocks[0].stop :]),
@@ -99,6 +104,24 @@ def _standardised(values: Float64[np.ndarray, "D n N c"]) -> Float64[np.ndarray,
 
 def _cells(values: NDArray[np.float64], edges: Float64[np.ndarray, " edges"]) -> NDArray[np.int64]:
     return np.searchsorted(edges, values).astype(np.int64)
+
+
+def _radius_cells(x: Float64[np.ndarray, "D n N 3"]) -> NDArray[np.int64]:
+    """The cell of each atom's radius, which has the chi law of three degrees of freedom."""
+    r = np.sqrt(np.square(x).sum(axis=3))
+    probability = 2 * ndtr(r) - 1 - np.sqrt(2 / np.pi) * r * np.exp(-0.5 * r**2)
+    return np.asarray(np.clip((probability * CELLS).astype(np.int64), 0, CELLS - 1))
+
+
+@lru_cache(maxsize=1)
+def entries_of_radii() -> Float64[np.ndarray, "CELLS edges"]:
+    """P(entry <= edge) of an atom whose radius is in each cell, at every fourth edge of N(0, 1)'s cells.
+
+    An entry along a random direction is uniform between minus and plus the radius (Archimedes).
+    """
+    radii = chi.ppf((np.arange(CELLS) + 0.5) / CELLS, 3)
+    edges = ndtri(np.arange(4, CELLS, 4) / CELLS)
+    return np.asarray(np.clip((edges / radii[:, None] + 1) / 2, 0.0, 1.0))
 
 
 def gyration_shares(x: Float64[np.ndarray, "m N 3"]) -> Float64[np.ndarray, "m 2"]:
