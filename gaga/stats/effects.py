@@ -250,7 +250,7 @@ class _Measuring:
         n, molecules, states = int(self.sizes[i]), int(self.drawn[i]), self._states
         before, each = int(self.drawn[:i].sum()), int(self.drawn.sum())
         parts = []
-        for some in np.array_split(draws, -(-len(draws) * molecules * n // _BLOCK_ATOMS)):
+        for some in np.array_split(draws, min(len(draws), -(-len(draws) * molecules * n // _BLOCK_ATOMS))):
             keys = (some[:, None] * each + before + np.arange(molecules)).reshape(-1)
             z = normals(states.seed, keys, np.full(len(keys), n), states.columns, NULL_STREAM)
             z = z.reshape(len(some), molecules, n, -1)

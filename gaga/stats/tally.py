@@ -65,12 +65,14 @@ def deviations(tally: Tally, weights: Float64[np.ndarray, "R G"] | None = None) 
     counts, coupling, molecules = tally.counts, tally.coupling, tally.molecules
     if weights is not None:
         counts, coupling, molecules = np.matmul(weights, counts), weights @ coupling, weights @ molecules
-    cumulative = np.cumsum(counts, axis=2, dtype=np.float64)
-    totals = cumulative[..., -1:]
-    gaussian = np.arange(1, CELLS + 1) / CELLS
-    distributions = np.where(totals > 0, cumulative / np.where(totals > 0, totals, 1) - gaussian, 0.0)
+    totals = counts.sum(axis=2, keepdims=True)
+    there = totals > 0
+    shares = counts / np.where(there, totals, 1)
+    distributions = np.cumsum(shares, axis=2)
+    distributions -= np.arange(1, CELLS + 1) / CELLS
+    distributions *= there
     # Of positions radii are counted, and their entries compared.
-    of_entries = np.diff(distributions[_POSITIONS], axis=1, prepend=0.0) @ entries_of_radii()
+    of_entries = (shares[_POSITIONS] - 1 / CELLS) @ entries_of_radii() * there[_POSITIONS]
     distributions[_POSITIONS] = 0.0
     distributions[_POSITIONS, :, : of_entries.shape[1]] = of_entries
     return Deviations(distributions, coupling / np.where(molecules > 0, molecules, 1)[:, None])
