@@ -39,7 +39,7 @@ NULL_DRAWS = 99
 MIN_MOLECULES = 50  # of a size that has a row of its own
 _NULL_MOLECULES, _NULL_ATOMS = 1_000, 20_000
 _DRAWS_PER_PIECE = 33
-_BLOCK_ATOMS = 200_000  # that are standardised together
+_BLOCK_ATOMS = 50_000  # that are standardised together
 _LEAST_TABLE, _MOST_TABLE, _TABLE_PER_MOLECULE = 1 << 14, 1 << 18, 16
 
 
@@ -103,7 +103,7 @@ def molecule_effects(
     states = DataStates(tested, space, schedule, centred, seed, keys)
     resampling = deal(len(states), n_resamples, np.random.default_rng(seed))
     meter = Meter(progress, 0)
-    measuring = _Measuring(states, resampling, level, threads, meter)
+    measuring = Measuring(states, resampling, level, threads, meter)
     meter.expect(len(timesteps) * len(states) + NULL_DRAWS * int(measuring.drawn.sum()), "")
     null = measuring.null(pieces)
     at = [_kept(pieces, str(t), partial(measuring.at, t), meter, len(states)) for t in timesteps]
@@ -117,12 +117,12 @@ def molecule_effects(
         effect=effect,
         low=np.maximum(effect - width, 0.0),
         high=effect + width,
-        p=_p_values(effect, null["pooled"]),
+        p=p_values(effect, null["pooled"]),
         null_limit=np.quantile(null["pooled"], level, axis=0),
         effect_by_size=by_size,
         low_by_size=np.maximum(by_size - width_by_size, 0.0),
         high_by_size=by_size + width_by_size,
-        p_by_size=_p_values(by_size, null["by_size"]),
+        p_by_size=p_values(by_size, null["by_size"]),
         null_limit_by_size=np.quantile(null["by_size"], level, axis=0),
     )
 
@@ -139,14 +139,14 @@ def _kept(
     return piece
 
 
-def _p_values(
+def p_values(
     effect: Float64[np.ndarray, "S *rest"], null: Float64[np.ndarray, "draws *rest"]
 ) -> Float64[np.ndarray, "S *rest"]:
     """Share of the null's draws, and of the sample as one more, that are as large."""
     return np.asarray((1 + (null[None] >= effect[:, None]).sum(axis=1)) / (1 + len(null)))
 
 
-class _Measuring:
+class Measuring:
     """What is measured at each step, and of the null.
 
     Attributes:

@@ -1,7 +1,12 @@
-"""Effects: the level of their null, that each statistic catches what it is for, and the step by tolerance."""
+"""Effects: the level of their null, that each statistic catches what it is for, and the step by tolerance.
 
+The long form is benchmarks/molecule_statistics.py, whose alternatives these are.
+"""
+
+import importlib.util
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,34 +25,15 @@ SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6))
 LONGEST, SHORTEST, NEAREST, MARGINALS, TYPES, COUPLING = range(6)
 
 
-def molecules_of(x, types=None):
-    """Molecules of one size [m, N, 3], of carbon if no types [m, N] are named."""
-    m, n, _ = x.shape
-    numbers = np.full(m * n, 6, np.uint8) if types is None else types.reshape(-1).astype(np.uint8)
-    return PackedMolecules(x.reshape(-1, 3).astype(np.float32), numbers, offsets_of([n] * m))
+def benchmark():
+    path = Path(__file__).parents[2] / "benchmarks" / "molecule_statistics.py"
+    spec = importlib.util.spec_from_file_location("molecule_statistics", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def drawn(alternative, m=500, n=12, seed=0):
-    """Molecules that differ from Gaussians in one respect."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(m, n, 3))
-    if alternative == "scale mixture":
-        x *= np.sqrt(rng.gamma(2.0, 0.5, size=(m, 1, 1)))
-    elif alternative == "ellipsoids":
-        x *= np.exp(0.5 * rng.normal(size=(m, 1, 3)))
-        x /= np.sqrt(np.square(x).mean(axis=(1, 2), keepdims=True))
-    elif alternative == "hard cores":
-        for _ in range(40):  # atoms nearer than 0.6 are drawn anew
-            away = np.linalg.norm(x[:, :, None] - x[:, None], axis=3) + 9 * np.eye(n)
-            near = np.tril(away < 0.6).any(axis=2)
-            x[near] = rng.normal(size=(near.sum(), 3))
-    types = np.full((m, n), 6)
-    if alternative == "coupling":  # the outer half are hydrogens, but for some
-        radius = np.linalg.norm(x - x.mean(axis=1, keepdims=True), axis=2) + rng.normal(size=(m, n))
-        types = np.where(radius > np.median(radius, axis=1, keepdims=True), 1, 6)
-    elif alternative == "types":
-        types = np.where(rng.random((m, n)) < 0.5, 1, 6)
-    return molecules_of(x, types)
+drawn = benchmark().drawn
 
 
 def measured(molecules, steps=(50,), **options):
@@ -59,25 +45,23 @@ def measured(molecules, steps=(50,), **options):
     [("scale mixture", MARGINALS), ("ellipsoids", LONGEST), ("hard cores", NEAREST), ("coupling", COUPLING)],
 )
 def test_each_statistic_catches_what_it_is_for(alternative, statistic):
-    found = measured(drawn(alternative))
+    found = measured(drawn(alternative, 500, 12, seed=0))
     assert found.p[0, statistic] == 1 / (1 + effects.NULL_DRAWS)
     assert found.low[0, statistic] > found.null_limit[statistic]
 
 
 def test_the_others_do_not_see_it():
     for alternative, blind in (("scale mixture", [LONGEST, SHORTEST, COUPLING]), ("coupling", slice(LONGEST, TYPES))):
-        found = measured(drawn(alternative))
+        found = measured(drawn(alternative, 500, 12, seed=0))
         assert np.all(found.effect[0, blind] < 1.5 * found.null_limit[blind])
 
 
 @pytest.mark.parametrize("n_atoms", [5, 18])
 def test_the_level_is_kept(n_atoms):
-    """Through all of the code, of Gaussians whose variance is not known. benchmarks/molecule_statistics.py has more."""
+    """Through all of the code, of Gaussians whose variance is not known."""
     p = np.stack(
         [
-            molecule_effects(
-                drawn("none", m=50, n=n_atoms, seed=seed), SPACE, SCHEDULE, (400,), seed=seed, n_resamples=2
-            ).p[0]
+            molecule_effects(drawn("none", 50, n_atoms, seed), SPACE, SCHEDULE, (400,), seed=seed, n_resamples=2).p[0]
             for seed in range(16)
         ]
     )
@@ -103,7 +87,7 @@ def test_orientation_and_order_do_not_show_without_noise(qm9, space):
     chosen = qm9.take(np.flatnonzero(qm9.n_atoms == 15)[:200])
     x = chosen.positions.reshape(200, 15, 3)[:, ::-1] @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     numbers = chosen.atomic_numbers.reshape(200, 15)[:, ::-1]
-    turned = molecules_of(x, np.ascontiguousarray(numbers))
+    turned = PackedMolecules(x.reshape(-1, 3).astype(np.float32), numbers.reshape(-1), chosen.offsets)
     before, after = (molecule_effects(m, space, SCHEDULE, (1,), seed=0, n_resamples=5) for m in (chosen, turned))
     np.testing.assert_allclose(before.effect, after.effect, atol=0.01)
 
@@ -142,7 +126,7 @@ def test_molecules_that_were_chosen_have_the_same_noise(mixed):
 
 
 def test_a_size_of_many_molecules_is_standardised_in_blocks(monkeypatch):
-    molecules = drawn("ellipsoids")
+    molecules = drawn("ellipsoids", 500, 12, seed=0)
     whole = measured(molecules)
     monkeypatch.setattr(effects, "_BLOCK_ATOMS", 12 * 100)
     np.testing.assert_allclose(measured(molecules).effect[:, :-1], whole.effect[:, :-1], atol=0.01)
