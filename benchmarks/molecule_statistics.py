@@ -130,7 +130,8 @@ def effects(asked: argparse.Namespace) -> None:
     print("| null | " + " | ".join(f"{limit:.4f}" for limit in found.null_limit) + " |")
     for z, n in enumerate(found.sizes):
         for q, name in enumerate(found.statistics):
-            row = " | ".join(f"{e:.3f}" for e in found.effect_by_size[:, z, q])
+            ends = zip(found.effect_by_size[:, z, q], found.high_by_size[:, z, q], strict=True)
+            row = " | ".join(f"{effect:.3f} ± {high - effect:.3f}" for effect, high in ends)
             limit = found.null_limit_by_size[z, q]
             print(f"| N = {n}, {found.counts[z]} molecules | {name} | {row} | null {limit:.3f} |")
     table = tolerance_table(found, np.array(steps))
