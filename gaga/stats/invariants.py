@@ -174,16 +174,29 @@ def _coupling(
 def table_of(n_atoms: int, draws: int) -> Table:
     """The table of molecules of this size, from as many Gaussians; the same numbers whenever it is asked for."""
     rng = np.random.default_rng([n_atoms, draws])
-    # W = L L' of a Gaussian with N - 1 free atoms (Bartlett 1933).
+    shares, chunk = np.empty((2, draws), dtype=np.float32), 1 << 14
+    for start in range(0, draws, chunk):
+        some = shares[:, start : start + chunk]
+        some[:] = _gaussian_shares(n_atoms, some.shape[1], rng).T
+    molecules, chunk = max(1, min(draws, _MOST_DISTANCES // n_atoms)), max(1, _BUFFER // n_atoms)
+    nearest = np.empty((molecules, n_atoms), dtype=np.float32)
+    for start in range(0, molecules, chunk):
+        some = nearest[start : start + chunk]
+        x = rng.standard_normal((len(some), n_atoms, 3))
+        some[:] = nearest_distances(x - x.mean(axis=1, keepdims=True))
+    return Table(shares=np.stack([_edges(values) for values in shares]), nearest=_edges(nearest.reshape(-1)))
+
+
+def _gaussian_shares(n_atoms: int, draws: int, rng: np.random.Generator) -> Float64[np.ndarray, "draws 2"]:
+    """Shares of W = L L' of a Gaussian with N - 1 free atoms (Bartlett 1933)."""
     factor = np.zeros((draws, 3, 3))
     for i in range(3):
         factor[:, i, i] = np.sqrt(2 * rng.standard_gamma(max(n_atoms - 1 - i, 0) / 2, draws))
         factor[:, i, :i] = rng.standard_normal((draws, i))
-    shares = shares_of(np.matmul(factor, factor.transpose(0, 2, 1)))
-    edges = np.arange(1, CELLS) / CELLS
-    nearest, count = [], max(1, _BUFFER // n_atoms)
-    molecules = min(draws, _MOST_DISTANCES // n_atoms)
-    for start in range(0, molecules, count):
-        x = rng.standard_normal((min(count, molecules - start), n_atoms, 3))
-        nearest.append(nearest_distances(x - x.mean(axis=1, keepdims=True)))
-    return Table(shares=np.quantile(shares, edges, axis=0).T, nearest=np.quantile(np.concatenate(nearest), edges))
+    return shares_of(np.matmul(factor, factor.transpose(0, 2, 1)))
+
+
+def _edges(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Quantiles between cells of equally many of these values, which are sorted in place to save memory."""
+    values.sort()
+    return values[len(values) * np.arange(1, CELLS) // CELLS].astype(np.float64)
