@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from gaga.core.errors import InvalidInput
 from gaga.stats.dependence import null_of
+from gaga.stats.effects_plot import draw_effects
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.groups import quantile_interval
 from gaga.stats.tstar import TstarResult
@@ -29,7 +30,8 @@ _REFERENCES = {
 
 
 def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) -> None:
-    """Write D_t and Dep_t over the steps to an image; its format is that of the suffix of `path`.
+    """Write D_t, Dep_t and, if they were measured, the effects of statistics that see molecules over the steps to an
+    image; its format is that of the suffix of `path`.
 
     Raises:
         InvalidInput: the suffix is of no image format.
@@ -39,18 +41,22 @@ def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+    panels = 2 if gaussianity.effects is None else 3
+    figure = Figure(figsize=(9.2, 3.0 * panels), layout="constrained")
     image_format = _format_of(path, FigureCanvasAgg(figure).get_supported_filetypes())
-    distance, dependence = figure.subplots(2, 1, sharex=True)
+    distance, dependence, *others = figure.subplots(panels, 1, sharex=True)
     _draw_distances(distance, result, gaussianity)
     _draw_dependence(dependence, result, gaussianity)
-    for axes in (distance, dependence):
+    if gaussianity.effects is not None:
+        draw_effects(others[0], gaussianity.effects, gaussianity.timesteps)
+    every = (distance, dependence, *others)
+    for axes in every:
         _draw_step(axes, result)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    dependence.set_xlabel("noise step t")
-    dependence.set_xlim(0, result.T)
+    every[-1].set_xlabel("noise step t")
+    every[-1].set_xlim(0, result.T)
     figure.suptitle(_title(result), fontsize=11)
     with atomic_write(path) as partial:
         figure.savefig(partial, dpi=160, format=image_format)
