@@ -24,4 +24,4 @@ def draw_effects(axes: Any, effects: MoleculeEffects, timesteps: Int64[np.ndarra
         axes.fill_between(timesteps, np.maximum(low, effects.null_limit[q]), high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(timesteps, values, style, color=colour, marker="o", markersize=3, label=name)
     axes.set_yscale("log")
-    axes.set_ylabel("effects of statistics\nthat see molecules")
+    axes.set_ylabel("effects of statistics that see\nmolecules, if above the null")
