@@ -57,6 +57,14 @@ def drawn(alternative: str, m: int, n: int, seed: int) -> PackedMolecules:
     return PackedMolecules(x.reshape(-1, 3).astype(np.float32), numbers, offsets_of([n] * m))
 
 
+def mixed(m: int, seed: int) -> PackedMolecules:
+    """Gaussians of 5 to 12 atoms, the variance of each size its own."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.permutation(np.arange(m) % 8 + 5)
+    x = rng.normal(size=(sizes.sum(), 3)) * np.sqrt(np.repeat(sizes, sizes))[:, None]
+    return PackedMolecules(x.astype(np.float32), np.full(len(x), 6, np.uint8), offsets_of(sizes))
+
+
 def measuring(molecules: PackedMolecules, space: FeatureSpace, seed: int) -> Measuring:
     """What measures these molecules."""
     states = DataStates(molecules, space, SCHEDULE, np.ones(space.columns, dtype=bool), seed)
@@ -92,6 +100,11 @@ def level(asked: argparse.Namespace) -> None:
         for m in (50, 1000):
             samples = (drawn("none", m, n, seed) for seed in range(asked.samples))
             print(f"| {n} | {m} | {rates(p_of(samples, CARBON_AND_HYDROGEN, (400,))[:, 0])} |", flush=True)
+    samples = (mixed(200, seed) for seed in range(asked.samples))
+    print(f"| 5 to 12 | 200 | {rates(p_of(samples, CARBON_AND_HYDROGEN, (400,))[:, 0])} |", flush=True)
+    # More than the null draws, which is scaled then.
+    samples = (drawn("none", 4000, 12, seed) for seed in range(asked.samples))
+    print(f"| 12 | 4000 | {rates(p_of(samples, CARBON_AND_HYDROGEN, (400,))[:, 0])} |", flush=True)
 
 
 def alternatives(asked: argparse.Namespace) -> None:

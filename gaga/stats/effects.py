@@ -167,7 +167,9 @@ class Measuring:
 
     @cached_property
     def _tables(self) -> dict[int, Table]:
-        draws = np.clip(_TABLE_PER_MOLECULE * self.counts, _LEAST_TABLE, _MOST_TABLE)
+        # A table's own error shows where the null has fewer molecules than the data: it has more draws there.
+        each = np.where(self.counts > _NULL_MOLECULES, 4, 1) * _TABLE_PER_MOLECULE
+        draws = np.clip(each * self.counts, _LEAST_TABLE, _MOST_TABLE)
         # Powers of two, so that data sets of about as many molecules share a table.
         draws = 2 ** np.ceil(np.log2(draws)).astype(np.int64)
         tables = map_in_threads(lambda i: table_of(int(self.sizes[i]), int(draws[i])), range(len(draws)), self._threads)
