@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gaga.cli import effects
 from gaga.cli.render import Table, attributes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
         "distances": _records(result, result.distances, blocks, ("reference", result.references)),
         "null_distances": _records(result, result.null_distances, blocks, ("null", result.nulls)),
         "dependence": _records(result, result.dependence, blocks, ("pairs", result.pairs), ("null", result.nulls)),
+        "effects": None if result.effects is None else effects.payload(result.effects, result.timesteps),
     }
 
 
@@ -102,6 +104,8 @@ def tables(result: "GaussianityResult") -> Iterator[Table | str]:
         )
     yield _dependence_table(result)
     yield _test_table(result)
+    if result.effects is not None:
+        yield from effects.tables(result.effects, result.timesteps, result.level)
     if result.confidence is not None:
         yield from _confidence_table(result, result.confidence)
 

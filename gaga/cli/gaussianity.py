@@ -92,8 +92,9 @@ def gaussianity(
 ) -> None:
     """Noise molecules with a schedule and test them step by step, and true Gaussians of the same sizes.
 
-    Two tests: the published one of each molecule (KS and mutual information), and the curves D_t and Dep_t
-    over all molecules, for each reference Gaussian. gaga tstar reads the step from them. With --until molecules
+    Three tests: the published one of each molecule (KS and mutual information); the curves D_t and Dep_t over all
+    molecules, for each reference Gaussian; and statistics that see molecules, the shape and the nearest neighbours,
+    each against Gaussians of the same size. gaga tstar reads the step from the first two. With --until molecules
     come in random order until the interval of every curve at every step has that half-width; what is known is not
     measured on, and the published test is of the molecules before that.
     """

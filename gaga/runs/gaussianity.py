@@ -13,6 +13,7 @@ from gaga.runs.devices import statistics_device
 from gaga.runs.inputs import DataRequest, Selection, cores, select
 from gaga.runs.once import Key, Outcome, Policy, as_store, once, slug
 from gaga.stats.config import GaussianityConfig
+from gaga.stats.effects import molecule_effects
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.gaussianity import gaussianity as measure
 from gaga.stats.moments import estimate_moments
@@ -70,10 +71,18 @@ def run(
         with report.progress("moments") as progress:
             moments = estimate_moments(chosen.pool.molecules, space, threads=threads, progress=progress)
         with report.progress("noising") as progress:
-            return measure(
+            found = measure(
                 chosen.dataset.molecules, space, schedule, moments, request.config,
                 seed=request.seed, threads=threads, device=device, progress=progress, pieces=pieces,
             )  # fmt: skip
+        with report.progress("shapes") as progress:
+            effects = molecule_effects(
+                chosen.dataset.molecules, space, schedule, request.config.timesteps,
+                seed=request.seed, level=request.config.level, n_resamples=request.config.n_resamples,
+                chosen=None if found.confidence is None else found.confidence.molecules,
+                threads=threads, progress=progress, pieces=pieces.subset("effects"),
+            )  # fmt: skip
+        return dataclasses.replace(found, effects=effects)
 
     policy = dataclasses.replace(policy, engine=lambda: engine_of(request))
     return once(store, key, GaussianityResult, compute, policy, report)

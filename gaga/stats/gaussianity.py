@@ -1,7 +1,10 @@
 """When noised molecules become Gaussian: the published per-molecule test and the curves of GAGA (Qu et al.
 2026).
 
-Both are computed for the data and for true Gaussians of the same sizes through the same code, the null.
+Both are computed for the data and for true Gaussians of the same sizes through the same code, the null. Neither sees a
+molecule: the KS test of one molecule's positions has so few entries that 99 % of real molecules pass it without any
+noise, and D_t pools the entries of all atoms, so that how the atoms of one molecule lie to each other is lost. They are
+kept for parity with what was published; `gaga.stats.effects` has the statistics that see molecules.
 """
 
 import os
@@ -19,6 +22,7 @@ from gaga.stats.bench import Bench, Measured, NullKinds, Sample
 from gaga.stats.config import GaussianityConfig
 from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import PAIRS, DependenceCurves
+from gaga.stats.effects import MoleculeEffects
 from gaga.stats.engine import engine_on
 from gaga.stats.groups import deal
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
@@ -43,6 +47,8 @@ class GaussianityResult:
         null_distances: D_t of the true Gaussians `nulls` to themselves: what sampling alone gives.
         dependence: Dep_t, the data's less each null's.
         confidence: how well the curves are known if that was asked for, and which molecules it took.
+        effects: statistics that see molecules (`gaga.stats.effects`), which `gaga.runs.gaussianity` adds; None in
+            results of earlier versions.
     """
 
     schedule: str
@@ -64,6 +70,7 @@ class GaussianityResult:
     null_distances: DistanceCurves
     dependence: DependenceCurves
     confidence: Confidence | None = None
+    effects: MoleculeEffects | None = None
 
     @property
     def measured(self) -> Int64[np.ndarray, "K 2"]:

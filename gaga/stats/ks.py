@@ -41,7 +41,7 @@ def critical_distance(n: int, alpha: float) -> float:
     return float(kstwo.isf(alpha, n))
 
 
-def cells_of(values: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+def cells_of(values: Float64[np.ndarray, "*rest"]) -> Int64[np.ndarray, "*rest"]:
     """The cell 0..N_CELLS - 1 of each value, where N_CELLS cells are equally probable under N(0, 1)."""
     return np.asarray(np.minimum((ndtr(values) * N_CELLS).astype(np.int64), N_CELLS - 1))
 

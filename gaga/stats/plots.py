@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from gaga.stats.dependence import null_of
+from gaga.stats.effects_plot import draw_effects
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.groups import quantile_interval
 from gaga.stats.tstar import TstarResult
@@ -28,24 +29,29 @@ _REFERENCES = {
 
 
 def plot_tstar(result: TstarResult, gaussianity: GaussianityResult, path: Path) -> None:
-    """Write D_t and Dep_t over the steps to an image; its format is that of the suffix of `path`.
+    """Write D_t, Dep_t and, if they were measured, the effects of statistics that see molecules over the steps to an
+    image; its format is that of the suffix of `path`.
 
     Raises:
         InvalidInput: the suffix is of no image format.
         NotFound: the folder of `path` does not exist.
         Unavailable: it cannot be written to.
     """
-    with figure_of(path, (9.2, 6.0)) as figure:
-        distance, dependence = figure.subplots(2, 1, sharex=True)
+    panels = 2 if gaussianity.effects is None else 3
+    with figure_of(path, (9.2, 3.0 * panels)) as figure:
+        distance, dependence, *others = figure.subplots(panels, 1, sharex=True)
         _draw_distances(distance, result, gaussianity)
         _draw_dependence(dependence, result, gaussianity)
-        for axes in (distance, dependence):
+        if gaussianity.effects is not None:
+            draw_effects(others[0], gaussianity.effects, gaussianity.timesteps)
+        every = (distance, dependence, *others)
+        for axes in every:
             _draw_step(axes, result)
             axes.grid(alpha=0.25, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
-        dependence.set_xlabel("noise step t")
-        dependence.set_xlim(0, result.T)
+        every[-1].set_xlabel("noise step t")
+        every[-1].set_xlim(0, result.T)
         figure.suptitle(_title(result), fontsize=11)
 
 

@@ -14,7 +14,7 @@ from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments, ReferenceGaussian, Schedule
 
 # The null's noise streams lie beyond the steps of any schedule, where the data's are.
-_NULL_STREAM = 1 << 24
+NULL_STREAM = 1 << 24
 _CHUNK = 2_000  # molecules
 
 
@@ -101,7 +101,7 @@ class GaussianStates:
 
     def streams(self, timesteps: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " S"]:
         """The streams of random numbers that these steps draw from."""
-        return _NULL_STREAM + timesteps
+        return NULL_STREAM + timesteps
 
     def draw(
         self, indices: Int64[np.ndarray, " m"], timesteps: Int64[np.ndarray, " S"]

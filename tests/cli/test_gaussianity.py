@@ -19,12 +19,29 @@ def test_records_and_tables(gaga, xyz):
     for row in payload["distances"] + payload["dependence"] + payload["null_distances"]:
         assert row["low"] <= row["estimate"] <= row["high"]
     assert payload["device"] == "cpu"
+    assert len(payload["effects"]["pooled"]) == 3 * 6
+    assert payload["effects"]["by_size"] == []  # thirty molecules of a size are too few for a row
     found = gaga("gaussianity", "--dataset", xyz, *QUICK)
     assert "Computed on" not in found.out
     tables = found.out
     assert "D_t of positions" in tables
+    assert "Statistics that see molecules: effects over all sizes, 60 molecules" in tables
+    assert "The published test and D_t do not see this" in " ".join(tables.split())
     assert "Found gaussianity/identity_to_gaussian_tiny" in tables
     assert "Next: gaga tstar identity_to_gaussian_tiny" in tables
+
+
+def test_a_result_of_an_earlier_version_is_shown_without_effects(gaga, xyz):
+    from dataclasses import replace
+
+    from gaga.cli.curves import payload, tables
+    from gaga.runs.gaussianity import gaussianity
+
+    found = gaussianity(xyz, timesteps=(500,), n_null=20, n_resamples=10, threads=1, device="cpu")
+    assert found.effects.n_molecules == 60
+    earlier = replace(found, effects=None)
+    assert payload(earlier)["effects"] is None
+    assert len(list(tables(earlier))) == len(list(tables(found))) - 2
 
 
 def test_options_reach_the_configuration(gaga, xyz):

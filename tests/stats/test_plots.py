@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -5,6 +7,7 @@ from matplotlib.image import imread
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.noise import make_schedule
 from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.effects import molecule_effects
 from gaga.stats.gaussianity import gaussianity
 from gaga.stats.plots import plot_nats, plot_tstar
 from gaga.stats.tstar import tstar
@@ -24,6 +27,17 @@ def test_a_figure_with_curves(result, tmp_path, reference):
     assert image.shape[0] > 600
     assert image[..., :3].std() > 0.05
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_effects_have_a_panel_of_their_own(result, qm9, space, tmp_path):
+    effects = molecule_effects(
+        qm9.take(np.arange(0, 120_000, 3000)), space, make_schedule(), (100, 400, 900), seed=0, n_resamples=10
+    )
+    path = tmp_path / "tstar.png"
+    plot_tstar(tstar(result, TstarConfig()), result, path)
+    two = imread(path).shape
+    plot_tstar(tstar(result, TstarConfig()), replace(result, effects=effects), path)
+    assert imread(path).shape == (two[0] * 3 // 2, *two[1:])
 
 
 def test_a_figure_without_a_step(result, tmp_path):
