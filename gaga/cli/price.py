@@ -28,7 +28,6 @@ app = new_app()
 
 STEPS = (250, 350, 450, 550, 650, 700, 800, 850, 900)
 FEW = 50  # molecules of a size
-NORMS = ("offdiag, types", "C4, positions", "C3, cross", "C4, cross", "C3, types", "C4, types")
 WHAT_IT_IS = (
     "An estimate, no bound: the leading term of an expansion around the Gaussian. Heavy tails make it too large, and\n"
     "where it is many nats it only says far. A network gives a lower bound (gaga truncation); the truth lies between."
@@ -149,7 +148,7 @@ def _payload(
                 "alpha2": result.alpha2[t],
                 **{end: getattr(result.price, end)[t] for end in ("nats", "low", "high", "spread")},
                 "terms": dict(zip(result.terms, result.by_term[t], strict=True)),
-                "network": bounds.get(t),
+                "network": bounds[t].nats if t in bounds else None,
             }
             for t in steps
         ],
@@ -173,7 +172,10 @@ def _of_size(result: "PriceResult", i: int, steps: tuple[int, ...], tolerances: 
         "window": result.window[i],
         "steps": [{"t": t, "nats": curve.nats[t], "low": curve.low[t], "high": curve.high[t]} for t in steps],
         "tstar": [{"tolerance": nats, **tstar_by_price(curve, nats)._asdict()} for nats in tolerances],
-        "squared_norms": {norm: {end: values[i, k] for end, values in ends.items()} for k, norm in enumerate(NORMS)},
+        "squared_norms": {
+            norm: {end: values[i, k] for end, values in ends.items()}
+            for k, norm in enumerate(("types_offdiag", *result.terms))
+        },
     }
 
 

@@ -34,7 +34,7 @@ from gaga.stats.molecule_cumulants import OneSize, PairMeans, of_sizes, pair_mea
 from gaga.stats.price_config import PriceConfig
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
-TERMS = ("positions C4", "cross C3", "cross C4", "types C3", "types C4")
+TERMS = ("positions_c4", "cross_c3", "cross_c4", "types_c3", "types_c4")
 UNITS = ("columns", "whitened", "standard")
 _NATS = 1 / np.array([48.0, 12.0, 48.0, 12.0, 48.0])
 # A number of atoms with fewer molecules than OWN borrows; curves by size are averaged over windows of WINDOW molecules.
