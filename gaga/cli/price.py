@@ -29,8 +29,8 @@ app = new_app()
 STEPS = (250, 350, 450, 550, 650, 700, 800, 850, 900)
 FEW = 50  # molecules of a size
 WHAT_IT_IS = (
-    "An estimate, no bound: the leading term of an expansion around the Gaussian. Heavy tails make it too large, and\n"
-    "where it is many nats it only says far. A network gives a lower bound (gaga truncation); the truth lies between."
+    "An estimate, no bound: the leading term of an expansion around the Gaussian. Heavy tails make it too large,\n"
+    "about twice at 1 nat; of many nats it only says far. A network's bound (gaga truncation) lies below the truth."
 )
 
 Timesteps = Annotated[

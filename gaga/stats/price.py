@@ -7,9 +7,10 @@ The leading term of an expansion (Edgeworth) of a KL divergence in nats per mole
 with kappa the norms of the cumulants that are whitened by the covariance of z_t (`gaga.stats.molecule_cumulants`), for
 each number of atoms, then averaged over the molecules. What it is, and what it is not:
 
-- It is neither exact nor a bound. Heavy tails make it too large, and at small t, where it is many nats, it has no
-  meaning: an expansion around the Gaussian says nothing of what is far from it.
-- A trained network gives a lower bound of the same divergence (I-MMSE, `gaga truncation`). The truth lies between.
+- It is neither exact nor a bound. Heavy tails make it too large, about twice at 1 nat, and at small t, where it is many
+  nats, it has no meaning: an expansion around the Gaussian says nothing of what is far from it (docs/TSTAR.md).
+- A trained network gives a lower bound of the same divergence (I-MMSE, `gaga truncation`). Within a few nats the truth
+  lies between.
 - It is of the data's own second moments, the `matched` Gaussian. Another Gaussian costs a closed form more.
 
 It needs no network and no noise: cumulants contract as alpha^k, so that the curve is known at every step at once.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from gaga.core.errors import InvalidInput
@@ -39,6 +40,7 @@ UNITS = ("columns", "whitened", "standard")
 _NATS = 1 / np.array([48.0, 12.0, 48.0, 12.0, 48.0])
 # A number of atoms with fewer molecules than OWN borrows; curves by size are averaged over windows of WINDOW molecules.
 OWN, WINDOW = 10, 50
+MOST = 50_000  # molecules of one size that are used: what fits into the memory, and more than an estimate needs
 _SMALLEST = 1e-9  # of the largest variance of types: below it a direction is none
 
 
@@ -83,7 +85,8 @@ class PriceResult:
         window: the curve of a size is the mean over sizes at most this far from it, [S].
         nats_by_size, low_by_size, high_by_size: the curves, [S, T + 1].
         squares: squared norms at t = 0 of offdiag Cov (of types) and the five terms, [S, 6], where positions and types
-            are divided by their scalar standard deviations; squares_low, squares_high: the interval. nan if borrowed.
+            are divided by their scalar standard deviations; nan if borrowed.
+        squares_low, squares_high: their interval, [S, 6]; nan for offdiag.
         variance: of positions per degree of freedom, Å² (unit of the columns), [S]; type_variance: of types, [S].
         n_molecules: of two atoms or more. n_left_out: of one atom. n_pairs: pairs of molecules in all.
         seed, level: of pairs and resamples; of intervals.
@@ -166,7 +169,8 @@ def price(
     """The price at every step, from pairs of molecules of each number of atoms; the number of threads does not show.
 
     Args:
-        molecules: M molecules; those of one atom are left out.
+        molecules: M molecules; those of one atom are left out, and of one size at most 50,000 are used. Conformers
+            count as molecules.
         space: their columns, types centred in each molecule. moments: what whitens them, by number of atoms.
         schedule: the noise. config: how many pairs and resamples. seed: of pairs, orders of atoms and resamples.
         pieces: sizes that an earlier run has finished, and where this one puts its own.
@@ -190,8 +194,10 @@ def price(
             continue
         kept = pieces.get(str(n_atoms))
         if kept is None:
-            chosen = molecules.take(indices)
-            one = _of_size(chosen, space, schedule, moments, config, seed=seed, threads=threads)
+            if len(indices) > MOST:
+                drawn = np.random.default_rng([seed, n_atoms]).permutation(len(indices))[:MOST]
+                indices = indices[np.sort(drawn)]
+            one = _of_size(molecules.take(indices), space, schedule, moments, config, seed=seed, threads=threads)
             pieces.put(str(n_atoms), vars(one))
         else:
             one = _OfSize(**kept)
@@ -208,7 +214,7 @@ class _OfSize:
     of the sample and of each resample [1 + R, 6], and the number of pairs."""
 
     parts: Float64[np.ndarray, "T_plus_1 5"]
-    resampled: Float64[np.ndarray, "R T_plus_1"]
+    resampled: Float32[np.ndarray, "R T_plus_1"]
     squares: Float64[np.ndarray, "rows 6"]
     n_pairs: NDArray[np.int64]
 
@@ -240,7 +246,7 @@ def _of_size(
     nats = squares_at(means, len(c), n_atoms, rho, b) * _NATS
     return _OfSize(
         parts=nats[0],
-        resampled=nats[1:].sum(axis=-1),
+        resampled=nats[1:].sum(axis=-1).astype(np.float32),
         squares=_at_zero(means, types, c, n_atoms),
         n_pairs=np.array(means.n_pairs),
     )
@@ -285,20 +291,19 @@ def _result(
     # The average over molecules has each size's own cumulants; sizes without any have those of their neighbours.
     average = np.where(own, 0.0, shares) @ near + shares[own]
     parts = np.stack([one.parts for one in there])
-    resampled = np.stack([one.resampled for one in there], axis=1)  # [R, own, T + 1]
-    by_size = np.einsum("so,rot->rst", near, resampled, optimize=True)
+    resampled = np.stack([one.resampled for one in there])  # [own, R, T + 1]
     ends = [(1 - config.level) / 2, (1 + config.level) / 2]
-    low, high = np.quantile(by_size, ends, axis=0)
+    low, high = np.stack([np.quantile(np.tensordot(row, resampled, axes=1), ends, axis=0) for row in near], axis=1)
     squares = np.full((3, len(sizes), 6), np.nan)
     for i, one in enumerate(found):
         if one is not None:
-            squares[0, i], squares[1:, i] = one.squares[0], np.quantile(one.squares[1:], ends, axis=0)
+            squares[0, i], squares[1:, i, 1:] = one.squares[0], np.quantile(one.squares[1:, 1:], ends, axis=0)
     by_term = np.tensordot(average, parts, axes=1)
     within = [moments.of_size(int(n))[0] for n in sizes]
     return PriceResult(
         schedule=schedule.name,
         gamma=schedule.gamma,
-        price=_curve(by_term.sum(axis=1), np.tensordot(resampled, average, axes=(1, 0)), ends),
+        price=_curve(by_term.sum(axis=1), np.tensordot(average, resampled, axes=1), ends),
         terms=TERMS,
         by_term=by_term,
         sizes=sizes,

@@ -71,5 +71,10 @@ def _draw_steps(axes: Any, result: PriceResult, tolerances: tuple[float, ...]) -
             continue
         axes.plot([0, found.t, found.t], [tolerance, tolerance, _SHOWN], color="black", linewidth=0.9, linestyle="--")
         axes.annotate(
-            f"T* = {math.ceil(found.t)}", (found.t, tolerance), xytext=(4, 3), textcoords="offset points", fontsize=8.5
+            f"T* = {math.ceil(found.t)}",
+            (found.t, tolerance),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
         )

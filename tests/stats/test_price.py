@@ -195,6 +195,16 @@ def test_sizes_with_few_molecules_borrow_and_say_so():
         result.curve_of(8)
 
 
+def test_of_a_common_size_some_molecules_are_drawn(monkeypatch):
+    molecules = several_sizes(np.random.default_rng(7))
+    monkeypatch.setattr("gaga.stats.price.MOST", 40)
+    few = measured(molecules)
+    assert (few.molecules[0], few.n_molecules) == (60, 75)
+    np.testing.assert_array_equal(few.price.nats, measured(molecules).price.nats)
+    monkeypatch.undo()
+    assert not np.array_equal(few.price.nats, measured(molecules).price.nats)
+
+
 def test_molecules_of_which_no_two_are_alike_in_size_have_no_price():
     x = [np.eye(3)[:n] for n in (2, 3)]
     alone = PackedMolecules(np.concatenate(x).astype(np.float32), np.full(5, 6, np.uint8), offsets_of([2, 3]))
