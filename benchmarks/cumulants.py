@@ -19,8 +19,10 @@ from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats.moments import estimate_moments
-from gaga.stats.price import PriceResult, first_step, price, proposition, tstar_by_price
+from gaga.stats.price import PriceResult, price
 from gaga.stats.price_config import TOLERANCES, PriceConfig
+from gaga.stats.price_curve import first_step, tstar_by_price
+from gaga.stats.proposition import proposition
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6))
 C4 = 1  # of positions, among the squares

@@ -138,7 +138,7 @@ def price(
 def _payload(
     result: "PriceResult", steps: tuple[int, ...], tolerances: tuple[float, ...], bounds: "Mapping[int, Bound]"
 ) -> dict[str, Any]:
-    from gaga.stats.price import tstar_by_price
+    from gaga.stats.price_curve import tstar_by_price
 
     return {
         **attributes(result, "schedule molecules=n_molecules left_out=n_left_out pairs=n_pairs level"),
@@ -160,7 +160,7 @@ def _payload(
 
 
 def _of_size(result: "PriceResult", i: int, steps: tuple[int, ...], tolerances: tuple[float, ...]) -> dict[str, Any]:
-    from gaga.stats.price import tstar_by_price
+    from gaga.stats.price_curve import tstar_by_price
 
     n_atoms = int(result.sizes[i])
     curve = result.curve_of(n_atoms)
@@ -182,7 +182,7 @@ def _of_size(result: "PriceResult", i: int, steps: tuple[int, ...], tolerances: 
 def _tables(
     result: "PriceResult", steps: tuple[int, ...], tolerances: tuple[float, ...], bounds: "Mapping[int, Bound]"
 ) -> Iterator[Table | str]:
-    from gaga.stats.price import tstar_by_price
+    from gaga.stats.price_curve import tstar_by_price
 
     level = f"{100 * result.level:g} % interval"
     beside = ("network, at least",) if bounds else ()
@@ -221,7 +221,7 @@ def _size_rows(result: "PriceResult", steps: tuple[int, ...], tolerance: float) 
     """A row for each number of atoms; one for several in a row that have the same molecules around them."""
     from itertools import groupby
 
-    from gaga.stats.price import tstar_by_price
+    from gaga.stats.price_curve import tstar_by_price
 
     for _, group in groupby(range(len(result.sizes)), key=lambda i: result.nats_by_size[i].tobytes()):
         rows = list(group)
@@ -267,7 +267,7 @@ def _few_molecules(result: "PriceResult") -> Iterator[str]:
 
 def _answer(result: "PriceResult", tolerances: tuple[float, ...], dataset: str) -> Iterator[str]:
     """What it means, in a sentence, and the next command."""
-    from gaga.stats.price import tstar_by_price
+    from gaga.stats.price_curve import tstar_by_price
 
     tolerance = 1.0 if 1.0 in tolerances else tolerances[-1]
     found = tstar_by_price(result.price, tolerance)

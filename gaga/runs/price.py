@@ -127,7 +127,7 @@ def price(
 
     Example:
         >>> from gaga.runs.price import price
-        >>> from gaga.stats.price import tstar_by_price
+        >>> from gaga.stats.price_curve import tstar_by_price
         >>> tstar_by_price(price("mine.sdf").price, 1.0).text  # doctest: +SKIP
     """
     config, others = split_off(PriceConfig, options)

@@ -16,9 +16,7 @@ each number of atoms, then averaged over the molecules. What it is, and what it 
 It needs no network and no noise: cumulants contract as alpha^k, so that the curve is known at every step at once.
 """
 
-import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -29,45 +27,18 @@ from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Meter, Progress, silent
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule
-from gaga.stats.cumulants import signed_root
 from gaga.stats.groups import deal
 from gaga.stats.molecule_cumulants import OneSize, PairMeans, of_sizes, pair_means, squares_at
 from gaga.stats.price_config import PriceConfig
+from gaga.stats.price_curve import PriceCurve
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 TERMS = ("positions_c4", "cross_c3", "cross_c4", "types_c3", "types_c4")
-UNITS = ("columns", "whitened", "standard")
 _NATS = 1 / np.array([48.0, 12.0, 48.0, 12.0, 48.0])
 # A number of atoms with fewer molecules than OWN borrows; curves by size are averaged over windows of WINDOW molecules.
 OWN, WINDOW = 10, 50
 MOST = 50_000  # molecules of one size that are used: what fits into the memory, and more than an estimate needs
 _SMALLEST = 1e-9  # of the largest variance of types: below it a direction is none
-
-
-class PriceStep(NamedTuple):
-    """A first step, with fractions, and its interval; None is "later than the last step"."""
-
-    t: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def text(self) -> str:
-        """Such as "573 (566 to 580)"."""
-        if self.t is None:
-            return "no step"
-        low, high = ("never" if end is None else f"{end:.0f}" for end in (self.low, self.high))
-        return f"{self.t:.0f} ({low} to {high})"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PriceCurve:
-    """Nats per molecule at every step 0..T, with the ends of their bootstrap interval over molecules."""
-
-    nats: Float64[np.ndarray, " T_plus_1"] = field(metadata={"unit": "nats", "dims": ("t",)})
-    low: Float64[np.ndarray, " T_plus_1"] = field(metadata={"unit": "nats", "dims": ("t",)})
-    high: Float64[np.ndarray, " T_plus_1"] = field(metadata={"unit": "nats", "dims": ("t",)})
-    spread: Float64[np.ndarray, " T_plus_1"] = field(metadata={"unit": "nats", "dims": ("t",)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,21 +108,6 @@ class PriceResult:
         i = int(found[0])
         nats, low, high = self.nats_by_size[i], self.low_by_size[i], self.high_by_size[i]
         return PriceCurve(nats=nats, low=low, high=high, spread=np.full(len(nats), np.nan))
-
-
-def tstar_by_price(curve: PriceCurve, tolerance: float) -> PriceStep:
-    """The first step from which the price is at most `tolerance` nats and stays so up to T, with its interval.
-
-    Steps are taken from T downwards and the first failure ends it (fixed sequence), so that several steps need no
-    correction: from `high` the upper limit of the price is within the tolerance. Between the last step that fails and
-    the one above it the price is interpolated on a logarithmic scale. A price that never fails gives 0.
-
-    Raises:
-        InvalidInput: the tolerance is not above 0.
-    """
-    if not 0 < tolerance < math.inf:
-        raise InvalidInput("a tolerance is a number of nats above 0", received=tolerance)
-    return PriceStep(*(first_step(values, tolerance) for values in (curve.nats, curve.low, curve.high)))
 
 
 def price(
@@ -331,59 +287,3 @@ def _curve(
 ) -> PriceCurve:
     low, high = np.quantile(resampled, ends, axis=0)
     return PriceCurve(nats=nats, low=low, high=high, spread=resampled.std(axis=0))
-
-
-def proposition(
-    result: PriceResult, weights: tuple[float, float, float] = (1.0, 1 / 6, 1 / 24), units: str = "whitened"
-) -> dict[str, Float64[np.ndarray, " T_plus_1"]]:
-    """H^(4) of Proposition 3.1 at every step, [T + 1], of positions, of types and of both together.
-
-    The paper prints neither its weights nor its units; the order of two blocks depends on both. Averaged over the
-    molecules whose size has cumulants of its own. Positions have no first and no third term, by symmetry.
-
-    Args:
-        result: with the norms at t = 0.
-        weights: beta, w_3 and w_4.
-        units: `columns`, as the columns are (positions in Å, one-hot / 4); `whitened`, over the deviation of each block
-            of z_t; `standard`, each block of variance 1 before it is noised.
-
-    Raises:
-        InvalidInput: there are no such units.
-    """
-    own = ~result.borrowed
-    shares = result.molecules[own] / result.molecules[own].sum()
-    alpha2 = result.alpha2[:, None]
-    x, h = (alpha2 * v[own] for v in (result.variance, result.type_variance))
-    if units == "whitened":
-        x, h = x / (x + 1 - alpha2), h / (h + 1 - alpha2)
-    elif units == "standard":
-        x = h = alpha2 * np.ones(own.sum())
-    elif units != "columns":
-        raise InvalidInput("unknown units", received=units, remedy=f"use one of {', '.join(UNITS)}")
-    offdiag, p4, c3, c4, t3, t4 = result.squares[own].T
-    orders = {
-        "positions": (0 * x, 0 * x, p4 * x**4),
-        "types": (offdiag * h**2, t3 * h**3, t4 * h**4),
-        "both": (offdiag * h**2, c3 * x**2 * h + t3 * h**3, p4 * x**4 + c4 * x**2 * h**2 + t4 * h**4),
-    }
-    return {
-        block: np.asarray(sum(w * signed_root(s) @ shares for w, s in zip(weights, squares, strict=True)))
-        for block, squares in orders.items()
-    }
-
-
-def first_step(values: Float64[np.ndarray, " T_plus_1"], eps: float) -> float | None:
-    """The step, with a fraction, from which a curve over the steps 0..T stays at or below eps; None if it ends above.
-
-    Between two steps the curve is interpolated on a logarithmic scale. A curve that is never above gives 0.
-    """
-    fails = np.flatnonzero(~(values <= eps))
-    if not len(fails):
-        return 0.0
-    last = int(fails[-1])
-    if last == len(values) - 1:
-        return None
-    above, below = float(values[last]), float(values[last + 1])
-    if below <= 0:  # noise around 0 has no logarithm
-        return last + (above - eps) / (above - below)
-    return last + math.log(above / eps) / math.log(above / below)

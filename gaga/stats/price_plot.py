@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gaga.stats.price import PriceResult, tstar_by_price
+from gaga.stats.price import PriceResult
+from gaga.stats.price_curve import tstar_by_price
 from gaga.storage.files import atomic_write
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish.

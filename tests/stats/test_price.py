@@ -13,9 +13,11 @@ from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats.cumulants import cumulant_norms
 from gaga.stats.moments import estimate_moments
-from gaga.stats.price import PriceResult, first_step, price, proposition, tstar_by_price
+from gaga.stats.price import PriceResult, price
 from gaga.stats.price_config import PriceConfig
+from gaga.stats.price_curve import first_step, tstar_by_price
 from gaga.stats.price_plot import plot_price
+from gaga.stats.proposition import proposition
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6))
 CONFIG = PriceConfig(n_pairs=60_000, n_resamples=40)
