@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Meter, Progress, silent
+from gaga.core.text import counted
 from gaga.data.features import FeatureSpace
 from gaga.noise import Moments, Schedule
 from gaga.stats.groups import deal
@@ -141,7 +142,11 @@ def price(
     least = OWN if np.any(counts >= OWN) else 2
     own = counts >= least
     if not own.any():
-        raise InvalidInput("no number of atoms has two molecules", received=f"{len(molecules)} molecules")
+        raise InvalidInput(
+            "no number of atoms has two molecules",
+            received=counted(len(molecules), "molecule"),
+            remedy="the price is made of pairs of molecules of one size: take more of them",
+        )
     meter = Meter(progress, int(own.sum()))
     found: list[_OfSize | None] = []
     for (n_atoms, indices), enough in zip(sizes.items(), own, strict=True):
