@@ -51,6 +51,11 @@ COMMANDS: dict[str, Entry] = {
         help="T*, the step from which noised molecules are Gaussian enough.",
         panel=PIPELINE,
     ),
+    "price": Entry(
+        module="gaga.cli.price",
+        help="What starting at T* costs, in nats per molecule, from the data alone; T* at a price.",
+        panel=PIPELINE,
+    ),
     "train": Entry(
         module="gaga.cli.train",
         help="Train the network on steps 0 to T*; interruptible, resumable.",

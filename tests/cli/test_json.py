@@ -144,6 +144,10 @@ def test_keys_of_truncation(gaga, xyz, pytestconfig):
     check("gaga truncation", gaga("truncation", *words, "--json").json)
 
 
+def test_keys_of_price(gaga, xyz):
+    check("gaga price", gaga("price", "--dataset", xyz, "--n-pairs", 500, "--threads", 1, "--json").json)
+
+
 def test_keys_of_evaluate_without_a_reference(gaga, xyz):
     payload = gaga("evaluate", xyz, "--threads", "1", "--reference", "none", "--json").json
     assert payload["real_data"] is None

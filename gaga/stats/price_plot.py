@@ -1,0 +1,81 @@
+"""The figure of the price of truncation: nats over the steps, by size and on average, with T* at each tolerance."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaga.stats.price import PriceResult
+from gaga.stats.price_curve import tstar_by_price
+from gaga.storage.files import atomic_write
+
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
+_PRICE, _NETWORK, _GREY = "#0072B2", "#D55E00", "#8c8c8c"
+_SHOWN = 1e-3  # nats: what is below is no price
+_SIZES_SHOWN = 5
+
+
+def plot_price(
+    result: PriceResult, tolerances: tuple[float, ...], path: Path, *, bound: Mapping[int, float] | None = None
+) -> None:
+    """Write the price over the steps to an image, on a logarithmic axis; its format is that of the suffix of `path`.
+
+    `bound` is a network's lower bound at some steps.
+
+    Raises:
+        NotFound: the folder of `path` does not exist. Unavailable: it cannot be written to.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.6, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    _draw_sizes(axes, result)
+    steps, price = np.arange(result.T + 1), result.price
+    axes.fill_between(steps, np.maximum(price.low, _SHOWN / 10), price.high, color=_PRICE, alpha=0.25, linewidth=0)
+    axes.plot(steps, price.nats, color=_PRICE, linewidth=2, label="all molecules: estimate from cumulants")
+    if bound:
+        known = {t: nats for t, nats in bound.items() if nats > 0}
+        axes.plot(
+            list(known), list(known.values()), "s", color=_NETWORK, markersize=5, label="lower bound of a network"
+        )
+    _draw_steps(axes, result, tolerances)
+    axes.set_yscale("log")
+    axes.set_xlim(0, result.T)
+    axes.set_ylim(bottom=_SHOWN, top=3 * float(result.nats_by_size[:, result.T // 10].max()))
+    axes.set_xlabel("first noise step $T^*$")
+    axes.set_ylabel("price of starting there from a Gaussian,\nnats per molecule")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=160, format=path.suffix.lstrip(".").lower() or "png")
+
+
+def _draw_sizes(axes: Any, result: PriceResult) -> None:
+    """Thin lines for sizes from the smallest to the largest that has cumulants of its own."""
+    own = np.flatnonzero(~result.borrowed)
+    chosen = own[np.unique(np.linspace(0, len(own) - 1, _SIZES_SHOWN).round().astype(int))]
+    for i, shade in zip(chosen, np.linspace(0.8, 0.35, len(chosen)), strict=True):
+        label = f"{result.sizes[i]} atoms ({result.molecules[i]:,} molecules)"
+        axes.plot(result.nats_by_size[i], color=str(shade), linewidth=1, label=label)
+
+
+def _draw_steps(axes: Any, result: PriceResult, tolerances: tuple[float, ...]) -> None:
+    """T* at each tolerance: a dashed line down to the axis."""
+    for tolerance in tolerances:
+        found = tstar_by_price(result.price, tolerance)
+        if found.t is None:
+            continue
+        axes.plot([0, found.t, found.t], [tolerance, tolerance, _SHOWN], color="black", linewidth=0.9, linestyle="--")
+        axes.annotate(
+            f"T* = {math.ceil(found.t)}",
+            (found.t, tolerance),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+        )
