@@ -2,6 +2,9 @@
 
     python benchmarks/ship.py runs/qm9 --half --out half.safetensors      no figures yet: measure this file
     python benchmarks/ship.py runs/qm9 --cells quality.jsonl --measured half.safetensors --out shipped.safetensors
+    python benchmarks/ship.py --shapes qm9 --out gaga/shipped/shapes_qm9.safetensors
+
+The last writes shapes of a data set's training molecules, for checkpoints that do not hold theirs.
 
 Figures are those of finished cells (benchmarks/quality.py) of this very file of weights: of its half-precision form,
 since that is what users sample from. Written twice from the same run, both forms have the same weights.
@@ -17,6 +20,9 @@ import torch
 from measuring.lines import Lines
 
 from gaga.core.errors import GagaError, InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.data.loading import load_dataset
+from gaga.data.shapes import ShapeLibrary, save_shapes
 from gaga.models.api import model_file
 from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 
@@ -47,15 +53,31 @@ def figures(path: Path, measured: Path) -> dict[str, Any]:
     return {"cells": [{name: row[name] for name in ("key", "labels", "rates")} for row in rows]}
 
 
+def write_shapes(name: str, out: Path) -> None:
+    """The file of a data set's shapes; says how many rows it has."""
+    data = load_dataset(name)
+    library = ShapeLibrary.of(data.molecules, data.splits["train"], FeatureSpace(data.vocabulary))
+    if library is None:
+        raise InvalidInput("no molecules in the training split", received=name)
+    save_shapes(library, data.fingerprint, data.vocabulary, out)
+    print(f"{out}: {out.stat().st_size / 1e3:.0f} kB, {len(library.n_atoms):,} molecules")
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint")
+    parser.add_argument("run", type=Path, nargs="?", help="a run's folder, or a checkpoint")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--half", action="store_true", help="without figures, to be measured")
     parser.add_argument("--cells", type=Path, help="finished cells, drawn from --measured")
     parser.add_argument("--measured", type=Path, help="the file that they were drawn from, written with --half")
+    parser.add_argument("--shapes", metavar="DATASET", help="write shapes of its training molecules")
     asked = parser.parse_args()
+    if asked.shapes is not None:
+        write_shapes(asked.shapes, asked.out)
+        return
+    if asked.run is None:
+        parser.error("give a run, or --shapes")
     checkpoint = in_half(load_checkpoint(model_file(asked.run)))
     if not asked.half:
         if asked.cells is None or asked.measured is None:
