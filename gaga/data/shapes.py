@@ -57,7 +57,8 @@ class ShapeLibrary:
     @cached_property
     def n_atoms(self) -> Int64[np.ndarray, " S"]:
         """Number of atoms of each."""
-        return self.compositions.sum(axis=1)
+        n_atoms: NDArray[np.int64] = self.compositions.sum(axis=1)
+        return n_atoms
 
     @classmethod
     def of(cls, molecules: PackedMolecules, indices: NDArray[np.int64], space: FeatureSpace) -> "ShapeLibrary | None":
@@ -183,7 +184,8 @@ class ReferenceShape:
         clean = self.space.encode(PackedMolecules(np.zeros((len(x), 3), np.float32), numbers, offsets))
         clean[:, :3] = x / self.space.unit
         drift = np.repeat(molecule_means(eps, offsets), n_atoms, axis=0) * self.moments.centred
-        return sqrt(alpha2) * clean + sqrt(1 - alpha2) * (eps - drift)
+        z: NDArray[np.float64] = sqrt(alpha2) * clean + sqrt(1 - alpha2) * (eps - drift)
+        return z
 
     def _of_size(self, n_atoms: int) -> tuple[Float64[np.ndarray, "s 3"], Int64[np.ndarray, "s K"]]:
         eigenvalues, compositions = self.library.of_size(n_atoms, self.moments)

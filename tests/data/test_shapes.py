@@ -134,8 +134,8 @@ def test_fixed_eigenvalues_and_composition_are_all_molecules():
 def test_the_divergence_from_shape_is_that_from_block_less_that_of_the_eigenvalues():
     """Two-dimensional frames of rigid rods: q holds its direction u in the free rows, `shape` turns it.
 
-    z = alpha a u r' + sigma eps with N = 3 (two free rows) and r uniform on the sphere, so that each density relative
-    to N(0, sigma^2) is exp(-c^2/2) sinh(c s)/(c s), c = alpha a / sigma, s = |Y'u| / sigma, averaged over u for `shape`.
+    z = alpha a u r' + sigma eps with N = 3 (two free rows) and r uniform on the sphere: each density over that of
+    N(0, sigma^2) is exp(-c^2/2) sinh(c s)/(c s), c = alpha a / sigma, s = |Y'u| / sigma, averaged over u for `shape`.
     Its logarithm to `block` depends on the eigenvalues alone: its mean over `shape` is the divergence of those.
     """
     alpha2, width, many = 0.7, 3.0, 5000

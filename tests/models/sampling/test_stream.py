@@ -119,7 +119,7 @@ def test_sizes_follow_the_histogram_and_the_key_alone():
 
 @pytest.mark.parametrize("start", ["published", "scalar", "block", "size", "matched", "prior"])
 def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
-    reference = start_reference(gaussian_model.moments, SampleConfig(start=start))
+    reference = start_reference(gaussian_model, SampleConfig(start=start))
     sizes = np.full(2000, 9)
     z = reference.transform(batch.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
     expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
