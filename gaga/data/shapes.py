@@ -92,7 +92,9 @@ class ShapeLibrary:
 
     def rows(self) -> Float16[np.ndarray, "S D"]:
         """As a checkpoint holds it: eigenvalues, then atoms of each element, [S, 3 + K]."""
-        rows: NDArray[np.float16] = np.concatenate([self.eigenvalues, self.compositions], axis=1).astype(np.float16)
+        rows: NDArray[np.float16] = np.concatenate([self.eigenvalues, self.compositions], axis=1).astype(
+            np.float16, "C"
+        )
         return rows
 
     @classmethod

@@ -221,6 +221,20 @@ def test_sizes_and_start(gaga, tmp_path):
     assert {int(lines[0])} <= {7, 9}
 
 
+def test_a_composition_is_counted_among_the_molecules_that_were_drawn(gaga):
+    ran = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST)
+    assert "of 3 molecules (" in ran.out
+    assert ") are C7H10O2." in ran.out
+    again = gaga(
+        "sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST, "--json"
+    )
+    assert again.json["composition"]["asked"] == "C7H10O2"
+    assert f"{again.json['composition']['molecules']} of 3" in ran.out
+    other = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", *FAST)
+    assert other.code == 1
+    assert "shape" in other.err
+
+
 def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
     folder = shutil.copytree(GOLDEN / "gaga_tiny", tmp_path / "edm")
     ran = gaga("sample", "--n", "1", "--checkpoint", folder, "--out", "m.xyz")
