@@ -16,13 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from measuring.lines import Lines
+from scipy.stats import ks_2samp
 
 from gaga.core.errors import GagaError, InvalidInput
 from gaga.data.features import FeatureSpace
 from gaga.data.loading import load_dataset
-from gaga.data.shapes import ShapeLibrary, save_shapes
+from gaga.data.shapes import ShapeLibrary, gyration_eigenvalues, save_shapes
 from gaga.models.api import model_file
 from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 
@@ -61,6 +63,13 @@ def write_shapes(name: str, out: Path) -> None:
         raise InvalidInput("no molecules in the training split", received=name)
     save_shapes(library, data.fingerprint, data.vocabulary, out)
     print(f"{out}: {out.stat().st_size / 1e3:.0f} kB, {len(library.n_atoms):,} molecules")
+    train = data.molecules.take(np.sort(data.splits["train"]))
+    shares, known = (values[:, 0] / values.sum(axis=1) for values in (gyration_eigenvalues(train), library.eigenvalues))
+    sampled = [n for n in np.unique(train.n_atoms) if (train.n_atoms == n).sum() > (library.n_atoms == n).sum()]
+    far = [ks_2samp(shares[train.n_atoms == n], known[library.n_atoms == n]).statistic for n in sampled]
+    if far:
+        print(f"KS distance of the largest eigenvalue's share to all molecules of a size, {len(far)} sizes: "
+              f"mean {np.mean(far):.3f}, largest {max(far):.3f}")  # fmt: skip
 
 
 def main() -> None:

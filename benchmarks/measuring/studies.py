@@ -10,7 +10,7 @@ from gaga.core.errors import InvalidInput
 from gaga.models.sampling.config import BY_STEP, METHODS, SPACINGS, SampleConfig
 from gaga.models.training.log import read_rows
 from gaga.models.training.trainer import METRICS_FILE
-from gaga.noise import START_KINDS
+from gaga.noise import REFERENCE_KINDS
 from measuring.cells import Cell, Source, evaluations_of
 
 EVALUATIONS = (10, 15, 20, 30, 50, 100, 200, 550)
@@ -18,7 +18,7 @@ T_STARS = (250, 350, 450, 550, 650, 1000)
 BENDS = (1.5, 2.0, 2.5)
 RAISED = (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 PRIOR = "prior"
-STARTS = tuple(kind for kind in START_KINDS if kind != PRIOR)
+STARTS = tuple(kind for kind in REFERENCE_KINDS if kind != PRIOR)
 STUDIES = ("curve", "spacing", "truncation", "training", "precision")
 
 
