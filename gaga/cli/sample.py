@@ -178,10 +178,10 @@ def _check(out: Path, *, overwrite: bool, resume: bool, several: bool) -> None:
 def _payload(record: "SampleSummary", composition: str | None) -> dict[str, Any]:
     """The record's counts and rates as JSON has them."""
     rates = {name: {"value": r.estimate, "low": r.low, "high": r.high} for name, r in record.rates().items()}
-    asked = {} if composition is None else {"composition": {"asked": composition, "molecules": record.of_composition}}
+    counted = None if composition is None else {"asked": composition, "molecules": record.of_composition}
     return {
         "molecules": record.molecules,
-        **asked,
+        "composition": counted,
         "written": record.written,
         "not_finite": record.not_finite,
         "products": record.products,

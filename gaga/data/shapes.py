@@ -32,6 +32,7 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules, offsets_of
 from gaga.data.features import FeatureSpace, molecule_means
 from gaga.noise import Moments
+from gaga.storage.files import atomic_write
 
 SHIPPED_SHAPES = Path(__file__).parent.parent / "shipped" / "shapes_qm9.safetensors"
 _PER_SIZE, _ROWS = 256, 8192  # molecules of one size, and of all
@@ -244,7 +245,8 @@ def gyration_eigenvalues(molecules: PackedMolecules) -> Float64[np.ndarray, "M 3
 def save_shapes(library: ShapeLibrary, fingerprint: str, vocabulary: Sequence[int], path: Path) -> None:
     """Write a library by itself, for checkpoints that lack theirs, with the data set that it is of."""
     about = {"dataset_fingerprint": fingerprint, "vocabulary": " ".join(map(str, vocabulary))}
-    save_file({"shapes": library.rows()}, path, metadata=about)
+    with atomic_write(path) as partial:
+        save_file({"shapes": library.rows()}, partial, metadata=about)
 
 
 def shipped_shapes(provenance: Mapping[str, Any], space: FeatureSpace) -> ShapeLibrary | None:
