@@ -73,7 +73,12 @@ Trajectory = Annotated[
 ]
 Frames = Annotated[int, typer.Option("--frames", metavar="N", min=2, show_default=True, help="Frames of a trajectory.")]
 TrainedOn = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME|PATH", help="For an EDM folder: what it was trained on.")
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|PATH",
+        help="What the model was trained on; for an EDM folder, or --start shape of an older checkpoint.",
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that was interrupted.")]
 

@@ -3,12 +3,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from gaga import Store, load_model
+from gaga.models.checkpoint import load_checkpoint, save_checkpoint
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.record import SampleRecord
 from gaga.models.sampling.solvers import returned_variances
@@ -233,6 +236,21 @@ def test_a_composition_is_counted_among_the_molecules_that_were_drawn(gaga):
     other = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", *FAST)
     assert other.code == 1
     assert "shape" in other.err
+
+
+def test_shapes_that_an_older_checkpoint_lacks_are_read_from_its_data(gaga, xyz, tmp_path):
+    folder, old = GOLDEN / "gaga_tiny", tmp_path / "old.safetensors"
+    assert gaga("import-edm", folder, "--dataset", xyz, "--out", "new.safetensors").code == 0
+    new = load_checkpoint(tmp_path / "new.safetensors")
+    save_checkpoint(replace(new, shapes=None, provenance={}), old)
+    words = ("sample", "--n", "2", "--start", "shape", "--method", "ddpm", "--stride", "200", "--threads", "1")
+    failed = gaga(*words, "--checkpoint", old, "--out", "a.xyz")
+    assert failed.code == 1
+    assert "Name the data that it was trained on with --dataset" in failed.err
+    assert gaga(*words, "--checkpoint", old, "--dataset", xyz, "--out", "a.xyz").code == 0
+    assert gaga(*words, "--checkpoint", "new.safetensors", "--out", "b.xyz").code == 0
+    a, b = (Store(tmp_path / "gaga.h5").get("sample", name, SampleRecord).positions for name in "ab")
+    np.testing.assert_array_equal(a, b)
 
 
 def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
