@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,9 +77,8 @@ def test_shapes_are_kept_and_checked_and_older_checkpoints_say_what_is_missing(c
     drawn = (sample_stream(m, range(4), replace(config, batch_size=n)) for m, n in zip(models, (1, 4), strict=True))
     for a, b in zip(*drawn, strict=True):
         np.testing.assert_allclose(a.positions, b.positions, atol=1e-4)
-    for rows in (-shapes.rows(), shapes.rows()[:, :-1].copy()):
-        broken = replace(checkpoint, shapes=SimpleNamespace(rows=lambda rows=rows: rows))
-        save_checkpoint(broken, path)
+    for wrong in ({"eigenvalues": -shapes.eigenvalues}, {"compositions": shapes.compositions[:, :1]}):
+        save_checkpoint(replace(checkpoint, shapes=replace(shapes, **wrong)), path)
         with pytest.raises(InvalidInput, match="shapes are"):
             load_checkpoint(path)
 
