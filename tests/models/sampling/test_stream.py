@@ -277,7 +277,6 @@ def test_a_composition_and_a_shape_imply_the_start_and_fix_the_size():
         ({"composition": "CH4", "start": "block"}, "goes with the start shape"),
         ({"shape": (1.0, 2.0, 3.0), "start": "prior"}, "goes with the start shape"),
         ({"composition": "CH4", "sizes": (5,)}, "says itself how many"),
-        ({"shape": (1.0, 2.0)}, "three gyration eigenvalues"),
         ({"shape": (0.0, 1.0, 2.0)}, "above 0"),
     ],
 )
