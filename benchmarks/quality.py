@@ -3,6 +3,7 @@
     python benchmarks/quality.py curve --checkpoint runs/qm9 --n 1000 --out quality.jsonl --plot curve.png
     python benchmarks/quality.py spacing --n 500 --steps 50
     python benchmarks/quality.py truncation --checkpoint runs/all_steps --n 500 --method annealed --steps 50
+    python benchmarks/quality.py truncation --starts block shape --t-stars 350 450 550 --method sde --steps 50
     python benchmarks/quality.py training --checkpoint t250=runs/t250_s0 t250=runs/t250_s1 t550=runs/t550_s0
     python benchmarks/quality.py precision --n 500 --methods ddpm annealed
     python benchmarks/quality.py stored drawn.h5          molecules that `gaga sample` drew elsewhere
@@ -173,12 +174,12 @@ def parser() -> argparse.ArgumentParser:
     way.add_argument("--spacing", nargs="+", default=[], metavar=f"[METHOD=]{'|'.join(SPACINGS)}")
     way.add_argument("--bend", type=float, default=SampleConfig.bend)
     way.add_argument("--raised", type=float, default=SampleConfig.raised)
-    way.add_argument("--start", default=SampleConfig.start, help="reference Gaussian")
+    way.add_argument("--start", default=SampleConfig.start, help="what to start from")
     varied = p.add_argument_group("what a study varies")
     varied.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     varied.add_argument("--evaluations", nargs="+", default=[str(k) for k in EVALUATIONS], help="numbers, or all")
     varied.add_argument("--t-stars", nargs="+", type=int, default=T_STARS)
-    varied.add_argument("--starts", nargs="+", default=STARTS, help="reference Gaussians of truncation")
+    varied.add_argument("--starts", nargs="+", default=STARTS, help="starts of truncation")
     varied.add_argument("--reach", type=float, default=0.9, help="training: share of stable atoms looked for in logs")
     machine = p.add_argument_group("where")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")

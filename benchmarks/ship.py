@@ -2,6 +2,9 @@
 
     python benchmarks/ship.py runs/qm9 --half --out half.safetensors      no figures yet: measure this file
     python benchmarks/ship.py runs/qm9 --cells quality.jsonl --measured half.safetensors --out shipped.safetensors
+    python benchmarks/ship.py --shapes qm9 --out gaga/shipped/shapes_qm9.safetensors
+
+The last writes shapes of a data set's training molecules, for checkpoints that do not hold theirs.
 
 Figures are those of finished cells (benchmarks/quality.py) of this very file of weights: of its half-precision form,
 since that is what users sample from. Written twice from the same run, both forms have the same weights.
@@ -13,10 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from measuring.lines import Lines
+from scipy.stats import ks_2samp
 
 from gaga.core.errors import GagaError, InvalidInput
+from gaga.data.features import FeatureSpace
+from gaga.data.loading import load_dataset
+from gaga.data.shapes import ShapeLibrary, gyration_eigenvalues, save_shapes
 from gaga.models.api import model_file
 from gaga.models.checkpoint import Checkpoint, file_digest, load_checkpoint, save_checkpoint
 
@@ -47,15 +55,38 @@ def figures(path: Path, measured: Path) -> dict[str, Any]:
     return {"cells": [{name: row[name] for name in ("key", "labels", "rates")} for row in rows]}
 
 
+def write_shapes(name: str, out: Path) -> None:
+    """The file of a data set's shapes; says how many rows it has."""
+    data = load_dataset(name)
+    library = ShapeLibrary.of(data.molecules, data.splits["train"], FeatureSpace(data.vocabulary))
+    if library is None:
+        raise InvalidInput("no molecules in the training split", received=name)
+    save_shapes(library, data.fingerprint, data.vocabulary, out)
+    print(f"{out}: {out.stat().st_size / 1e3:.0f} kB, {len(library.n_atoms):,} molecules")
+    train = data.molecules.take(np.sort(data.splits["train"]))
+    shares, known = (values[:, 0] / values.sum(axis=1) for values in (gyration_eigenvalues(train), library.eigenvalues))
+    sampled = [n for n in np.unique(train.n_atoms) if (train.n_atoms == n).sum() > (library.n_atoms == n).sum()]
+    far = [ks_2samp(shares[train.n_atoms == n], known[library.n_atoms == n]).statistic for n in sampled]
+    if far:
+        print(f"KS distance of the largest eigenvalue's share to all molecules of a size, {len(far)} sizes: "
+              f"mean {np.mean(far):.3f}, largest {max(far):.3f}")  # fmt: skip
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint")
+    parser.add_argument("run", type=Path, nargs="?", help="a run's folder, or a checkpoint")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--half", action="store_true", help="without figures, to be measured")
     parser.add_argument("--cells", type=Path, help="finished cells, drawn from --measured")
     parser.add_argument("--measured", type=Path, help="the file that they were drawn from, written with --half")
+    parser.add_argument("--shapes", metavar="DATASET", help="write shapes of its training molecules")
     asked = parser.parse_args()
+    if asked.shapes is not None:
+        write_shapes(asked.shapes, asked.out)
+        return
+    if asked.run is None:
+        parser.error("give a run, or --shapes")
     checkpoint = in_half(load_checkpoint(model_file(asked.run)))
     if not asked.half:
         if asked.cells is None or asked.measured is None:

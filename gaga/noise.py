@@ -17,6 +17,8 @@ from gaga.core.errors import InvalidInput
 ScheduleName = Literal["polynomial_2", "cosine"]
 ReferenceKind = Literal["published", "scalar", "block", "size", "matched", "prior"]
 REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
+SHAPE = "shape"  # no Gaussian: random shapes of training molecules (gaga.data.shapes)
+START_KINDS = (*REFERENCE_KINDS, SHAPE)
 
 
 @runtime_checkable
@@ -44,7 +46,7 @@ class Path(Protocol):
 
 @runtime_checkable
 class Reference(Protocol):
-    """What stands for q(z_t) at the start of sampling. `ReferenceGaussian` is the one of GAGA."""
+    """What stands for q(z_t) at the start of sampling: `ReferenceGaussian`, or `gaga.data.shapes.ReferenceShape`."""
 
     def transform(
         self,
@@ -57,6 +59,16 @@ class Reference(Protocol):
 
         `context` is what a condition gives of each molecule (`gaga.models.sampling.loop.Condition`).
         """
+        ...
+
+
+@runtime_checkable
+class DrawsFurther(Protocol):
+    """A reference that needs more random numbers than z_t has: `transform` gets further columns behind those of z_t."""
+
+    @property
+    def further(self) -> int:
+        """The number of further columns."""
         ...
 
 

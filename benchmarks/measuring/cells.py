@@ -166,7 +166,7 @@ def row_of(
         "dataset": dataset, **about,
         "not_finite": sum(not np.isfinite(positions).all() for _, positions in molecules),
         "rates": {name: _rates(evaluation) for name, evaluation in judged.items()},
-        "molecules": _molecules(edm.verdicts),
+        "classes": _classes(edm), "molecules": _molecules(edm.verdicts),
         "versions": {"gaga": __version__, "torch": torch.__version__, "rdkit": edm.rdkit},
     }  # fmt: skip
 
@@ -202,6 +202,16 @@ def _spooled(seed: int, molecule: Sampled) -> JudgedMolecule:
 
 def _rates(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     return {name: asdict(rate) for name, rate in evaluation.rates.items()}
+
+
+def _classes(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Shares of classes and mean smallest rings of valid molecules, and how far the mixture is from the data's."""
+    found = evaluation.classes
+    if found is None:
+        return None
+    shares = {name: asdict(rate) for name, rate in found.classes.items()}
+    shares["rings"] = asdict(dict(found.rings.items())["all"])
+    return shares | {"distance": None if found.distance is None else asdict(found.distance)}
 
 
 def _molecules(verdicts: Verdicts) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _row(
     config = _config(entry.config)
     evaluations = evaluations_of(config, key["config"]["t_start"])
     labels = {
-        "sample": entry.name, "method": config.method, "T*": key["config"]["t_start"], "start": config.start,
+        "sample": entry.name, "method": config.method, "T*": key["config"]["t_start"], "start": config.started_from,
         "evaluations": evaluations,
     }  # fmt: skip
     row = row_of(

@@ -87,7 +87,7 @@ def spacing(asked: Asked) -> list[Cell]:
 
 
 def truncation(asked: Asked) -> list[Cell]:
-    """One model started at each T* from each Gaussian, against the whole way from the prior."""
+    """One model started at each T* from each start, against the whole way from the prior."""
     last = asked.sources[0].max_t
     if not (below := [t for t in asked.t_stars if t <= last]):
         raise InvalidInput(f"this model was trained on steps 0 to {last}", received=f"T* {asked.t_stars}")

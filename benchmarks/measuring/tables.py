@@ -18,6 +18,8 @@ TITLES = {
     "valid_and_unique": "valid × unique",
     "connected": "in one piece",
 }
+CLASSES = {"aromatic": "aromatic", "triple_bond": "triple bond"}
+RINGS, MIXTURE = "smallest rings", "total variation"
 Cells = list[str]
 
 
@@ -39,6 +41,8 @@ def _table(rows: Sequence[Row], study: str) -> str:
     strict = any("strict" in row["rates"] for row in rows)
     paired = any(row["against"] for row in rows)
     columns = [*labels, *([] if "evaluations" in labels else ["evaluations"]), *TITLES.values()]
+    classes = any(row.get("classes") for row in rows)
+    columns += [*CLASSES.values(), RINGS, MIXTURE] * classes
     columns += ["valid, strict"] * strict + [f"Δ {TITLES[name]}" for name in PAIRED] * paired + ["s / molecule"]
     by_id = {row["id"]: row for row in rows}
     lines = [_line(row, by_id.get(row["against"]), columns, paired=paired, strict=strict) for row in rows]
@@ -63,6 +67,8 @@ def _caption(rows: Sequence[Row], *, paired: bool) -> str:
 def _line(row: Row, other: Row | None, columns: Sequence[str], *, paired: bool, strict: bool) -> Cells:
     cells = {**row["labels"], "evaluations": row["evaluations"]}
     cells |= {title: _percent(row["rates"]["edm"][name]) for name, title in TITLES.items()}
+    if row.get("classes"):
+        cells |= _classes(row["classes"])
     if strict and "strict" in row["rates"]:
         cells["valid, strict"] = _percent(row["rates"]["strict"]["valid"])
     if paired and other is not None:
@@ -70,6 +76,17 @@ def _line(row: Row, other: Row | None, columns: Sequence[str], *, paired: bool, 
     if row["seconds_per_molecule"] is not None:
         cells["s / molecule"] = f"{row['seconds_per_molecule']:.3g}"
     return _in_order(cells, columns)
+
+
+def _classes(found: Mapping[str, Any]) -> dict[str, str]:
+    """Shares of valid molecules in %, their mean smallest rings, and the distance of their mixture from the data's."""
+    cells = {title: _percent(found[name]) for name, title in CLASSES.items()}
+    rings, distance = found["rings"], found["distance"]
+    if rings["denominator"]:
+        cells[RINGS] = f"{value(rings):.2f} ({rings['low']:.2f} – {rings['high']:.2f})"
+    if distance is not None:
+        cells[MIXTURE] = f"{distance['value']:.3f} ({distance['low']:.3f} – {distance['high']:.3f})"
+    return cells
 
 
 def _in_order(cells: Mapping[str, Any], columns: Sequence[str]) -> Cells:
@@ -95,6 +112,10 @@ def _data(row: Row, columns: Sequence[str], *, strict: bool) -> Iterable[Cells]:
         return
     rates = dict(data.rates.items())
     cells = {title: f"{100 * rates[name].value:.1f}" for name, title in TITLES.items()}
+    if data.classes is not None:
+        shares = dict(data.classes.classes.items())
+        cells |= {title: f"{100 * shares[name].value:.1f}" for name, title in CLASSES.items()}
+        cells[RINGS] = f"{dict(data.classes.rings.items())['all'].value:.2f}"
     if strict:
         cells["valid, strict"] = f"{100 * shipped_reference(row['dataset'], 'strict').row.rates.valid.value:.1f}"
     yield _in_order({columns[0]: f"{data.description}, {data.n_molecules:,} molecules", **cells}, columns)

@@ -29,6 +29,8 @@ GEOM_VOCABULARY = (1, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 33, 35, 53, 80, 83)
 """H B C N O F Al Si P S Cl As Br I Hg Bi, in the order of EDM's one-hot columns for GEOM-Drugs."""
 
 
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?[0-9]{0,4})+", re.ASCII)
+_IN_FORMULA = re.compile(r"([A-Z][a-z]?)([0-9]*)", re.ASCII)
 _LONGEST = 16
 _NUMBER = re.compile(r"([0-9]{1,3})(?:\.0*)?")
 # A symbol, then what tells the atom from others: a number (C1, H1A, C(12)), a charge (Na+, O2-, Fe+2) or an atom type
@@ -64,6 +66,23 @@ def number_of(symbol: str) -> int:
     if key not in _NUMBERS:
         raise InvalidInput("unknown chemical element", received=symbol)
     return _NUMBERS[key]
+
+
+def atoms_of_formula(formula: str) -> dict[int, int]:
+    """How many atoms of each element, by atomic number, a formula such as C7H10O2 or CH3CH2OH has.
+
+    Raises:
+        InvalidInput: it is no formula, an element is unknown, or a number is 0.
+    """
+    if not _FORMULA.fullmatch(formula):
+        raise InvalidInput("not a formula", received=formula, remedy="write symbols and numbers, such as C7H10O2")
+    counts: dict[int, int] = {}
+    for symbol, number in _IN_FORMULA.findall(formula):
+        atoms = int(number or 1)
+        if not atoms:
+            raise InvalidInput("a formula has no 0", received=formula)
+        counts[number_of(symbol)] = counts.get(number_of(symbol), 0) + atoms
+    return counts
 
 
 def element_of(label: str) -> int:

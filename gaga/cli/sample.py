@@ -31,6 +31,17 @@ def _sizes(text: str) -> tuple[int, ...]:
     return options.parse_numbers(text, options.SIZES, last=100_000)
 
 
+def _shape(text: str) -> tuple[float, ...]:
+    """Three numbers, from "1.1,3.0,15.3"."""
+    try:
+        shape = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) != 3 or not all(0 < value < float("inf") for value in shape):
+        raise usage_error(f"invalid value for --shape: {text!r}; write three numbers above 0, such as 1.1,3.0,15.3")
+    return shape
+
+
 def _keep(value: str) -> str:
     if value.lower() not in KEPT:
         raise typer.BadParameter(f"{value!r} is not one of {', '.join(KEPT)}.")
@@ -62,7 +73,12 @@ Trajectory = Annotated[
 ]
 Frames = Annotated[int, typer.Option("--frames", metavar="N", min=2, show_default=True, help="Frames of a trajectory.")]
 TrainedOn = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME|PATH", help="For an EDM folder: what it was trained on.")
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|PATH",
+        help="What the model was trained on; for an EDM folder, or --start shape of an older checkpoint.",
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that was interrupted.")]
 
@@ -74,10 +90,11 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that wa
         "gaga sample --n 100 --out mols.xyz --method ddpm",
         "gaga sample --n 10000 --out mols.sdf.gz --repeats 3 --keep valid",
         "gaga sample --n 10000 --out mols.sdf --resume",
+        "gaga sample --n 100 --composition C7H10O2",
         "gaga sample --n 100 --out - --format xyz",
     ),
 )
-@takes(SampleConfig, parsers={"sizes": _sizes}, defaults=("method", "start", "stride"), without=("frames",))
+@takes(SampleConfig, parsers={"sizes": _sizes, "shape": _shape}, defaults=("method", "stride"), without=("frames",))
 def sample(
     n: HowMany = 100,
     out: Out = Path("mols.sdf"),
@@ -129,11 +146,12 @@ def sample(
         done, source = runs.run(request, open_store(store), policy, output, ranks)
         if done is None:
             return None
-        parts = *_summary(done.result, out), stored_line(done.entry, store, found=done.found)
+        asked = request.config.composition
+        parts = *_summary(done.result, out, asked), stored_line(done.entry, store, found=done.found)
         if out == STANDARD:
             return show_aside(*parts)
         head = {"stored": stored(done.entry, store, found=done.found), "out": out, "checkpoint": source.path}
-        return output.show({**head, **_payload(done.result)}, *parts)
+        return output.show({**head, **_payload(done.result, asked)}, *parts)
 
 
 def _config(given: dict[str, Any], frames: int) -> SampleConfig:
@@ -162,11 +180,13 @@ def _check(out: Path, *, overwrite: bool, resume: bool, several: bool) -> None:
         raise usage_error("several processes cannot write to standard output; name a file with --out")
 
 
-def _payload(record: "SampleSummary") -> dict[str, Any]:
+def _payload(record: "SampleSummary", composition: str | None) -> dict[str, Any]:
     """The record's counts and rates as JSON has them."""
     rates = {name: {"value": r.estimate, "low": r.low, "high": r.high} for name, r in record.rates().items()}
+    counted = None if composition is None else {"asked": composition, "molecules": record.of_composition}
     return {
         "molecules": record.molecules,
+        "composition": counted,
         "written": record.written,
         "not_finite": record.not_finite,
         "products": record.products,
@@ -176,7 +196,7 @@ def _payload(record: "SampleSummary") -> dict[str, Any]:
     }
 
 
-def _summary(record: "SampleSummary", out: Path) -> Iterator[Table | str]:
+def _summary(record: "SampleSummary", out: Path, composition: str | None) -> Iterator[Table | str]:
     """A small table of rates, and what to do next."""
     rows = [(name.replace("_", " "), f"{100 * r.estimate:.1f}", f"{100 * r.low:.1f} – {100 * r.high:.1f}")
             for name, r in record.rates().items()]  # fmt: skip
@@ -186,6 +206,9 @@ def _summary(record: "SampleSummary", out: Path) -> Iterator[Table | str]:
         names = list(next(iter(seeds.values())))
         by_seed = [(str(seed), *(f"{100 * values[name]:.1f}" for name in names)) for seed, values in seeds.items()]
         yield Table(columns=("seed", *(name.replace("_", " ") for name in names)), rows=by_seed, title="By seed, %")
+    if record.of_composition is not None:
+        share = 100 * record.of_composition / record.molecules
+        yield f"{record.of_composition:,} of {record.molecules:,} molecules ({share:.1f} %) are {composition}."
     if record.not_finite:
         yield f"{record.not_finite:,} molecules were not finite; they count as failures."
     wrote = f"Wrote {record.written:,} of {record.molecules:,} molecules to"

@@ -18,6 +18,7 @@ MAX_SEED = 2**32 - 1
 # What a number is drawn for. Streams keep a molecule's draws apart, whatever the number of steps.
 STREAM_SIZE = 0xFFFFFFFF
 STREAM_START = 0xFFFFFFFE
+STREAM_FURTHER = 0xFFFFFFFC  # what a start draws besides a number for each atom and column
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:

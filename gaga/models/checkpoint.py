@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
+from gaga.data.shapes import ShapeLibrary, shipped_shapes
 from gaga.models.model import Model
 from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.choose import resolve_precision
@@ -46,6 +47,7 @@ class Checkpoint:
         precondition: what the network's output means.
         max_t: T*, the largest step that was trained.
         moments: the data set's second moments and histogram of sizes; None if an EDM folder gave none.
+        shapes: shapes and compositions of training molecules, to start from; None in older checkpoints.
         weights: parameters by name, the exponential moving average of training.
         dataset: name of the data set.
         recipe: the training configuration.
@@ -59,6 +61,7 @@ class Checkpoint:
     precondition: Precondition = EPS
     max_t: int
     moments: Moments | None
+    shapes: ShapeLibrary | None = None
     weights: Mapping[str, Tensor]
     dataset: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -82,8 +85,9 @@ class Checkpoint:
         network.load_state_dict(dict(self.weights))
         network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
         network.require_kernel()
+        shapes = self.shapes or shipped_shapes(self.provenance, self.space)
         return Model(network, self.schedule, self.space, precondition=self.precondition, max_t=self.max_t,
-                     moments=self.moments, dataset=self.dataset)  # fmt: skip
+                     moments=self.moments, shapes=shapes, dataset=self.dataset)  # fmt: skip
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -93,6 +97,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     if checkpoint.moments is not None:
         for name in (*_MOMENT_ARRAYS, *([_ALONE] if len(checkpoint.moments.of_one_element) else [])):
             tensors[f"moments.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(checkpoint.moments, name)))
+    if checkpoint.shapes is not None:
+        tensors["shapes"] = torch.from_numpy(checkpoint.shapes.rows())
     header = json.dumps(_header(checkpoint), sort_keys=True)
     with atomic_write(path) as partial:
         partial.write_bytes(save(tensors, metadata={"gaga": header, "sha256": tensor_digest(header, tensors)}))
@@ -169,6 +175,7 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
         schedule=checked_schedule(header["schedule"], tensors["schedule.gamma"].numpy()),
         precondition=_precondition(header),
         max_t=_whole(header["max_t"]),
+        shapes=_shapes(header, tensors),
         moments=_moments(_object(header["moments"]), tensors) if header["moments"] else None,
         weights={k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")},
         dataset=str(header["dataset"]),
@@ -240,6 +247,11 @@ def _as_array(value: Any) -> Any:
 def _precondition(header: dict[str, Any]) -> Precondition:
     about = header.get("precondition")
     return EPS if about is None else Precondition(about["prediction"], tuple(map(float, about["sd"])))
+
+
+def _shapes(header: dict[str, Any], tensors: dict[str, Tensor]) -> ShapeLibrary | None:
+    rows = tensors.get("shapes")
+    return None if rows is None else ShapeLibrary.from_rows(rows.numpy(), len(header["space"]["vocabulary"]))
 
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gaga.core.errors import InvalidInput
+from gaga.data.shapes import ShapeLibrary
 from gaga.models.diffusion import Diffusion
 from gaga.noise import Moments
 
@@ -14,12 +15,14 @@ class Model(Diffusion):
     Attributes:
         max_t: T*, the largest step that the network was trained on.
         moments: second moments and histogram of sizes of its data; None for an EDM folder opened as it is.
+        shapes: shapes and compositions of training molecules, to start from; None in older checkpoints.
         dataset: name of the data set.
         decided: of an EDM folder, in a sentence: whose training it was taken for and why; else empty.
     """
 
     max_t: int = field(kw_only=True)
     moments: Moments | None = field(kw_only=True)
+    shapes: ShapeLibrary | None = field(kw_only=True, default=None)
     dataset: str = field(kw_only=True, default="")
     decided: str = field(kw_only=True, default="")
 
@@ -35,3 +38,16 @@ class Model(Diffusion):
                 remedy="run `gaga import-edm DIR --dataset qm9 --out model.safetensors` once, then sample from that",
             )
         return self.moments
+
+    def known_shapes(self) -> ShapeLibrary:
+        """Shapes and compositions of training molecules.
+
+        Raises:
+            InvalidInput: the model has none: an earlier version made the checkpoint.
+        """
+        if self.shapes is None:
+            raise InvalidInput(
+                "the start shape needs shapes of training molecules, which this checkpoint does not hold",
+                remedy="name the data that it was trained on with `dataset`, or use another `start`",
+            )
+        return self.shapes

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaga.core.progress import Reporter
+from gaga.data.shapes import ShapeLibrary
 from gaga.models.checkpoint import Checkpoint, save_checkpoint
 from gaga.models.edm import import_edm
 from gaga.runs.inputs import moments_of, read_dataset
@@ -34,6 +35,7 @@ def run(
         data = read_dataset(dataset, report, cache=cache)
         provenance = {**checkpoint.provenance, "moments_from": {data.name: data.fingerprint}}
         moments = moments_of(data, checkpoint.space, report)
-        checkpoint = replace(checkpoint, moments=moments, provenance=provenance)
+        shapes = ShapeLibrary.of(data.molecules, data.splits["train"], checkpoint.space)
+        checkpoint = replace(checkpoint, moments=moments, shapes=shapes, provenance=provenance)
     save_checkpoint(checkpoint, out)
     return checkpoint, decided

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gaga.core.progress import Reporter
 from gaga.data.features import require_features
+from gaga.data.shapes import ShapeLibrary
 from gaga.models.api import SHIPPED_CHECKPOINT, load_model, model_digest, model_file
 from gaga.models.checkpoint import file_digest
 from gaga.models.model import Model
@@ -22,7 +23,9 @@ class ModelRequest:
     Attributes:
         checkpoint: a file, a run's folder, a name that ships, an EDM folder; None: the newest run, or what ships.
         kernel, precision, device: as `load_model`.
-        dataset: for an EDM folder, the data set that it was trained on. cache: folder of prepared data sets.
+        dataset: of an EDM folder, or of a checkpoint that lacks what is needed, the data set that it was trained on.
+        cache: folder of prepared data sets.
+        shapes: whether shapes of training molecules are needed.
     """
 
     checkpoint: Path | None = None
@@ -31,6 +34,7 @@ class ModelRequest:
     device: str = "auto"
     dataset: str | None = None
     cache: Path | None = None
+    shapes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ def _newest_run(results: Store) -> Source | None:
 def open_model(
     results: Store | None, request: ModelRequest, report: Reporter, ranks: Ranks = ALONE
 ) -> tuple[Model, Source]:
-    """The model on its device; an EDM folder gets the moments of the data set that is named, which becomes an input.
+    """The model on its device; what it lacks is from the data set that is named, which becomes an input.
 
     Raises:
         InvalidInput: the checkpoint is not a model, or an EDM folder comes without a data set.
@@ -86,7 +90,8 @@ def open_model(
     source = find_checkpoint(results, request.checkpoint)
     device = torch_device(request.device, ranks)
     model = load_model(source.path, device=device, kernel=request.kernel, precision=request.precision)
-    if model.moments is not None or request.dataset is None:
+    lacking = model.moments is None or (request.shapes and model.shapes is None)
+    if not lacking or request.dataset is None:
         model.known_moments()
         return model, source
     if model.decided:
@@ -94,8 +99,10 @@ def open_model(
     from gaga.runs.inputs import moments_of, read_dataset  # here: no other model needs data
 
     data = read_dataset(request.dataset, report, cache=request.cache)
-    moments = moments_of(data, require_features(model.space), report)
-    return replace(model, moments=moments), replace(source, data={data.name: data.fingerprint})
+    space = require_features(model.space)
+    moments = model.moments or moments_of(data, space, report)
+    shapes = ShapeLibrary.of(data.molecules, data.splits["train"], space)
+    return replace(model, moments=moments, shapes=shapes), replace(source, data={data.name: data.fingerprint})
 
 
 def how_it_runs(model: Model) -> tuple[str, str]:

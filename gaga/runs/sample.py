@@ -6,7 +6,7 @@ its share of the batches into a file of its own next to the output; the first on
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,10 +28,12 @@ from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import parameters_of
 from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sampling.plan import start_reference
 from gaga.models.sampling.record import SampleSummary
 from gaga.models.sampling.solvers import returned_variances, solver_of, what_happens_to_variances
 from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
+from gaga.noise import SHAPE
 from gaga.runs.devices import judging_processes
 from gaga.runs.keep import FirstOfEach, among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
@@ -104,7 +106,8 @@ def run(
         InvalidInput: the output, the model or the sampler's options cannot be.
     """
     request.check()
-    model, source = open_model(store, request.model, report, ranks)
+    needs = replace(request.model, shapes=request.config.started_from == SHAPE)
+    model, source = open_model(store, needs, report, ranks)
     kernel, precision = how_it_runs(model)
     exact_on_cpu = parameters_of(model).device.type == "cpu" and precision == "float32"
     library = f", products by {chosen().title}" if exact_on_cpu else ""
@@ -123,6 +126,7 @@ def draw(
 ) -> Outcome[SampleSummary] | None:
     """As `run`, from a model that is open."""
     solver_of(model, request.config)  # rejects a first step beyond the model's
+    start_reference(model, request.config)  # rejects a start that the model has no data for
     chosen = among_others(request.keep, model.dataset)  # rejects what cannot be told apart
     key = _key(request, model, source)
     unfinished = _UnfinishedOutput(request, policy, ranks)
@@ -131,7 +135,7 @@ def draw(
         if store is None or policy.overwrite or unfinished.exists() or not request.out.is_file():
             return None
         with store.opened(KIND, key.name) as record:
-            summary = SampleSummary.of(record, request.keys)
+            summary = SampleSummary.of(record, request.keys, request.config.composition)
         return summary if summary.output_sha256 == file_digest(request.out) else None
 
     with (
@@ -152,7 +156,8 @@ def _key(request: SampleRequest, model: Model, source: Source) -> Key:
         "t_start": request.config.t_start or model.max_t, "kernel": kernel, "precision": precision,
     }  # fmt: skip
     name = request.name or slug(request.out.name.partition(".")[0])
-    return Key(kind=KIND, name=name, config=config, inputs=source.inputs(), seed=request.seed)
+    shapes = {"shapes": model.known_shapes().digest} if request.config.started_from == SHAPE else {}
+    return Key(kind=KIND, name=name, config=config, inputs=source.inputs() | shapes, seed=request.seed)
 
 
 class _UnfinishedOutput(Unfinished):
@@ -236,7 +241,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
         )
         # The output is whole, but appears under its name only if the store accepts the record.
         entry = task.key.put(task.store, record, replace=task.policy.replace or task.policy.starts_over, renew=True)
-        summary = SampleSummary.of(vars(record), request.keys)
+        summary = SampleSummary.of(vars(record), request.keys, request.config.composition)
     drawn.remove()
     return Outcome(result=summary, entry=entry, found=False)
 
@@ -279,7 +284,7 @@ def _note_plan(task: _Task, done: int) -> None:
     model, config, report = task.model, task.request.config, task.report
     if done:
         report.note(f"Resuming after {done:,} molecules that were drawn before.")
-    if new := [n for n in config.sizes or () if model.known_moments().extrapolates(n)]:
+    if new := [n for n in config.only_sizes or () if model.known_moments().extrapolates(n)]:
         report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: few of them will be valid.")
     if (left := len(task.request.keys) - done) > 0:
         seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size

@@ -78,6 +78,8 @@ def test_cells_are_drawn_once(run, monkeypatch):
         for method, placed in (("ddim", "power"), ("annealed", "arcsine"))
         for steps in (2, 3)
     ]
+    assert {"aromatic", "triple_bond", "rings", "distance"} <= rows[0]["classes"].keys()
+    assert "| aromatic | triple bond | smallest rings | total variation |" in out
     forbid_drawing(monkeypatch)
     assert run(*CURVE) == (out, rows)
     assert not [path for path in Path().iterdir() if path.name.startswith(".cell")]

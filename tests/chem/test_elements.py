@@ -1,6 +1,14 @@
 import pytest
 
-from gaga.chem.elements import GEOM_VOCABULARY, QM9_VOCABULARY, SYMBOLS, most_similar, number_of, symbol_of
+from gaga.chem.elements import (
+    GEOM_VOCABULARY,
+    QM9_VOCABULARY,
+    SYMBOLS,
+    atoms_of_formula,
+    most_similar,
+    number_of,
+    symbol_of,
+)
 from gaga.core.errors import InvalidInput
 
 
@@ -43,3 +51,12 @@ def test_similar_elements_have_as_many_valence_electrons():
     assert found == {1: 1, 5: 6, 6: 6, 7: 7, 8: 8, 9: 9, 13: 9, 14: 6, 15: 7, 16: 8, 17: 9, 33: 7, 35: 9, 53: 9,
                      80: 9, 83: 7, 34: 8}  # fmt: skip
     assert most_similar(53, (9, 35, 52)) == 35
+
+
+def test_atoms_of_a_formula():
+    assert atoms_of_formula("C7H10O2") == {6: 7, 1: 10, 8: 2}
+    assert atoms_of_formula("CH3CH2Cl") == {6: 2, 1: 5, 17: 1}
+    assert atoms_of_formula("Co") == {27: 1}
+    for wrong in ("", "c7", "C-", "C2.5", "H1000000"):
+        with pytest.raises(InvalidInput, match="formula"):
+            atoms_of_formula(wrong)

@@ -135,6 +135,7 @@ def test_keys_of_sample(gaga, pytestconfig):
     assert gaga("import-edm", folder, "--dataset", "qm9", "--out", "m.safetensors").code == 0
     words = ("--checkpoint", "m.safetensors", "--n", 2, "--steps", 3, "--out", "m.xyz", "--device", "cpu")
     check("gaga sample", gaga("sample", *words, "--json").json)
+    check("gaga sample", gaga("sample", *words, "--composition", "CH4", "--json", "--overwrite").json)
 
 
 def test_keys_of_truncation(gaga, xyz, pytestconfig):

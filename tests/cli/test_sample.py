@@ -3,12 +3,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from gaga import Store, load_model
+from gaga.models.checkpoint import load_checkpoint, save_checkpoint
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.record import SampleRecord
 from gaga.models.sampling.solvers import returned_variances
@@ -221,6 +224,35 @@ def test_sizes_and_start(gaga, tmp_path):
     assert {int(lines[0])} <= {7, 9}
 
 
+def test_a_composition_is_counted_among_the_molecules_that_were_drawn(gaga):
+    ran = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST)
+    assert "of 3 molecules (" in ran.out
+    assert ") are C7H10O2." in ran.out
+    again = gaga(
+        "sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST, "--json"
+    )
+    assert again.json["composition"]["asked"] == "C7H10O2"
+    assert f"{again.json['composition']['molecules']} of 3" in ran.out
+    other = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", *FAST)
+    assert other.code == 1
+    assert "shape" in other.err
+
+
+def test_shapes_that_an_older_checkpoint_lacks_are_read_from_its_data(gaga, xyz, tmp_path):
+    folder, old = GOLDEN / "gaga_tiny", tmp_path / "old.safetensors"
+    assert gaga("import-edm", folder, "--dataset", xyz, "--out", "new.safetensors").code == 0
+    new = load_checkpoint(tmp_path / "new.safetensors")
+    save_checkpoint(replace(new, shapes=None, provenance={}), old)
+    words = ("sample", "--n", "2", "--start", "shape", "--method", "ddpm", "--stride", "200", "--threads", "1")
+    failed = gaga(*words, "--checkpoint", old, "--out", "a.xyz")
+    assert failed.code == 1
+    assert "Name the data that it was trained on with --dataset" in failed.err
+    assert gaga(*words, "--checkpoint", old, "--dataset", xyz, "--out", "a.xyz").code == 0
+    assert gaga(*words, "--checkpoint", "new.safetensors", "--out", "b.xyz").code == 0
+    a, b = (Store(tmp_path / "gaga.h5").get("sample", name, SampleRecord).positions for name in "ab")
+    np.testing.assert_array_equal(a, b)
+
+
 def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
     folder = shutil.copytree(GOLDEN / "gaga_tiny", tmp_path / "edm")
     ran = gaga("sample", "--n", "1", "--checkpoint", folder, "--out", "m.xyz")
@@ -259,6 +291,11 @@ def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
         (("--method", "euler"), 2, "euler is not one of"),
         (("--keep", "some"), 2, "--keep"),
         (("--sizes", "x"), 2, "--sizes"),
+        (("--shape", "1,2"), 2, "three numbers"),
+        (("--shape", "1,2,0"), 2, "three numbers"),
+        (("--composition", "C2Xx"), 1, "unknown chemical element"),
+        (("--composition", "C2Cl2"), 1, "does not know Cl"),
+        (("--composition", "C20H42"), 1, "largest molecule"),
         (("--overwrite", "--resume"), 2, "one of them"),
         (("--store", "tiny.xyz"), 1, "tiny.xyz"),
     ],

@@ -10,6 +10,7 @@ from safetensors.torch import save, save_file
 from gaga import load_model, sample
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
+from gaga.data.shapes import ShapeLibrary
 from gaga.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, tensor_digest
 from gaga.models.network.precondition import Precondition
 from gaga.models.sampling.config import SampleConfig
@@ -58,6 +59,27 @@ def test_molecules_of_one_element_are_kept_and_checked(checkpoint, tmp_path):
         broken = replace(checkpoint, moments=replace(moments, of_one_element=np.array(wrong, dtype=np.int64)))
         save_checkpoint(broken, path)
         with pytest.raises(InvalidInput, match="of one element that cannot be"):
+            load_checkpoint(path)
+
+
+def test_shapes_are_kept_and_checked_and_older_checkpoints_say_what_is_missing(checkpoint, tmp_path):
+    path, config = tmp_path / "model.safetensors", SampleConfig(method="ddpm", stride=110, start="shape")
+    save_checkpoint(checkpoint, path)
+    assert load_checkpoint(path).shapes is None
+    with pytest.raises(InvalidInput, match="shapes of training molecules, which this checkpoint does not hold"):
+        list(sample_stream(load_model(path), range(2), config))
+    molecules = toy_molecules()
+    shapes = ShapeLibrary.of(molecules, np.arange(len(molecules)), checkpoint.space)
+    save_checkpoint(replace(checkpoint, shapes=shapes), path)
+    again = load_checkpoint(path)
+    assert again.shapes.digest == shapes.digest
+    models = (replace(checkpoint, shapes=shapes).model(), load_model(path))
+    drawn = (sample_stream(m, range(4), replace(config, batch_size=n)) for m, n in zip(models, (1, 4), strict=True))
+    for a, b in zip(*drawn, strict=True):
+        np.testing.assert_allclose(a.positions, b.positions, atol=1e-4)
+    for wrong in ({"eigenvalues": -shapes.eigenvalues}, {"compositions": shapes.compositions[:, :1]}):
+        save_checkpoint(replace(checkpoint, shapes=replace(shapes, **wrong)), path)
+        with pytest.raises(InvalidInput, match="shapes are"):
             load_checkpoint(path)
 
 

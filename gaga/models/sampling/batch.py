@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from gaga.core.rng import STREAM_START, normals
+from gaga.core.rng import STREAM_FURTHER, STREAM_START, normals
 from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
 from gaga.models.sampling.loop import Condition, Edit, bounded, reach_of
 from gaga.models.sampling.solvers import Solver
-from gaga.noise import Reference
+from gaga.noise import DrawsFurther, Reference
 
 STREAM_END = STREAM_START - 1
 
@@ -29,7 +29,7 @@ class NoisyBatch:
 
     Attributes:
         keys, sizes: of its molecules.
-        z: drawn from the reference Gaussian, packed.
+        z: drawn from the reference, packed.
         context: what a condition gives of each of them; None without one.
     """
 
@@ -51,6 +51,9 @@ class NoisyBatch:
     ) -> "NoisyBatch":
         """The start of these molecules, at a squared alpha of `alpha2`."""
         noise = normals(seed, keys, sizes, columns, STREAM_START)
+        if isinstance(reference, DrawsFurther):
+            further = normals(seed, keys, sizes, reference.further, STREAM_FURTHER)
+            noise = np.concatenate([noise, further], axis=1)
         context = None if condition is None else condition.context(keys, sizes)
         return cls(keys, sizes, reference.transform(noise, sizes, alpha2, context), context)
 

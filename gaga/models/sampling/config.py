@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from gaga.chem.elements import atoms_of_formula
 from gaga.core.config import Config, option
 from gaga.core.errors import InvalidInput
-from gaga.noise import REFERENCE_KINDS
+from gaga.noise import SHAPE, START_KINDS
 
 Method = Literal["ddpm", "ddim", "heun", "dpm++", "sde", "annealed"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -63,10 +64,19 @@ class SampleConfig(Config):
         "Range of sigma / alpha in which annealed raises the noise level.",
         metavar="LOW HIGH", at_least=0, section=_FINE,
     )  # fmt: skip
-    start: str = option(
-        "block",
-        "Reference Gaussian to start from: published, scalar, block, size, matched or prior.",
-        metavar="KIND", choices=REFERENCE_KINDS,
+    start: str | None = option(
+        None,
+        "What to start from: a reference Gaussian (published, scalar, block, size, matched or prior), or shape: shapes "
+        "and compositions of random training molecules.  [default: block; shape with `composition` or `shape`]",
+        metavar="KIND", choices=START_KINDS,
+    )  # fmt: skip
+    composition: str | None = option(
+        None, "Start from atoms of this formula, hydrogens included; the network may change them.", metavar="FORMULA"
+    )
+    shape: tuple[float, float, float] | None = option(
+        None,
+        "Start from three gyration eigenvalues in Å^2, such as 1.1,3.0,15.3; the network may change them.",
+        metavar="X,X,X", above=0, below=float("inf"),
     )  # fmt: skip
     t_start: int | None = option(None, "First step.  [default: the model's T*]", metavar="STEP", at_least=1)
     stride: int = option(1, "Take every k-th step.", metavar="N", at_least=1)
@@ -92,13 +102,28 @@ class SampleConfig(Config):
             raise InvalidInput(f"steps must be at least {least} with {self.method}", received=self.steps)
         if self.raised_between[0] > self.raised_between[1]:
             raise InvalidInput("raised_between is a smallest and a largest level", received=self.raised_between)
-        if self.dataset_var is not None and self.start not in ("scalar", "published"):
+        if self.dataset_var is not None and self.started_from not in ("scalar", "published"):
             raise InvalidInput(
                 "one variance for all columns goes with the start scalar or published",
-                received=self.start,
+                received=self.started_from,
             )
         if self.sizes is not None and not self.sizes:
             raise InvalidInput("sizes must be one or more numbers of atoms")
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        if (self.composition is not None or self.shape is not None) and self.started_from != SHAPE:
+            raise InvalidInput("a composition or a shape goes with the start shape", received=self.start)
+        if self.shape is not None and len(self.shape) != 3:
+            raise InvalidInput("a shape is three gyration eigenvalues", received=self.shape)
+        if self.composition is not None and self.sizes is not None:
+            raise InvalidInput(
+                "a composition says itself how many atoms there are",
+                received=f"{self.composition} and sizes",
+                remedy="leave `sizes` out",
+            )
+        if self.composition is not None:
+            atoms_of_formula(self.composition)
 
     @property
     def unused(self) -> set[str]:
@@ -108,6 +133,16 @@ class SampleConfig(Config):
         churn = {"churn"} if self.method != "sde" else set()
         bend = {"bend"} if by_schedule or self.placed != "arcsine" else set()
         return annealed | churn | bend | ({"spacing"} if by_schedule else set())
+
+    @property
+    def started_from(self) -> str:
+        """The start, or that of the other options if none is given."""
+        return self.start or ("block" if self.composition is None and self.shape is None else SHAPE)
+
+    @property
+    def only_sizes(self) -> tuple[int, ...] | None:
+        """The numbers of atoms that are drawn; None: as in the data."""
+        return self.sizes if self.composition is None else (sum(atoms_of_formula(self.composition).values()),)
 
     @property
     def renewal(self) -> float:
@@ -121,5 +156,7 @@ class SampleConfig(Config):
 
     def effective(self) -> dict[str, Any]:
         """The options that molecules depend on, by name."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"spacing": self.placed, "churn": self.renewal}
-        return {name: value for name, value in plain.items() if name not in self.unused}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain |= {"spacing": self.placed, "churn": self.renewal, "start": self.started_from}
+        absent = {name for name in ("composition", "shape") if plain[name] is None}  # as in runs of earlier versions
+        return {name: value for name, value in plain.items() if name not in self.unused | absent}

@@ -86,7 +86,7 @@ class Engine:
         seed: of the run.
         counter: where steps are counted.
         framed: keep frames of batches that have a molecule with a key below this; None keeps those of all.
-        reference: what the first step is drawn from; the Gaussian that `config` names by default.
+        reference: what the first step is drawn from; what `config` names by default.
         edit: what is done to the molecules after each step.
         condition: what each molecule is asked to be like.
 
@@ -109,9 +109,9 @@ class Engine:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
         self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
-        self._reference = reference or start_reference(model.known_moments(), config)
+        self._reference = reference or start_reference(model, config)
         self._edit, self._condition = edit, condition
-        self._largest = max(config.sizes or (len(model.known_moments().counts) - 1,))
+        self._largest = max(config.only_sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
         self._tables = StepTables.of(model, solver, like)

@@ -114,7 +114,7 @@ def denoise(
     Args:
         model: what predicts the noise; float32 or float64, as `z`.
         solver: the method's table (`gaga.models.sampling.solvers.solver_of`).
-        z: a draw from the reference Gaussian at the solver's first time; positions / factor and types, [A, C].
+        z: a draw from the reference at the solver's first time; positions / factor and types, [A, C].
         layout: which rows are the atoms of which molecule.
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
         edit: what is done to the molecules after each step; nothing by default.

@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from gaga.chem.elements import atoms_of_formula, symbol_of
+from gaga.core.errors import InvalidInput
 from gaga.core.rng import STREAM_SIZE, uniforms
+from gaga.data.features import FeatureSpace, require_features
+from gaga.data.shapes import ReferenceShape
+from gaga.models.model import Model
 from gaga.models.network.layout import Capacity
 from gaga.models.network.tiles import SHIFTS, TILE, TileCapacity
 from gaga.models.sampling.config import SampleConfig
-from gaga.noise import Moments, ReferenceGaussian, ReferenceKind
+from gaga.noise import SHAPE, Moments, Reference, ReferenceGaussian, ReferenceKind
 
 _WINDOW = 16  # batches whose molecules are sorted by size together
 _QM9_MOLECULE = 388  # mean of n (n + 3) over QM9
@@ -60,7 +65,7 @@ class Plan:
         number = 0
         for first in range(0, len(self.indices), self.window):
             keys = np.asarray(self.indices[first : first + self.window], dtype=np.int64)
-            sizes = draw_sizes(keys, self.moments, self.config.sizes, self.seed)
+            sizes = draw_sizes(keys, self.moments, self.config.only_sizes, self.seed)
             order = np.argsort(sizes, kind="stable")
             for members in self._cut(order, sizes[order]):
                 yield Batch(number, first + members, keys[members], sizes[members])
@@ -76,8 +81,8 @@ class Plan:
         return _QM9_MOLECULE * (_CPU if self.device.type == "cpu" else _DEVICE)
 
     def _mean_work(self) -> float:
-        if self.config.sizes is not None:
-            return float(work(np.array(self.config.sizes)).mean())
+        if self.config.only_sizes is not None:
+            return float(work(np.array(self.config.only_sizes)).mean())
         counts = self.moments.counts
         return float(work(np.arange(len(counts))) @ counts / counts.sum())
 
@@ -123,11 +128,38 @@ def _rung(number: int, rungs: int) -> int:
     return -(-number // step) * step
 
 
-def start_reference(moments: Moments, config: SampleConfig) -> ReferenceGaussian:
-    """The Gaussian that sampling starts from."""
+def start_reference(model: Model, config: SampleConfig) -> Reference:
+    """What sampling starts from.
+
+    Raises:
+        InvalidInput: the model holds no moments, or no shapes; or it knows no molecules of the composition asked for.
+    """
+    moments = model.known_moments()
+    if config.started_from == SHAPE:
+        space = require_features(model.space)
+        counts = None if config.composition is None else _composition(config.composition, space, moments)
+        return ReferenceShape(model.known_shapes(), moments, space, config.shape, counts)
     if config.dataset_var is not None:
         moments = replace(moments, scalar=config.dataset_var, published=config.dataset_var)
-    return ReferenceGaussian(cast(ReferenceKind, config.start), moments)
+    return ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
+
+
+def _composition(formula: str, space: FeatureSpace, moments: Moments) -> tuple[int, ...]:
+    """Atoms of each element of the vocabulary.
+
+    Raises:
+        InvalidInput: an element is not in it, or there are more atoms than in any molecule of the data.
+    """
+    counts = atoms_of_formula(formula)
+    if unknown := [symbol_of(z) for z in counts if z not in space.vocabulary]:
+        known = ", ".join(map(symbol_of, space.vocabulary))
+        raise InvalidInput(f"the model does not know {', '.join(unknown)}", received=formula, remedy=f"use {known}")
+    if (n_atoms := sum(counts.values())) >= len(moments.counts):
+        largest = len(moments.counts) - 1
+        raise InvalidInput(
+            f"the largest molecule that the model knows has {largest} atoms", received=f"{formula}, {n_atoms} atoms"
+        )
+    return tuple(counts.get(z, 0) for z in space.vocabulary)
 
 
 def draw_sizes(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from gaga.chem.elements import atoms_of_formula
 from gaga.core.statistics import Interval, share_interval
 from gaga.models.sampling.molecules import JudgedMolecule
 from gaga.models.sampling.unfinished import Keys
@@ -159,6 +160,7 @@ class SampleSummary:
         atoms, stable_atoms: of each seed's molecules, by EDM's rule.
         finite, stable: molecules of each seed.
         valid: the same by the strict protocol; None if rdkit was missing.
+        of_composition: all molecules that have the composition that was asked for; None if none was.
     """
 
     keys: Keys
@@ -172,10 +174,11 @@ class SampleSummary:
     finite: Int64[np.ndarray, " S"]
     stable: Int64[np.ndarray, " S"]
     valid: Int64[np.ndarray, " S"] | None
+    of_composition: int | None = None
 
     @classmethod
-    def of(cls, members: Mapping[str, Any], keys: Keys) -> "SampleSummary":
-        """The counts of a record whose arrays come in pieces, by name."""
+    def of(cls, members: Mapping[str, Any], keys: Keys, composition: str | None = None) -> "SampleSummary":
+        """The counts of a record whose arrays come in pieces, by name; `composition` is the one asked for."""
         return cls(
             keys=keys,
             written=members["written"],
@@ -188,6 +191,7 @@ class SampleSummary:
             finite=_sums(members["finite"], keys),
             stable=_sums(members["stable"], keys),
             valid=_sums(members["valid"], keys) if members["valid"].shape[0] else None,
+            of_composition=None if composition is None else _of_composition(members["atomic_numbers"], composition),
         )
 
     @property
@@ -224,6 +228,14 @@ def _sums(values: Blocks, keys: Keys) -> Int64[np.ndarray, " S"]:
         sums += np.bincount(seeds, weights=piece, minlength=keys.repeats).astype(np.int64)
         first += len(piece)
     return sums
+
+
+def _of_composition(atomic_numbers: Blocks, formula: str) -> int:
+    """How many molecules have this composition, which says how many atoms all of them have."""
+    counts = atoms_of_formula(formula)
+    wanted = np.repeat(list(counts), list(counts.values()))
+    found = np.sort(np.concatenate(list(atomic_numbers)).reshape(-1, len(wanted)), axis=1)
+    return int((found == np.sort(wanted)).all(axis=1).sum())
 
 
 def _every(values: Blocks, n: int) -> Int64[np.ndarray, " k"]:

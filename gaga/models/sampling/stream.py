@@ -1,6 +1,6 @@
 """Molecules as a stream: in the order of their keys, or batch by batch as they finish; and how long one takes.
 
-Sampling starts from a reference Gaussian that stands for q(z_T*) (Qu et al. 2026), not from the prior at T. The steps
+Sampling starts from a reference that stands for q(z_T*) (Qu et al. 2026), not from the prior at T. The steps
 are in `batch`; `loop` is the page to read first.
 """
 
@@ -53,7 +53,7 @@ def sample_stream(
             floating-point summation order.
         config: how to sample.
         seed: the run's seed, 0 to 2^32 - 1.
-        reference: what the first step is drawn from; the Gaussian that `config` names by default.
+        reference: what the first step is drawn from; what `config` names by default.
         edit: what is done to the molecules after each step; nothing by default.
         condition: what each molecule is asked to be like, for a network that takes a context; nothing by default.
         progress: called after each step of a batch with molecule-steps done and in all.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
+from gaga.data.shapes import ShapeLibrary
 from gaga.models.checkpoint import Checkpoint, file_digest
 from gaga.models.model import Model
 from gaga.models.network.egnn import EGNN
@@ -32,6 +33,7 @@ class Setup:
         schedule: the noise schedule.
         precondition: what the network's output means.
         moments: second moments of the training split.
+        shapes: shapes and compositions of some of its molecules; None if it is empty.
         seed: of weights, order and noise.
         budget_s: seconds of a full learning-rate schedule; None if the recipe says how many steps.
         init_digest: hash of the checkpoint whose weights are the start, None if they are random.
@@ -45,6 +47,7 @@ class Setup:
     schedule: Schedule
     precondition: Precondition
     moments: Moments
+    shapes: ShapeLibrary | None
     seed: int
     budget_s: float | None
     init_digest: str | None
@@ -80,7 +83,8 @@ def begin(
     setup = Setup(
         dataset=dataset.name, fingerprint=dataset.fingerprint, recipe=recipe, space=space,
         schedule=recipe.noise_schedule(), precondition=precondition_of(recipe, space, moments, init_from),
-        moments=moments, seed=seed, budget_s=budget_s,
+        moments=moments, shapes=ShapeLibrary.of(dataset.molecules, dataset.splits["train"], space),
+        seed=seed, budget_s=budget_s,
         init_digest=None if init_from is None else file_digest(init_from), provenance=provenance or {},
     )  # fmt: skip
     return setup, network
@@ -92,7 +96,7 @@ def model_of(setup: Setup, network: EGNN, weights: Mapping[str, Tensor]) -> Mode
     copy.load_state_dict({name: value.clone() for name, value in weights.items()})
     copy = copy.to(network.embedding.weight.device).eval().requires_grad_(False)
     return Model(copy, setup.schedule, setup.space, precondition=setup.precondition, max_t=setup.recipe.max_t,
-                 moments=setup.moments, dataset=setup.dataset)  # fmt: skip
+                 moments=setup.moments, shapes=setup.shapes, dataset=setup.dataset)  # fmt: skip
 
 
 def checkpoint_of(
@@ -106,6 +110,7 @@ def checkpoint_of(
         precondition=setup.precondition,
         max_t=setup.recipe.max_t,
         moments=setup.moments,
+        shapes=setup.shapes,
         weights=weights,
         dataset=setup.dataset,
         recipe=asdict(setup.recipe),

@@ -40,7 +40,7 @@ def solver(model, steps, method):
 
 def start_of(model, sizes, first=0, steps=STEPS):
     keys = np.arange(first, first + len(sizes))
-    reference = start_reference(model.known_moments(), SampleConfig())
+    reference = start_reference(model, SampleConfig())
     return NoisyBatch.draw(keys, sizes, reference, model.space.columns, float(model.schedule.alpha2[steps[0]]), seed=3)
 
 

@@ -21,7 +21,7 @@ SEED = 7
 def by_loop(model, config, keys, sizes, dtype):
     """Molecules of these keys by the plain loop, with the random numbers that the engine draws for them."""
     solver, columns = solver_of(model, config), model.space.columns
-    reference = start_reference(model.known_moments(), config)
+    reference = start_reference(model, config)
     alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
     start = reference.transform(normals(SEED, keys, sizes, columns, STREAM_START), sizes, alpha2)
     streams = [*range(len(solver) - 2, -1, -1), STREAM_END]
@@ -64,7 +64,7 @@ def test_the_loop_takes_gaussian_data_to_gaussian_data(gaussian_model):
     model = gaussian_model
     times = np.linspace(model.max_t, 0, 600)
     sizes, columns = np.full(400, 12), model.space.columns
-    reference = start_reference(model.known_moments(), SampleConfig(start="block"))
+    reference = start_reference(model, SampleConfig(start="block"))
     alpha2 = float(model.schedule.alpha2_at(times[:1])[0])
     start = reference.transform(normals(1, np.arange(400), sizes, columns, STREAM_START), sizes, alpha2)
     layout = Layout.of(sizes)

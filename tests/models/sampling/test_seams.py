@@ -167,7 +167,7 @@ def test_a_condition_in_the_engine_is_that_of_the_loop(gaussian_model):
     sizes, solver = draw_sizes(keys, model.known_moments(), None, SEED), solver_of(model, config)
     alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
     noise = normals(SEED, keys, sizes, model.space.columns, STREAM_START)
-    start = torch.from_numpy(start_reference(model.known_moments(), config).transform(noise, sizes, alpha2))
+    start = torch.from_numpy(start_reference(model, config).transform(noise, sizes, alpha2))
     streams = [*range(len(solver) - 2, -1, -1), STREAM_END]
 
     def drawn(k):

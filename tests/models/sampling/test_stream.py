@@ -119,7 +119,7 @@ def test_sizes_follow_the_histogram_and_the_key_alone():
 
 @pytest.mark.parametrize("start", ["published", "scalar", "block", "size", "matched", "prior"])
 def test_the_start_has_the_variance_of_its_reference(gaussian_model, start):
-    reference = start_reference(gaussian_model.moments, SampleConfig(start=start))
+    reference = start_reference(gaussian_model, SampleConfig(start=start))
     sizes = np.full(2000, 9)
     z = reference.transform(batch.normals(0, np.arange(2000), sizes, 8, STREAM_START), sizes, 0.5)
     expected = {"published": [0.924] * 2, "scalar": [0.5 * VARIANCES.mean() + 0.5] * 2, "prior": [1.0, 1.0]}
@@ -256,3 +256,30 @@ def test_float64_network_gives_its_type(toy_model):
     (a,) = sample_stream(toy_model, [0], SampleConfig(method="ddpm", stride=100))
     assert a.positions.dtype == np.float32
     assert next(iter(toy_model.network.parameters())).dtype == torch.float64
+
+
+def test_a_composition_and_a_shape_imply_the_start_and_fix_the_size():
+    config = SampleConfig(composition="C2H6O", shape=(1.0, 2.0, 3.0))
+    assert (config.started_from, config.only_sizes) == ("shape", (9,))
+    assert config.effective()["composition"] == "C2H6O"
+    plain = SampleConfig()
+    assert (plain.started_from, plain.only_sizes) == ("block", None)
+    assert plain.effective()["start"] == "block"
+    assert not {"composition", "shape"} & plain.effective().keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"composition": "CXx"}, "unknown chemical element"),
+        ({"composition": "2C"}, "not a formula"),
+        ({"composition": "C0H4"}, "has no 0"),
+        ({"composition": "CH4", "start": "block"}, "goes with the start shape"),
+        ({"shape": (1.0, 2.0, 3.0), "start": "prior"}, "goes with the start shape"),
+        ({"composition": "CH4", "sizes": (5,)}, "says itself how many"),
+        ({"shape": (0.0, 1.0, 2.0)}, "above 0"),
+    ],
+)
+def test_compositions_and_shapes_that_cannot_be(options, why):
+    with pytest.raises(InvalidInput, match=why):
+        SampleConfig(**options)
