@@ -112,7 +112,7 @@ def price(
     options.use_threads(threads)
     from gaga.runs import price as runs
     from gaga.runs.once import Policy
-    from gaga.runs.tstar import check_plot
+    from gaga.storage.images import check_plot
 
     output, results = Output(json=json), open_store(store)
     check_plot(plot, overwrite=overwrite)
