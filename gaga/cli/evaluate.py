@@ -21,6 +21,24 @@ from gaga.evaluation.config import EvaluateConfig  # noqa: TID253 - loads nothin
 
 app = new_app()
 STDOUT = Path("-")
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE.csv",
+        rich_help_panel=options.RESULTS,
+        help="Also write one row for each molecule, judged by both protocols; - for stdout.",
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE.png",
+        rich_help_panel=options.RESULTS,
+        help="Also draw bonds, torsions, rings, sizes and classes against the data's (.png, .pdf, .svg).",
+    ),
+]
 
 
 @app.command(
@@ -54,24 +72,8 @@ def evaluate(
     form: Annotated[
         str | None, typer.Option("--format", metavar="sdf|xyz|...", help="What standard input holds, if FILE is -.")
     ] = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            metavar="FILE.csv",
-            rich_help_panel=options.RESULTS,
-            help="Also write one row for each molecule, judged by both protocols; - for stdout.",
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE.png",
-            rich_help_panel=options.RESULTS,
-            help="Also draw bonds, torsions, rings, sizes and classes against the data's (.png, .pdf, .svg).",
-        ),
-    ] = None,
+    csv: Csv = None,
+    plot: Plot = None,
     overwrite: options.Overwrite = False,
     store: options.StorePath = options.DEFAULT_STORE,
     name: options.Name = None,
