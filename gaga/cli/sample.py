@@ -193,6 +193,7 @@ def _payload(record: "SampleSummary", composition: str | None) -> dict[str, Any]
         "returned_variance": {"molecule": record.variance_molecule, "bonds": record.variance_bonds},
         "rates": rates,
         "by_seed": [{"seed": seed, **values} for seed, values in record.by_seed().items()],
+        "over_seeds": {name: {"mean": m, "deviation": s} for name, (m, s) in record.over_seeds().items()},
     }
 
 
@@ -201,10 +202,10 @@ def _summary(record: "SampleSummary", out: Path, composition: str | None) -> Ite
     rows = [(name.replace("_", " "), f"{100 * r.estimate:.1f}", f"{100 * r.low:.1f} – {100 * r.high:.1f}")
             for name, r in record.rates().items()]  # fmt: skip
     yield Table(columns=("%", out.name, "95 % interval"), rows=rows, title=f"{record.molecules:,} molecules drawn")
-    seeds = record.by_seed()
-    if len(seeds) > 1:
-        names = list(next(iter(seeds.values())))
-        by_seed = [(str(seed), *(f"{100 * values[name]:.1f}" for name in names)) for seed, values in seeds.items()]
+    if spread := record.over_seeds():
+        names, seeds = list(spread), record.by_seed().items()
+        by_seed = [(str(seed), *(f"{100 * values[name]:.1f}" for name in names)) for seed, values in seeds]
+        by_seed.append(("mean ± deviation", *(f"{100 * mean:.1f} ± {100 * s:.1f}" for mean, s in spread.values())))
         yield Table(columns=("seed", *(name.replace("_", " ") for name in names)), rows=by_seed, title="By seed, %")
     if record.of_composition is not None:
         share = 100 * record.of_composition / record.molecules

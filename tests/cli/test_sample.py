@@ -204,6 +204,10 @@ def test_repeats_keep_and_trajectories(gaga, tmp_path):
                "--trajectory", "2", "--frames", "4", *FAST, "--json").json  # fmt: skip
     assert ran["molecules"] == 6
     assert [row["seed"] for row in ran["by_seed"]] == [5, 6]
+    first, second = (row["atom_stable_edm"] for row in ran["by_seed"])
+    assert ran["over_seeds"]["atom_stable_edm"] == pytest.approx(
+        {"mean": (first + second) / 2, "deviation": abs(first - second) / 2**0.5}
+    )
     assert (
         ran["written"]
         == (tmp_path / "m.sdf").read_text().count("$$$$")

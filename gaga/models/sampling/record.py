@@ -219,6 +219,14 @@ class SampleSummary:
             for k in range(self.keys.repeats)
         }
 
+    def over_seeds(self) -> dict[str, tuple[float, float]]:
+        """Mean of each share over the seeds, and its standard deviation (of a sample); empty if there is one seed."""
+        seeds = list(self.by_seed().values())
+        if len(seeds) < 2:
+            return {}
+        values = {name: [shares[name] for shares in seeds] for name in seeds[0]}
+        return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
+
 
 def _sums(values: Blocks, keys: Keys) -> Int64[np.ndarray, " S"]:
     """The sum over each seed's molecules."""
