@@ -126,7 +126,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
     general, single = parse_spacings(options.spacing)
     way = SampleConfig(
         method=options.method, steps=options.steps, spacing=general or SampleConfig.spacing, bend=options.bend,
-        raised=options.raised, start=options.start, batch_size=options.batch_size,
+        churn=options.churn, raised=options.raised, start=options.start, batch_size=options.batch_size,
     )  # fmt: skip
     if options.study == "spacing" and options.steps is None:
         way = replace(way, steps=_AT_ONE_NUMBER)
@@ -173,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
     way.add_argument("--steps", type=int, help="evaluations; spacing: 50, else every step of ddpm and ddim, or 50")
     way.add_argument("--spacing", nargs="+", default=[], metavar=f"[METHOD=]{'|'.join(SPACINGS)}")
     way.add_argument("--bend", type=float, default=SampleConfig.bend)
+    way.add_argument("--churn", type=float, default=SampleConfig.churn, help="of sde")
     way.add_argument("--raised", type=float, default=SampleConfig.raised)
     way.add_argument("--start", default=SampleConfig.start, help="what to start from")
     varied = p.add_argument_group("what a study varies")

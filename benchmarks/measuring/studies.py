@@ -13,7 +13,7 @@ from gaga.models.training.trainer import METRICS_FILE
 from gaga.noise import REFERENCE_KINDS
 from measuring.cells import Cell, Source, evaluations_of
 
-EVALUATIONS = (10, 15, 20, 30, 50, 100, 200, 550)
+EVALUATIONS = (5, 8, 10, 15, 20, 25, 50)
 T_STARS = (250, 350, 450, 550, 650, 1000)
 BENDS = (1.5, 2.0, 2.5)
 RAISED = (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)

@@ -28,8 +28,9 @@ class SampleConfig(Config):
     """
 
     method: str = option(
-        "annealed",
-        "ddpm and ddim visit every step, with noise and without; heun, dpm++, sde and annealed (with noise) few.",
+        "sde",
+        "sde keeps the data's variance and renews the noise; annealed sharpens; ddpm (with noise) and ddim visit every "
+        "step; heun and dpm++ are without noise.",
         metavar="NAME", choices=METHODS,
     )  # fmt: skip
     steps: int | None = option(
@@ -48,10 +49,9 @@ class SampleConfig(Config):
         "Strength of the arcsine spacing; 0 is even in log-SNR.",
         metavar="X", at_least=0, below=MAX_BEND, section=_FINE,
     )  # fmt: skip
-    churn: float | None = option(
-        None,
-        "How much noise sde renews: 0 none, 1 as the reverse diffusion; more forgets errors sooner.  "
-        "[default: 4 to 8, more with more evaluations]",
+    churn: float = option(
+        32.0,
+        "How much noise sde renews: 0 none, 1 as the reverse diffusion; more forgets errors sooner.",
         metavar="X", at_least=0, at_most=1000, section=_FINE,
     )  # fmt: skip
     raised: float = option(
@@ -145,11 +145,6 @@ class SampleConfig(Config):
         return self.sizes if self.composition is None else (sum(atoms_of_formula(self.composition).values()),)
 
     @property
-    def renewal(self) -> float:
-        """The churn of sde, or its own for that many evaluations if none is given."""
-        return min(max(4.0, (self.steps or EVALUATIONS) / 6), 8.0) if self.churn is None else self.churn
-
-    @property
     def placed(self) -> str:
         """The spacing, or the method's own if none is given."""
         return self.spacing or ("arcsine" if self.method == "annealed" else "power")
@@ -157,6 +152,6 @@ class SampleConfig(Config):
     def effective(self) -> dict[str, Any]:
         """The options that molecules depend on, by name."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain |= {"spacing": self.placed, "churn": self.renewal, "start": self.started_from}
+        plain |= {"spacing": self.placed, "start": self.started_from}
         absent = {name for name in ("composition", "shape") if plain[name] is None}  # as in runs of earlier versions
         return {name: value for name, value in plain.items() if name not in self.unused | absent}

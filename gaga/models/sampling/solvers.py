@@ -86,7 +86,7 @@ def solver_of(model: Model, config: SampleConfig) -> Solver:
     if config.method == "annealed":
         return annealed(schedule, times, config.raised, config.raised_between)
     if config.method == "sde":
-        return renewing(schedule, times, config.renewal)
+        return renewing(schedule, times, config.churn)
     return {"ddpm": ancestral, "ddim": euler, "heun": heun, "dpm++": two_step}[config.method](schedule, times)
 
 

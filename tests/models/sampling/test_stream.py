@@ -102,7 +102,7 @@ def test_options_without_effect_are_known():
     assert one.effective() == other.effective()
     bent = [SampleConfig(method="annealed", bend=bend).effective() for bend in (1.0, 2.0)]
     assert bent[0] != bent[1]
-    assert SampleConfig(method="sde").effective() == SampleConfig(method="sde", spacing="power", churn=8).effective()
+    assert SampleConfig(method="sde").effective() == SampleConfig(method="sde", spacing="power", churn=32).effective()
 
 
 def test_sizes_follow_the_histogram_and_the_key_alone():
