@@ -68,14 +68,14 @@ if [ "$REHEARSE" = 1 ]; then
   # An interpreted edge takes a few thousand times as long; drugs have too many of them.
   DEVICE=cpu RUNS=$scratch/runs PATIENCE=4 FORWARD=2 TRAIN=2 GEOM=1 KERNELS="naive torch triton" FULL=()
   SIZE=(--hidden 16 --layers 1 --rounds 1) PROFILED=(--hidden 16 --layers 1) CHECK=(--case qm9-train --kernel triton) GEOM_KERNELS="naive torch" DRAWN=(--batch-size 1)
-  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method ddpm --stride 100; --method annealed --steps 5}
+  PROBE=${PROBE:-"4 8"} PROBE_KERNEL=torch CHOICE="--batch-size 8" N=${N:-4} DRAWS=${DRAWS:---method sde --steps 5; --method ddpm --stride 100}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset tiny --steps 3 --stability-samples 2 --warmup-steps 2} COLLECT_EVERY=2 TRAIN_S=""
 else
   DEVICE=${DEVICE:-cuda} PATIENCE=1 FORWARD=${FORWARD:-"256 1024 2048 10000"} TRAIN=${TRAIN:-"256 1024 2048"} GEOM=256
   KERNELS=${KERNELS:-naive torch compile triton} FULL=(--full) SIZE=() PROFILED=()
   CHECK=(--case qm9-train --case geom-train) GEOM_KERNELS="naive triton" DRAWN=()
   PROBE=${PROBE:-"512 1024 256 2048"} PROBE_KERNEL=triton CHOICE="--batch-size 512 --precision bfloat16" N=${N:-10000}
-  DRAWS=${DRAWS:---method ddpm; --method annealed --steps 50}
+  DRAWS=${DRAWS:---method sde; --method annealed; --method ddpm}
   TRAIN_OPTIONS=${TRAIN_OPTIONS:---preset large --sample-every 8000 --stability-samples 300 --seed 5} TRAIN_S=${TRAIN_S-400}
 fi
 WORST=${WORST:-0.26} CALM_RATE=${CALM_RATE:-2e-4}
