@@ -52,7 +52,8 @@ def figures(path: Path, measured: Path) -> dict[str, Any]:
     rows = [row for row in Lines(path).rows() if row["key"]["checkpoint"] == file_digest(measured)]
     if not rows:
         raise InvalidInput(f"no cell of {path} was drawn from {measured}", remedy="run benchmarks/quality.py with it")
-    return {"cells": [{name: row[name] for name in ("key", "labels", "rates")} for row in rows]}
+    kept = ("key", "labels", "rates", "classes")
+    return {"cells": [{name: row[name] for name in kept if name in row} for row in rows]}
 
 
 def write_shapes(name: str, out: Path) -> None:
