@@ -56,6 +56,11 @@ COMMANDS: dict[str, Entry] = {
         help="What starting at T* costs, in nats per molecule, from the data alone; T* at a price.",
         panel=PIPELINE,
     ),
+    "modalities": Entry(
+        module="gaga.cli.modalities",
+        help="Do molecules become Gaussian before images? QM9 and images compared in ways that are fair.",
+        panel=PIPELINE,
+    ),
     "train": Entry(
         module="gaga.cli.train",
         help="Train the network on steps 0 to T*; interruptible, resumable.",

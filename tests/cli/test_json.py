@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gaga.cli import commands
@@ -147,6 +148,11 @@ def test_keys_of_truncation(gaga, xyz, pytestconfig):
 
 def test_keys_of_price(gaga, xyz):
     check("gaga price", gaga("price", "--dataset", xyz, "--n-pairs", 500, "--threads", 1, "--json").json)
+
+
+def test_keys_of_modalities(gaga, tmp_path):
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(12, 6, 1)))
+    check("gaga modalities", gaga("modalities", "--dataset", "mine.npy", "--threads", 1, "--json").json)
 
 
 def test_keys_of_evaluate_without_a_reference(gaga, xyz):
