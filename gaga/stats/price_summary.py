@@ -88,7 +88,7 @@ class PriceSummary:
 def _at_every_step(
     steps: Int64[np.ndarray, " G"], values: Float32[np.ndarray, " G"]
 ) -> Float64[np.ndarray, " T_plus_1"]:
-    """A curve of the grid at the steps 0..T: between two steps a line of logarithms; of values if one is not above 0."""
+    """A curve of the grid at every step: between two, a line of logarithms, or of values if one is not above 0."""
     every, known = np.arange(steps[-1] + 1), values.astype(np.float64)
     straight = np.interp(every, steps, known)
     right = np.clip(np.searchsorted(steps, every), 1, len(steps) - 1)

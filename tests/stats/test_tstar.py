@@ -132,7 +132,7 @@ def test_the_mean_is_of_the_first_run(consecutive, firsts):
     assert found.tstar == int(np.ceil(np.mean(firsts)))
     assert found.mean.data.never == pytest.approx(np.mean(np.array(firsts) == 1000))
     assert found.mean.null.value == 100
-    assert "mean was asked for" in found.reason
+    assert "never pass the published test" in found.reason
 
 
 def test_one_failing_test_of_one_block_fails_a_molecule():
