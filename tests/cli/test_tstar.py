@@ -103,7 +103,7 @@ def test_what_an_earlier_version_stored_opens_and_is_found(noised, tmp_path):
     assert (ran.json["estimator"], ran.json["price"], ran.json["effects"]) == ("paper", None, None)
     assert ran.json["stored"]["found"] is True
     assert ran.err.startswith(
-        "gaussianity/old holds no price, so T* is by the paper's rule. gaga gaussianity with --rep"
+        "gaussianity/old holds no price, so T* is by the paper's rule. `gaga gaussianity` with --"
     )
     assert noised("tstar", "old", "--estimator", "effects").code == 1
     assert "does not hold" in noised("tstar", "old", "--by-size").out
@@ -119,7 +119,7 @@ def test_of_a_price_alone(noised, tmp_path):
     assert ran.json["stored"]["name"].startswith("tstar_price_tiny_")
     assert (ran.json["estimates"], ran.json["table"]) == (None, [])
     assert "costs at most 0.5 nats a molecule" in noised(*words).out
-    assert "name a result of gaga gaussianity" in noised(*words, "--estimator", "paper").err
+    assert "Name a result of `gaga gaussianity`" in noised(*words, "--estimator", "paper").err
 
 
 def test_plot_is_drawn_and_not_written_over(noised, tmp_path):
