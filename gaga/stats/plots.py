@@ -46,7 +46,7 @@ def plot_tstar(result: TstarResult, source: GaussianityResult | PriceResult, pat
         Unavailable: it cannot be written to.
     """
     panels = list(_panels(result, source))
-    with figure_of(path, (9.6, 2.9 * len(panels) + 0.5)) as figure:
+    with figure_of(path, (9.6, 2.6 * len(panels) + 0.5)) as figure:
         every = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
         for axes, (title, decides, draw) in zip(every, panels, strict=True):
             draw(axes)

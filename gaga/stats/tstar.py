@@ -193,9 +193,7 @@ def _answer(
     effects: ToleranceTable | None,
 ) -> TstarResult:
     if config.estimator == "price" and price is not None:
-        # A price that is within the tolerance from the start gives the first step that can be trained.
-        step = None if price.step.value is None else max(1, math.ceil(price.step.value))
-        reason, resolution = price.reason, 1
+        step, reason, resolution = price.first, price.reason, 1
     else:
         chosen = estimates[config.estimator].data.value if config.estimator in estimates else _by_effects(effects)
         step = None if chosen is None else math.ceil(chosen)

@@ -1,5 +1,6 @@
 """T* by price: on average and for each number of atoms."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,6 +51,11 @@ class ByPrice:
     high_by_size: Float64[np.ndarray, " S"] = field(metadata={"dims": ("sizes",)})
 
     @property
+    def first(self) -> int | None:
+        """The first whole step from which the price is within the tolerance, and that can be trained."""
+        return None if self.step.value is None else max(1, math.ceil(self.step.value))
+
+    @property
     def few_molecules(self) -> bool:
         """Whether there are too few molecules for a T* to ten steps."""
         return self.n_molecules < FEW
@@ -57,10 +63,11 @@ class ByPrice:
     @property
     def reason(self) -> str:
         """What decided, in a sentence."""
-        since = "at no step" if self.step.value is None else f"from t = {self.step.value:.0f} on"
+        since = "at no step" if self.first is None else f"from t = {self.first} on"
         return (
-            f"a start from the matched Gaussian costs at most {nats(self.tolerance)} a molecule {since}, averaged over "
-            f"{self.n_molecules:,} molecules; {100 * self.share_of_positions:.0f} % of that is the price of positions."
+            f"a start from the matched Gaussian, of the data's covariance at each size, costs at most "
+            f"{nats(self.tolerance)} a molecule {since}, averaged over {self.n_molecules:,} molecules; "
+            f"{100 * self.share_of_positions:.0f} % of that is the price of positions."
         )
 
 
