@@ -79,7 +79,7 @@ def tables(result: "TstarResult", *, by_size: bool) -> Iterator[Table | str]:
         title="T* by each rule",
         columns=("rule", "T*", "interval", "price there, nats", "T* of true Gaussians"),
         rows=list(_rules(result)),
-        digits=2,
+        digits=3,
     )
     if by_size and result.price is not None:
         yield Table(

@@ -198,5 +198,8 @@ def _label_step(axes: Any, result: TstarResult) -> None:
     if result.tstar is None:
         return
     words = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "va": "top", "fontsize": 9}
-    axes.annotate(f"T* = {result.tstar}", (result.tstar, 1), xytext=(-4, -3), ha="right", weight="bold", **words)
-    axes.annotate("Gaussian from here on", (result.tstar, 1), xytext=(6, -3), ha="left", **words)
+    after, name = "Gaussian from here on", f"T* = {result.tstar}"
+    if result.tstar > 0.7 * result.T:  # no room to the right
+        name, after = f"{name}: {after}", ""
+    axes.annotate(name, (result.tstar, 1), xytext=(-4, -3), ha="right", weight="bold", **words)
+    axes.annotate(after, (result.tstar, 1), xytext=(6, -3), ha="left", **words)

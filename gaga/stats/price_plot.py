@@ -17,6 +17,7 @@ from gaga.storage.files import atomic_write
 _PRICE, _NETWORK, _GREY = "#0072B2", "#D55E00", "#8c8c8c"
 _SHOWN = 1e-3  # nats: what is below is no price
 _SIZES_SHOWN = 5
+_STYLES = (":", "--", "-")  # of a small, a middle and a large size
 _FEW = 50  # molecules: a size with fewer has the curve of its neighbours
 
 
@@ -61,15 +62,16 @@ def plot_price(
 def draw_price(axes: Any, price: PriceResult | PriceSummary, tolerance: float | None) -> None:
     """The price on average with its interval and of a few sizes, and a line at `tolerance`, into a panel."""
     steps = np.arange(price.T // 50, price.T + 1)  # before, the expansion has no meaning
-    own = np.flatnonzero(price.molecules >= _FEW)
-    chosen = own[np.unique(np.linspace(0, len(own) - 1, _SIZES_SHOWN).round().astype(int))] if len(own) else own
-    for i, shade in zip(chosen, np.linspace(0.8, 0.35, len(chosen)), strict=True):
-        label = f"{price.sizes[i]} atoms ({price.molecules[i]:,} molecules)"
-        axes.plot(steps, price.curve_of(int(price.sizes[i])).nats[steps], color=str(shade), linewidth=1, label=label)
     curve = price.price
     low, high = np.maximum(curve.low[steps], _SHOWN / 10), curve.high[steps]
     axes.fill_between(steps, low, high, color=_PRICE, alpha=0.25, linewidth=0)
-    axes.plot(steps, curve.nats[steps], color=_PRICE, linewidth=2, label=f"all {price.n_molecules:,} molecules")
+    axes.plot(steps, curve.nats[steps], color=_PRICE, linewidth=3, label=f"all {price.n_molecules:,} molecules")
+    # Thin lines over the thick one, so that none hides another.
+    own = np.flatnonzero(price.molecules >= _FEW)
+    chosen = own[np.unique(np.linspace(0, len(own) - 1, len(_STYLES)).round().astype(int))] if len(own) else own
+    for i, style in zip(chosen, _STYLES, strict=False):
+        label = f"{price.sizes[i]} atoms ({price.molecules[i]:,} molecules)"
+        axes.plot(steps, price.curve_of(int(price.sizes[i])).nats[steps], style, color="0.3", linewidth=1, label=label)
     if tolerance is not None:
         label = f"tolerance: {nats(tolerance)}"
         axes.axhline(tolerance, color="black", linewidth=0.9, linestyle=(0, (4, 3)), label=label)
