@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gaga.cli import effects
-from gaga.cli.render import Table, attributes
+from gaga.cli.render import Table, attributes, by_row
 
 if TYPE_CHECKING:
     from gaga.stats.gaussianity import GaussianityResult
+    from gaga.stats.price_summary import PriceSummary
     from gaga.stats.until import Confidence
 
 
@@ -28,7 +29,15 @@ def payload(result: "GaussianityResult") -> dict[str, Any]:
         "null_distances": _records(result, result.null_distances, blocks, ("null", result.nulls)),
         "dependence": _records(result, result.dependence, blocks, ("pairs", result.pairs), ("null", result.nulls)),
         "effects": None if result.effects is None else effects.payload(result.effects, result.timesteps),
+        "price": None if result.price is None else _price(result, result.price),
     }
+
+
+def _price(result: "GaussianityResult", price: "PriceSummary") -> dict[str, Any]:
+    """What a start from a Gaussian costs at the steps that were tested."""
+    curve, t = price.price, result.timesteps
+    rows = by_row(t=t, nats=curve.nats[t], low=curve.low[t], high=curve.high[t])
+    return {"molecules": price.n_molecules, "level": price.level, "steps": rows}
 
 
 def _confidence(result: "GaussianityResult", found: "Confidence") -> dict[str, Any]:
@@ -106,6 +115,14 @@ def tables(result: "GaussianityResult") -> Iterator[Table | str]:
     yield _test_table(result)
     if result.effects is not None:
         yield from effects.tables(result.effects, result.timesteps, result.level)
+    if result.price is not None:
+        price = result.price.price
+        yield Table(
+            title=f"Price of a start from a Gaussian, nats per molecule, {result.price.n_molecules:,} molecules",
+            columns=("t", "price", f"{100 * result.price.level:g} % interval"),
+            rows=[(t, price.nats[t], f"{price.low[t]:.3g} – {price.high[t]:.3g}") for t in result.timesteps],
+            digits=3,
+        )
     if result.confidence is not None:
         yield from _confidence_table(result, result.confidence)
 

@@ -94,7 +94,8 @@ def gaussianity(
 
     Three tests: the published one of each molecule (KS and mutual information); the curves D_t and Dep_t over all
     molecules, for each reference Gaussian; and statistics that see molecules, the shape and the nearest neighbours,
-    each against Gaussians of the same size. gaga tstar reads the step from the first two. With --until molecules
+    each against Gaussians of the same size. And what a start from a Gaussian costs in nats, as gaga price; gaga tstar
+    reads the step from that, and prints what the others give beside it. With --until molecules
     come in random order until the interval of every curve at every step has that half-width; what is known is not
     measured on, and the published test is of the molecules before that.
     """

@@ -75,9 +75,6 @@ def quickstart(
 
 
 def _tstar_line(result: "TstarResult") -> str:
-    found = (
-        "no step passes"
-        if result.tstar is None
-        else f"T* = {result.tstar} of {result.T} (to {result.resolution} steps)"
-    )
+    to = "" if result.resolution == 1 else f" (to {result.resolution} steps)"
+    found = "no step passes" if result.tstar is None else f"T* = {result.tstar} of {result.T}{to}"
     return f"{found}, by {result.estimator}: {result.reason}"

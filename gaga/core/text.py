@@ -81,6 +81,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def nats(number: float) -> str:
+    """Such as "1 nat" or "0.3 nats"."""
+    return f"{number:g} nat{'' if number == 1 else 's'}"
+
+
 def human_bytes(count: int) -> str:
     """A number of bytes in the unit that suits it."""
     size = float(count)

@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+
 from gaga.core.config import split_off
 from gaga.core.progress import Reporter
 from gaga.data.features import FeatureSpace, require_features
-from gaga.noise import Schedule, make_schedule
+from gaga.noise import Moments, Schedule, make_schedule
 from gaga.runs.devices import statistics_device
 from gaga.runs.inputs import DataRequest, Selection, cores, select
 from gaga.runs.once import Key, Outcome, Policy, as_store, once, slug
@@ -17,6 +20,9 @@ from gaga.stats.effects import molecule_effects
 from gaga.stats.gaussianity import GaussianityResult
 from gaga.stats.gaussianity import gaussianity as measure
 from gaga.stats.moments import estimate_moments
+from gaga.stats.price import price
+from gaga.stats.price_config import PriceConfig
+from gaga.stats.price_summary import PriceSummary
 from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
 
@@ -82,10 +88,48 @@ def run(
                 chosen=None if found.confidence is None else found.confidence.molecules,
                 threads=threads, progress=progress, pieces=pieces.subset("effects"),
             )  # fmt: skip
-        return dataclasses.replace(found, effects=effects)
+        of = None if found.confidence is None else found.confidence.molecules
+        price = _price(request, chosen, schedule, space, moments, of, report, pieces.subset("price"))
+        return dataclasses.replace(found, effects=effects, price=price)
 
-    policy = dataclasses.replace(policy, engine=lambda: engine_of(request))
-    return once(store, key, GaussianityResult, compute, policy, report)
+    def complete(there: GaussianityResult) -> bool:
+        return not policy.replace or (there.effects is not None and there.price is not None)
+
+    engine = dataclasses.replace(policy, engine=lambda: engine_of(request))
+    return once(store, key, GaussianityResult, compute, engine, report, complete)
+
+
+def _price(
+    request: GaussianityRequest,
+    chosen: Selection,
+    schedule: Schedule,
+    space: FeatureSpace,
+    moments: Moments,
+    of: Int64[np.ndarray, " m"] | None,
+    report: Reporter,
+    pieces: PartialResults,
+) -> PriceSummary | None:
+    """What a start from a Gaussian costs, of all molecules or of these: of positions and centred types.
+
+    None if no number of atoms has two molecules, of which pairs could be made.
+    """
+    molecules = chosen.dataset.molecules if of is None else chosen.dataset.molecules.select(np.sort(of))
+    if np.bincount(molecules.n_atoms)[2:].max(initial=0) < 2:
+        return None
+    threads, priced = (
+        request.threads or cores(),
+        dataclasses.replace(space, include_charges=False, centred_features=True),
+    )
+    if priced != space:
+        with report.progress("moments") as progress:
+            moments = estimate_moments(chosen.pool.molecules, priced, threads=threads, progress=progress)
+    with report.progress("cumulants by number of atoms") as progress:
+        found = price(
+            molecules, priced, schedule, moments,
+            PriceConfig(level=request.config.level, n_resamples=request.config.n_resamples),
+            seed=request.seed, threads=threads, progress=progress, pieces=pieces,
+        )  # fmt: skip
+    return PriceSummary.of(found)
 
 
 def engine_of(request: GaussianityRequest) -> str:

@@ -226,7 +226,7 @@ def _with_max_t(request: TrainRequest, store: Store | None, report: Reporter) ->
             received=f"{recipe.schedule} of {recipe.diffusion_steps} steps, precision {recipe.precision_of_schedule:g}",
             remedy="measure T* with this schedule, train with that one, or name a step as `max_t`",
         )
-    report.note(f"T* = {result.tstar}, from {entry.kind}/{entry.name}.")
+    report.note(f"T* = {result.tstar} by {result.estimator}, from {entry.kind}/{entry.name}.")
     return changed(recipe, max_t=result.tstar), {f"{entry.kind}/{entry.name}": entry.digest}
 
 

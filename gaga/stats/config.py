@@ -7,7 +7,7 @@ from gaga.core.config import Config, option
 from gaga.core.errors import InvalidInput
 from gaga.noise import REFERENCE_KINDS
 
-ESTIMATORS = ("paper", "mean", "quantile")
+ESTIMATORS = ("price", "effects", "paper", "mean", "quantile")
 _TEST, _CURVES = "The published per-molecule test", "The curves D_t and Dep_t"
 
 
@@ -51,11 +51,15 @@ class GaussianityConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class TstarConfig(Config):
-    """How T* is read off a Gaussianity result."""
+    """How T* is read from a Gaussianity result, or from a price."""
 
-    estimator: str = option("paper", "The one that T* is read from.", choices=ESTIMATORS)
+    estimator: str = option("price", "The rule that T* is read by.", choices=ESTIMATORS)
+    tolerance: float = option(1.0, "Price at most, nats per molecule, for price.", metavar="NATS", above=0)
+    max_effect: float = option(
+        0.2, "Effect of every statistic that sees molecules at most, for effects.", metavar="EFFECT", above=0
+    )
     reference: str = option(
-        "block", "The Gaussian that shall stand for q(z_T*).", metavar="KIND", choices=REFERENCE_KINDS
+        "block", "The Gaussian that D_t and Dep_t are to, for paper.", metavar="KIND", choices=REFERENCE_KINDS
     )
     consecutive: int = option(
         2, "Steps in a row that a molecule must pass, for mean and quantile.", metavar="N", at_least=1

@@ -13,8 +13,10 @@ _MARGINALS = (("#009E73", "-"), ("#009E73", ":"), ("#009E73", "--"))
 _COUPLING = ("#CC79A7", "-")
 
 
-def draw_effects(axes: Any, effects: MoleculeEffects, timesteps: Int64[np.ndarray, " S"]) -> None:
-    """Effects over all sizes with intervals, as far as they are larger than true Gaussians'."""
+def draw_effects(
+    axes: Any, effects: MoleculeEffects, timesteps: Int64[np.ndarray, " S"], tolerance: float | None = None
+) -> None:
+    """Effects over all sizes with intervals, as far as they are larger than true Gaussians'; a line at `tolerance`."""
     styles = (*_SHAPES, *_MARGINALS[: len(effects.statistics) - len(_SHAPES) - 1], _COUPLING)
     for q, (name, (colour, style)) in enumerate(zip(effects.statistics, styles, strict=True)):
         above = effects.effect[:, q] > effects.null_limit[q]
@@ -23,5 +25,8 @@ def draw_effects(axes: Any, effects: MoleculeEffects, timesteps: Int64[np.ndarra
         )  # fmt: skip
         axes.fill_between(timesteps, np.maximum(low, effects.null_limit[q]), high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(timesteps, values, style, color=colour, marker="o", markersize=3, label=name)
+    if tolerance is not None:
+        label = f"tolerance of effects: {tolerance:g}"
+        axes.axhline(tolerance, color="black", linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     axes.set_yscale("log")
-    axes.set_ylabel("effects of statistics that see\nmolecules, if above the null")
+    axes.set_ylabel("effect, if above that of\ntrue Gaussians")

@@ -25,6 +25,7 @@ from gaga.stats.dependence import PAIRS, DependenceCurves
 from gaga.stats.effects import MoleculeEffects
 from gaga.stats.engine import engine_on
 from gaga.stats.groups import deal
+from gaga.stats.price_summary import PriceSummary
 from gaga.stats.reference import TESTS, ReferenceTest, TestPlan
 from gaga.stats.states import DataStates, typical_sizes
 from gaga.stats.until import Confidence, measure_until
@@ -49,6 +50,8 @@ class GaussianityResult:
         confidence: how well the curves are known if that was asked for, and which molecules it took.
         effects: statistics that see molecules (`gaga.stats.effects`), which `gaga.runs.gaussianity` adds; None in
             results of earlier versions.
+        price: what a start from a Gaussian costs, in nats (`gaga.stats.price`), which it adds too; None in results of
+            earlier versions, and if no number of atoms has two molecules.
     """
 
     schedule: str
@@ -71,6 +74,7 @@ class GaussianityResult:
     dependence: DependenceCurves
     confidence: Confidence | None = None
     effects: MoleculeEffects | None = None
+    price: PriceSummary | None = None
 
     @property
     def measured(self) -> Int64[np.ndarray, "K 2"]:

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from gaga.core.text import nats
 from gaga.stats.price import PriceResult
 from gaga.stats.price_curve import tstar_by_price
+from gaga.stats.price_summary import PriceSummary
 from gaga.storage.files import atomic_write
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish.
 _PRICE, _NETWORK, _GREY = "#0072B2", "#D55E00", "#8c8c8c"
 _SHOWN = 1e-3  # nats: what is below is no price
 _SIZES_SHOWN = 5
+_STYLES = (":", "--", "-")  # of a small, a middle and a large size
+_FEW = 50  # molecules: a size with fewer has the curve of its neighbours
 
 
 def plot_price(
@@ -53,6 +57,28 @@ def plot_price(
     axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
     with atomic_write(path) as partial:
         figure.savefig(partial, dpi=160, format=path.suffix.lstrip(".").lower() or "png")
+
+
+def draw_price(axes: Any, price: PriceResult | PriceSummary, tolerance: float | None) -> None:
+    """The price on average with its interval and of a few sizes, and a line at `tolerance`, into a panel."""
+    steps = np.arange(price.T // 50, price.T + 1)  # before, the expansion has no meaning
+    curve = price.price
+    low, high = np.maximum(curve.low[steps], _SHOWN / 10), curve.high[steps]
+    axes.fill_between(steps, low, high, color=_PRICE, alpha=0.25, linewidth=0)
+    axes.plot(steps, curve.nats[steps], color=_PRICE, linewidth=3, label=f"all {price.n_molecules:,} molecules")
+    # Thin lines over the thick one, so that none hides another.
+    own = np.flatnonzero(price.molecules >= _FEW)
+    chosen = own[np.unique(np.linspace(0, len(own) - 1, len(_STYLES)).round().astype(int))] if len(own) else own
+    for i, style in zip(chosen, _STYLES, strict=False):
+        label = f"{price.sizes[i]} atoms ({price.molecules[i]:,} molecules)"
+        axes.plot(steps, price.curve_of(int(price.sizes[i])).nats[steps], style, color="0.3", linewidth=1, label=label)
+    if tolerance is not None:
+        label = f"tolerance: {nats(tolerance)}"
+        axes.axhline(tolerance, color="black", linewidth=0.9, linestyle=(0, (4, 3)), label=label)
+    axes.set_yscale("log")
+    highest = float(np.nanmax(curve.nats[price.T // 10 :]))
+    axes.set_ylim(bottom=_SHOWN, top=max(5 * highest, 10 * _SHOWN))
+    axes.set_ylabel("nats per molecule")
 
 
 def _draw_sizes(axes: Any, result: PriceResult) -> None:

@@ -1,15 +1,22 @@
-"""T*: the step from which noised molecules may be replaced by a Gaussian, by three estimators.
+"""T*: the step from which noised molecules may be replaced by a Gaussian, by five estimators.
 
+- `price`, the default: the first step from which the price of a Gaussian start, in nats per molecule, stays within a
+  tolerance (`gaga.stats.price_curve.tstar_by_price`). Its unit means something, it sees molecules, and it is known
+  between the steps of the grid.
+- `effects`: the first step from which the effect of every statistic that sees molecules is shown to be below a
+  tolerance (`gaga.stats.tolerance`).
 - `mean` and `quantile`: of the earliest step of each molecule from which `consecutive` steps pass the published
   per-molecule test. A molecule that never passes counts as T in the mean, which is then a lower bound, and as
   later than every step in the quantile.
 - `paper` (Qu et al. 2026, arXiv 2507.09043): T* = max(T_ID, T_DS), the first steps from which Dep_t <= eps_dep and
   D_t <= eps_DS, and hold to the last step. The worst block, and the worse of feature and atom pairs, decide.
 
-A step that is not reached is None. Steps are those of the grid that was tested: T* is known to one grid spacing.
+A step that is not reached is None. But for `price` steps are those of the grid that was tested: T* is known to one
+grid spacing.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -17,6 +24,9 @@ from jaxtyping import Bool, Float64, Int64
 from gaga.core.errors import InvalidInput
 from gaga.stats.config import TstarConfig
 from gaga.stats.gaussianity import GaussianityResult
+from gaga.stats.price import PriceResult
+from gaga.stats.tolerance import NEVER, ToleranceTable, tolerance_table
+from gaga.stats.tstar_by_price import ByPrice, by_price
 from gaga.stats.tstar_curves import (
     WorstCurves,
     first_lasting,
@@ -25,9 +35,6 @@ from gaga.stats.tstar_curves import (
     worst_curves,
     worst_null_curves,
 )
-
-# What a table of whole steps holds if no step passes.
-NEVER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +88,18 @@ class EpsTable:
 class TstarResult:
     """T* by every estimator; `tstar` is the chosen one's, rounded up to a whole step, None if none passes.
 
+    What the source does not hold is None: a price alone has no curves, and results of earlier versions no price and
+    no effects.
+
     Attributes:
         tstar: the answer; T: number of steps of the schedule; gamma: its table.
-        estimator, reference: what the answer is by; reason: why, in a sentence.
-        resolution: spacing of the grid around T*.
-        mean, quantile, paper: the estimators, each with its null.
+        estimator: what the answer is by; reason: why, in a sentence.
+        reference: the Gaussian that the curves are to; the price is of the data's own covariance, `matched`.
+        resolution: how far apart the steps around T* are that could be the answer.
+        mean, quantile, paper: the published estimators, each with its null.
         t_dependence, t_distance: T_ID and T_DS, the two parts of `paper`.
         table: `paper` as a function of its thresholds.
+        price: T* by price, on average and by size. effects: T* by the statistics that see molecules.
     """
 
     tstar: int | None
@@ -102,20 +114,58 @@ class TstarResult:
     quantile_level: float
     eps_dependence: float = field(metadata={"unit": "nats"})
     eps_distance: float
-    mean: Calibrated
-    quantile: Calibrated
-    paper: Calibrated
-    t_dependence: Calibrated
-    t_distance: Calibrated
-    table: EpsTable
+    mean: Calibrated | None
+    quantile: Calibrated | None
+    paper: Calibrated | None
+    t_dependence: Calibrated | None
+    t_distance: Calibrated | None
+    table: EpsTable | None
+    price: ByPrice | None = None
+    effects: ToleranceTable | None = None
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """Ends of the interval of the estimator that was chosen; `effects` has none, and gives T* twice."""
+        if self.estimator == "price" and self.price is not None:
+            return self.price.step.low, self.price.step.high
+        chosen = {"mean": self.mean, "quantile": self.quantile, "paper": self.paper}.get(self.estimator)
+        return (self.tstar, self.tstar) if chosen is None else (chosen.data.low, chosen.data.high)
 
 
-def tstar(result: GaussianityResult, config: TstarConfig, *, seed: int = 0) -> TstarResult:
-    """T* by every estimator, with intervals and nulls, from a stored Gaussianity result.
+def usable(result: GaussianityResult | PriceResult, config: TstarConfig) -> TstarConfig:
+    """The same, but by the paper's rule in place of the price if the result holds none.
 
     Raises:
-        InvalidInput: the reference Gaussian was not tested, or there are fewer steps than must pass in a row.
+        InvalidInput: the result does not hold what the estimator is read from.
     """
+    if isinstance(result, PriceResult):
+        if config.estimator != "price":
+            raise InvalidInput(
+                "a price has no curves and no effects",
+                received=config.estimator,
+                remedy="name a result of `gaga gaussianity`, or take T* by price",
+            )
+        return config
+    if config.estimator == "effects" and result.effects is None:
+        raise InvalidInput(
+            "the Gaussianity result holds no effects, as an earlier version measured it",
+            remedy="measure it again with `replace=True`",
+        )
+    return replace(config, estimator="paper") if config.estimator == "price" and result.price is None else config
+
+
+def tstar(result: GaussianityResult | PriceResult, config: TstarConfig, *, seed: int = 0) -> TstarResult:
+    """T* by every estimator that the result has data for, with intervals and nulls.
+
+    A Gaussianity result without a price, of an earlier version, gives T* by `paper` where `price` is asked for.
+
+    Raises:
+        InvalidInput: the reference Gaussian was not tested, there are fewer steps than must pass in a row, or the
+            result does not hold what the estimator is read from.
+    """
+    config = usable(result, config)
+    if isinstance(result, PriceResult):
+        return _answer(result, config, {}, None, by_price(result, config.tolerance), None)
     _check(result, config)
     curves, null_curves = worst_curves(result, config.reference), worst_null_curves(result, config.reference)
     estimates = _flag_estimates(result, config, np.random.default_rng(seed)) | {
@@ -124,8 +174,31 @@ def tstar(result: GaussianityResult, config: TstarConfig, *, seed: int = 0) -> T
         )
         for part in ("paper", "dependence", "distance")
     }
-    chosen = estimates[config.estimator].data.value
-    step = None if chosen is None else int(np.ceil(chosen))
+    return _answer(
+        result,
+        config,
+        estimates,
+        _eps_table(curves, result.timesteps, config),
+        None if result.price is None else by_price(result.price, config.tolerance),
+        None if result.effects is None else tolerance_table(result.effects, result.timesteps, (config.max_effect,)),
+    )
+
+
+def _answer(
+    result: GaussianityResult | PriceResult,
+    config: TstarConfig,
+    estimates: dict[str, Calibrated],
+    table: EpsTable | None,
+    price: ByPrice | None,
+    effects: ToleranceTable | None,
+) -> TstarResult:
+    if config.estimator == "price" and price is not None:
+        step, reason, resolution = price.first, price.reason, 1
+    else:
+        chosen = estimates[config.estimator].data.value if config.estimator in estimates else _by_effects(effects)
+        step = None if chosen is None else math.ceil(chosen)
+        reason = _reason(config, estimates, effects)
+        resolution = _resolution(step, getattr(result, "timesteps", np.arange(1, len(result.gamma))))
     return TstarResult(
         tstar=step,
         T=len(result.gamma) - 1,
@@ -133,19 +206,25 @@ def tstar(result: GaussianityResult, config: TstarConfig, *, seed: int = 0) -> T
         gamma=result.gamma,
         estimator=config.estimator,
         reference=config.reference,
-        reason=_reason(config, estimates),
-        resolution=_resolution(step, result.timesteps),
+        reason=reason,
+        resolution=resolution,
         consecutive=config.consecutive,
         quantile_level=config.quantile,
         eps_dependence=config.eps_dependence,
         eps_distance=config.eps_distance,
-        mean=estimates["mean"],
-        quantile=estimates["quantile"],
-        paper=estimates["paper"],
-        t_dependence=estimates["dependence"],
-        t_distance=estimates["distance"],
-        table=_eps_table(curves, result.timesteps, config),
+        mean=estimates.get("mean"),
+        quantile=estimates.get("quantile"),
+        paper=estimates.get("paper"),
+        t_dependence=estimates.get("dependence"),
+        t_distance=estimates.get("distance"),
+        table=table,
+        price=price,
+        effects=effects,
     )
+
+
+def _by_effects(effects: ToleranceTable | None) -> float | None:
+    return None if effects is None or effects.tstar[0] == NEVER else float(effects.tstar[0])
 
 
 def _check(result: GaussianityResult, config: TstarConfig) -> None:
@@ -227,20 +306,25 @@ def _eps_table(curves: WorstCurves, timesteps: Int64[np.ndarray, " S"], config: 
     )
 
 
-def _reason(config: TstarConfig, estimates: dict[str, Calibrated]) -> str:
-    """Why the chosen estimator, and what decided its step."""
-    mean, null_mean = estimates["mean"].data, estimates["mean"].null
-    if config.estimator != "paper":
+def _reason(config: TstarConfig, estimates: dict[str, Calibrated], effects: ToleranceTable | None) -> str:
+    """What decided the step of an estimator other than the price."""
+    if config.estimator == "effects" and effects is not None:
+        passed = "at no step tested" if effects.tstar[0] == NEVER else f"from t = {effects.tstar[0]}"
+        few = " Even true Gaussians of as many molecules would fail." if effects.too_few_molecules[0] else ""
         return (
-            f"{config.estimator} was asked for: {mean.never:.1%} of the molecules never pass, and neither do "
+            f"the upper limit of every effect is below {config.max_effect:g} {passed}; the last to pass is: "
+            f"{effects.decided_by[0]}.{few}"
+        )
+    if config.estimator != "paper":
+        mean, null_mean = estimates["mean"].data, estimates["mean"].null
+        return (
+            f"{mean.never:.1%} of the molecules never pass the published test of each, and neither do "
             f"{null_mean.never:.1%} of true Gaussians of the same sizes, whose mean step is {null_mean.value:.0f}."
         )
     dependence, distance = estimates["dependence"].data, estimates["distance"].data
     return (
-        f"paper is the default because a true Gaussian passes its test and often fails the per-molecule one "
-        f"(mean first pass {mean.text}, of true Gaussians {null_mean.text}): in every block Dep_t stays at or below "
-        f"{config.eps_dependence:g} nats {_since(dependence)}, and D_t to the {config.reference} Gaussian at or below "
-        f"{config.eps_distance:g} {_since(distance)}."
+        f"in every block Dep_t stays at or below {config.eps_dependence:g} nats {_since(dependence)}, and D_t to the "
+        f"{config.reference} Gaussian at or below {config.eps_distance:g} {_since(distance)}."
     )
 
 

@@ -2,8 +2,9 @@
 
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from gaga.cli import commands
@@ -11,6 +12,9 @@ from gaga.cli.main import main
 from gaga.runs import gaussianity
 from gaga.runs.tstar import measured_on
 from gaga.stats.config import GaussianityConfig, TstarConfig
+from gaga.stats.gaussianity import GaussianityResult
+from gaga.stats.tstar import tstar
+from gaga.storage.store import Store
 
 QUICK = ("--timesteps", "200:1000:200", "--n-null", 20, "--n-resamples", 10, "--threads", 1)
 
@@ -29,7 +33,8 @@ def results(tmp_path_factory):
 @pytest.fixture
 def noised(gaga, results, tmp_path):
     """`gaga` beside a copy of that store."""
-    shutil.copy(results, tmp_path / "gaga.h5")
+    for name in ("gaga.h5", "tiny.xyz"):
+        shutil.copy(results.parent / name, tmp_path / name)
     return gaga
 
 
@@ -38,10 +43,18 @@ def test_every_estimator_beside_its_null(noised):
     assert payload["stored"]["name"] == "tstar_tiny"
     assert payload["gaussianity"]["name"] == "identity_to_gaussian_tiny"
     assert set(payload["estimates"]) == {"paper", "t_dependence", "t_distance", "mean", "quantile"}
+    assert payload["estimator"] == "price"
+    assert payload["tstar"] == np.ceil(payload["price"]["value"])
+    assert payload["price"]["few_molecules"] is True
+    assert payload["effects"]["by_statistic"][0]["statistic"] == "gyration share, largest"
     assert payload["plot"] is None
-    out = noised("tstar", "identity_to_gaussian_tiny").out
+    out = noised("tstar", "identity_to_gaussian_tiny", "--by-size").out
     assert payload["reason"] in out
     assert "Found tstar/tstar_tiny" in out
+    assert "by number of atoms" in out
+    assert "60 molecules are too few" in out
+    assert "it may be far too small, and T* too early" in out  # waters are all alike: no expansion holds
+    assert out.endswith(f"Next: gaga train --dataset FILE --max-t {payload['tstar']}\n")
 
 
 def test_options_reach_the_configuration(noised):
@@ -63,15 +76,50 @@ def test_options_reach_the_configuration(noised):
 
 
 def test_a_step_that_is_never_reached_is_said_and_null(noised):
-    ran = noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6, "--json")
+    words = ("tstar", "identity_to_gaussian_tiny", "--estimator", "paper", "--eps-ds", 1e-6)
+    ran = noised(*words, "--json")
     assert ran.json["tstar"] is None
     assert ran.json["estimates"]["paper"]["data"] == {"value": None, "low": None, "high": None, "never": 1.0}
-    assert "No step passes, by paper" in noised("tstar", "identity_to_gaussian_tiny", "--eps-ds", 1e-6).out
+    assert "No step passes, by paper" in noised(*words).out
 
 
 def test_a_step_that_is_reached_is_said_with_its_resolution(noised):
-    ran = noised("tstar", "identity_to_gaussian_tiny", "--eps-dep", 9, "--eps-ds", 0.9)
+    ran = noised("tstar", "identity_to_gaussian_tiny", "--estimator", "paper", "--eps-dep", 9, "--eps-ds", 0.9)
     assert "T* = 200 of 1000, to 200 steps, by paper: " in ran.out
+
+
+def test_what_an_earlier_version_stored_opens_and_is_found(noised, tmp_path):
+    """Without a price T* is the paper's, under the key and the name that it had."""
+    store = Store(tmp_path / "gaga.h5")
+    entry = store.require("gaussianity", "identity_to_gaussian_tiny")
+    curves = store.get("gaussianity", entry.name, GaussianityResult)
+    old = replace(curves, effects=None, price=None)
+    kept = {"config": entry.config, "inputs": entry.inputs, "seed": entry.seed}
+    source = store.put("gaussianity", "old", old, **kept)
+    config = {k: v for k, v in asdict(TstarConfig(estimator="paper")).items() if k not in ("tolerance", "max_effect")}
+    given = {"config": config, "inputs": {"gaussianity/old": source.digest}, "seed": 0}
+    store.put("tstar", "tstar_old", tstar(old, TstarConfig()), **given)
+    ran = noised("tstar", "old", "--json")
+    assert (ran.json["estimator"], ran.json["price"], ran.json["effects"]) == ("paper", None, None)
+    assert ran.json["stored"]["found"] is True
+    assert ran.err.startswith(
+        "gaussianity/old holds no price, so T* is by the paper's rule. `gaga gaussianity` with --"
+    )
+    assert noised("tstar", "old", "--estimator", "effects").code == 1
+    assert "does not hold" in noised("tstar", "old", "--by-size").out
+    # What was read from results without a price keeps its name when they have one.
+    store.put("gaussianity", "old", curves, **kept, replace=True, renew=True)
+    assert noised("tstar", "old", "--json").json["stored"]["name"] == "tstar_old_price"
+
+
+def test_of_a_price_alone(noised, tmp_path):
+    assert noised("price", "--dataset", tmp_path / "tiny.xyz", "--threads", 1).code == 0
+    words = ("tstar", "price_tiny", "--tolerance", 0.5)
+    ran = noised(*words, "--plot", "p.png", "--json")
+    assert ran.json["stored"]["name"].startswith("tstar_price_tiny_")
+    assert (ran.json["estimates"], ran.json["table"]) == (None, [])
+    assert "costs at most 0.5 nats a molecule" in noised(*words).out
+    assert "Name a result of `gaga gaussianity`" in noised(*words, "--estimator", "paper").err
 
 
 def test_plot_is_drawn_and_not_written_over(noised, tmp_path):
@@ -119,7 +167,11 @@ def test_what_is_lacking_is_computed_where_the_name_says_of_what(gaga, tmp_path,
     [
         (("nothing",), 1, "no gaussianity result 'nothing'"),
         (("identity_to_gaussian_tinny",), 1, "identity_to_gaussian_tiny"),
-        (("identity_to_gaussian_tiny", "--estimator", "median"), 2, "median is not one of paper, mean, quantile"),
+        (
+            ("identity_to_gaussian_tiny", "--estimator", "median"),
+            2,
+            "median is not one of price, effects, paper, mean, quantile",
+        ),
         (("identity_to_gaussian_tiny", "--reference", "best"), 2, "best is not one of"),
         (("identity_to_gaussian_tiny", "--consecutive", "9"), 1, "fewer than must pass in a row"),
         (("identity_to_gaussian_tiny", "--consecutive", "0"), 2, "'--consecutive'"),
@@ -141,8 +193,9 @@ def test_help_names_the_defaults_of_the_library():
     shown = {option: match[1] for option, match in found.items() if match}
     config = TstarConfig()
     names = {"eps_dep": "eps_dependence", "eps_ds": "eps_distance"}
-    assert shown == {option: str(getattr(config, names.get(option, option))) for option in shown}
-    assert len(shown) == 6
+    values = {option: getattr(config, names.get(option, option)) for option in shown}
+    assert shown == {option: f"{v:g}" if isinstance(v, float) else str(v) for option, v in values.items()}
+    assert len(shown) == 8
 
 
 def test_what_a_result_was_measured_on():

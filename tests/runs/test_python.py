@@ -50,7 +50,8 @@ def test_gaussianity_and_tstar(gaga, xyz):
     found = package.tstar("identity_to_gaussian_tiny", store="gaga.h5", eps_dependence=9.0, eps_distance=0.9)
     words = ("tstar", "identity_to_gaussian_tiny", "--eps-dep", 9, "--eps-ds", 0.9, "--json")
     assert gaga(*words).json["stored"]["found"]
-    assert package.tstar(curves, eps_dependence=9.0, eps_distance=0.9).tstar == found.tstar == 200
+    assert package.tstar(curves).tstar == found.tstar == int(np.ceil(found.price.step.value))
+    assert package.tstar(curves, estimator="paper", eps_dependence=9.0, eps_distance=0.9).tstar == 200
     with pytest.raises(InvalidInput, match="alpha must be above 0 and below 1"):
         package.gaussianity(xyz, alpha=2.0)
 

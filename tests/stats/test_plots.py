@@ -10,6 +10,8 @@ from gaga.stats.config import GaussianityConfig, TstarConfig
 from gaga.stats.effects import molecule_effects
 from gaga.stats.gaussianity import gaussianity
 from gaga.stats.plots import plot_nats, plot_tstar
+from gaga.stats.price_curve import PriceCurve
+from gaga.stats.price_summary import PriceSummary
 from gaga.stats.tstar import tstar
 
 
@@ -35,9 +37,26 @@ def test_effects_have_a_panel_of_their_own(result, qm9, space, tmp_path):
     )
     path = tmp_path / "tstar.png"
     plot_tstar(tstar(result, TstarConfig()), result, path)
-    two = imread(path).shape
+    two = imread(path).shape[0]
     plot_tstar(tstar(result, TstarConfig()), replace(result, effects=effects), path)
-    assert imread(path).shape == (two[0] * 3 // 2, *two[1:])
+    three = imread(path).shape[0]
+    priced = replace(result, effects=effects, price=summary_of(0.9))
+    plot_tstar(tstar(priced, TstarConfig()), priced, path)
+    four = imread(path).shape[0]
+    assert four - three == three - two > 300
+
+
+def summary_of(rate):
+    """A price that falls by this factor at each step, of one size."""
+    nats = 1e3 * rate ** np.arange(1001.0)
+    steps = np.arange(0, 1001, 10)
+    curve = PriceCurve(nats=nats, low=0.9 * nats, high=1.1 * nats, spread=nats)
+    by_size = np.float32(nats[steps])[None]
+    return PriceSummary(
+        price=curve, steps=steps, terms=("positions_c4",), by_term=by_size.T, sizes=np.array([18]),
+        molecules=np.array([60]), nats_by_size=by_size, low_by_size=by_size, high_by_size=by_size, n_molecules=60,
+        level=0.95,
+    )  # fmt: skip
 
 
 def test_a_figure_without_a_step(result, tmp_path):

@@ -9,9 +9,12 @@ from gaga.stats.config import TstarConfig
 from gaga.stats.curves import DistanceCurves
 from gaga.stats.dependence import DependenceCurves
 from gaga.stats.gaussianity import GaussianityResult
+from gaga.stats.price_summary import PriceSummary
 from gaga.stats.reference import ReferenceTest
 from gaga.stats.tstar import NEVER, TstarResult, tstar
 from gaga.storage.serialise import from_tree, to_tree
+from tests.stats.test_tstar_by_price import effects_of
+from tests.stats.test_tstar_by_price import result_of as price_of
 
 STEPS = np.array([100, 200, 300, 400, 500])
 
@@ -132,7 +135,7 @@ def test_the_mean_is_of_the_first_run(consecutive, firsts):
     assert found.tstar == int(np.ceil(np.mean(firsts)))
     assert found.mean.data.never == pytest.approx(np.mean(np.array(firsts) == 1000))
     assert found.mean.null.value == 100
-    assert "mean was asked for" in found.reason
+    assert "never pass the published test" in found.reason
 
 
 def test_one_failing_test_of_one_block_fails_a_molecule():
@@ -193,3 +196,25 @@ def test_configurations_that_make_no_sense(wrong):
 def test_a_reference_that_was_not_tested():
     with pytest.raises(InvalidInput, match="no such reference"):
         tstar(result_of(), TstarConfig(reference="size"))
+
+
+def test_the_price_decides_where_there_is_one_and_the_paper_where_there_is_none():
+    full = replace(result_of(), price=PriceSummary.of(price_of()))
+    found = tstar(full, TstarConfig())
+    assert (found.estimator, found.tstar, found.paper.data.value) == ("price", 501, 300)
+    assert "501" in found.reason
+    assert tstar(full, TstarConfig(estimator="paper")).tstar == 300
+    old = tstar(result_of(), TstarConfig())
+    assert (old.estimator, old.tstar, old.price, old.effects) == ("paper", 300, None, None)
+
+
+def test_the_effects_must_be_below_their_tolerance_and_stay_there():
+    result = replace(result_of(), effects=effects_of([0.5, 0.1, 0.25, 0.18, 0.05]))
+    found = tstar(result, TstarConfig(estimator="effects"))
+    assert (found.tstar, found.resolution, found.interval) == (400, 100, (400, 400))
+    assert "the last to pass is: a" in found.reason
+    assert tstar(result, TstarConfig(estimator="effects", max_effect=0.04)).tstar is None
+    few = tstar(result, TstarConfig(estimator="effects", max_effect=0.025))
+    assert "Even true Gaussians" in few.reason
+    with pytest.raises(InvalidInput, match="holds no effects"):
+        tstar(result_of(), TstarConfig(estimator="effects"))
