@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gaga.core.config import Config, option
 
+AGAINST = ("matched", "shape")  # what is started from
 TOLERANCES = (0.1, 0.3, 1.0)
 
 
