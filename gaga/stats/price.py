@@ -17,9 +17,9 @@ Against the random shapes of `--start shape` (`against="shape"`) the leading ter
 
     KL(q(z_t) || shape_t) ~ sum over k of ||kappa_k(data) - kappa_k(shape)||^2 / (2 k!)
 
-with those of random shapes in closed form (`gaga.stats.shape_cumulants`): of the shapes of all molecules, of which those
-here are a sample, so that it is no gain to know one's own shape. A model starts from shapes of at most 256 molecules of
-each size. What these have by chance is a part of its own, `library`: the mean over such libraries.
+with those of random shapes in closed form (`gaga.stats.shape_cumulants`): of the shapes of all molecules, of which
+those here are a sample, so that it is no gain to know one's own shape. A model starts from shapes of at most 256
+molecules of each size. What these have by chance is a part of its own, `library`: the mean over such libraries.
 
 It needs no network and no noise: cumulants contract as alpha^k, so that the curve is known at every step at once.
 """
@@ -57,7 +57,7 @@ _SMALLEST = 1e-9  # of the largest variance of types: below it a direction is no
 class PriceResult:
     """The leading term of KL(q(z_t) || start), nats per molecule: an estimate, no bound (see the module).
 
-    S numbers of atoms, T steps, five terms of which the price is the sum; against random shapes six, with the library's.
+    S numbers of atoms, T steps, five terms of which the price is the sum; against random shapes also the library's.
 
     Attributes:
         schedule: name of the noise schedule; gamma: its table, gamma_t = -ln snr_t.
@@ -191,8 +191,8 @@ def price(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _OfSize:
-    """What one number of atoms gives: parts in nats [T + 1, 5 or 6], their sum in each resample [R, T + 1], squares at t = 0
-    of the sample and of each resample [1 + R, 6], and the number of pairs."""
+    """What one number of atoms gives: parts in nats [T + 1, 5 or 6], their sum in each resample [R, T + 1], squares at
+    t = 0 of the sample and of each resample [1 + R, 6], and the number of pairs."""
 
     parts: Float64[np.ndarray, "T_plus_1 terms"]
     resampled: Float32[np.ndarray, "R T_plus_1"]

@@ -7,9 +7,9 @@ the cumulants, as both laws have the same covariance, and so (Pythagoras)
 
     ||kappa_k(data) - kappa_k(shape)||^2 = ||kappa_k(data)||^2 - ||kappa_k(shape)||^2.
 
-With P = X X' of one molecule in units of v, n = N - 1, D = 3 n, and the zonal polynomials of degree 2 (James 1964)
-C_2 = ((tr P)^2 + 2 tr P^2) / 3, C_11 = 2 ((tr P)^2 - tr P^2) / 3, their values at the identity I_n, and L their Laguerre
-polynomials, C - 2 G tr P / D + G with G the mean of C of a Gaussian,
+With P = X X' of one molecule in units of v, n = N - 1, D = 3 n, the zonal polynomials of degree 2 (James 1964)
+C_2 = ((tr P)^2 + 2 tr P^2) / 3 and C_11 = 2 ((tr P)^2 - tr P^2) / 3, and their Laguerre polynomials
+L = C - 2 G tr P / D + G, G the mean of C of a Gaussian,
 
     ||C4(x)||^2       = (E L_2)^2 / (5 C_2(I_n)) + (E L_11)^2 / (2 C_11(I_n))
     ||C3(x, x, h)||^2 = 0
@@ -49,7 +49,7 @@ class ShapeMeans:
 def laguerre(columns: Float64[np.ndarray, "n C N"]) -> Float64[np.ndarray, "n 2"]:
     """L_2 and L_11 of molecules, over the roots of 5 C_2(I_n) and 2 C_11(I_n); of two atoms there is no L_11.
 
-    The sum of products of both of two molecules is the mean of the kernel of ||C4(x)||^2 over all mixings and rotations.
+    Of two molecules, the sum of the products of both is the mean of the kernel of ||C4(x)||^2 over all mixings.
     """
     x, free = columns[:, :3], columns.shape[2] - 1
     gyration = x @ x.swapaxes(1, 2)
@@ -96,7 +96,9 @@ def _group_means(
     return np.asarray(sums / counts[:, None])
 
 
-def _of_pairs(means: Float64[np.ndarray, "G K"], weights: Float64[np.ndarray, "rows G"]) -> Float64[np.ndarray, "rows K"]:
+def _of_pairs(
+    means: Float64[np.ndarray, "G K"], weights: Float64[np.ndarray, "rows G"]
+) -> Float64[np.ndarray, "rows K"]:
     """Squares of means, from pairs of different groups."""
     total = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
     return np.asarray(((weights @ means) ** 2 - weights**2 @ means**2) / total[:, None])
