@@ -35,8 +35,8 @@ WHAT_IT_IS = {
         "about twice at 1 nat; of many nats it only says far. A network's bound (gaga truncation) lies below the truth."
     ),
     "shape": (
-        "An estimate, no bound, from cumulants up to the fourth, which see no bonds: where these begin to show, in\n"
-        "QM9 below step 450, it is too small (docs/TSTAR.md). Long molecules make it too large.\n"
+        "An estimate, no bound, from cumulants up to the fourth, which see no bonds. Before step {bonds} these show:\n"
+        "there it is too small, and a T* too early (docs/TSTAR.md). Long molecules make it too large.\n"
         "library: what the at most 256 molecules of a size that a model starts from have by chance."
     ),
 }
@@ -229,7 +229,7 @@ def _tables(
         columns=("tolerance, nats", "T*", level, "steps left out"),
         rows=[_tstar_row(result, nats, *tstar_by_price(result.price, nats)) for nats in tolerances],
     )
-    yield WHAT_IT_IS[result.against]
+    yield WHAT_IT_IS[result.against].format(bonds=result.bonds_show)
     yield from _few_molecules(result)
 
 
@@ -297,6 +297,10 @@ def _answer(result: "PriceResult", tolerances: tuple[float, ...], dataset: str) 
 
     tolerance = 1.0 if 1.0 in tolerances else tolerances[-1]
     found = tstar_by_price(result.price, tolerance)
+    if result.against != AGAINST[0]:  # the largest tolerance at which the estimate is to be trusted
+        every = [(nats, tstar_by_price(result.price, nats)) for nats in tolerances if nats <= tolerance]
+        late = [(nats, t) for nats, t in every if t.t is None or t.t >= result.bonds_show]
+        tolerance, found = (late or every)[-1]
     if found.t is None:
         yield f"At no step is the price within {_nats(tolerance)}."
         return

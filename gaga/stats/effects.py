@@ -95,11 +95,11 @@ def molecule_effects(
     progress: Progress = silent,
     pieces: PartialResults = NO_PARTIALS,
 ) -> MoleculeEffects:
-    """Effects of molecules of two atoms or more, or of those `chosen`, at these steps.
+    """Effects of molecules of two atoms or more, or of those `chosen`, at these steps; also against random shapes if
+    `against="shape"`.
 
     The noise is that of `gaga.stats.gaussianity.gaussianity` with the same seed. A few thousand molecules are in memory
-    at a time; the number of threads does not show. What is in `pieces` is not computed again. With `against="shape"`
-    also against random shapes.
+    at a time; the number of threads does not show. What is in `pieces` is not computed again.
     """
     several = np.flatnonzero(molecules.n_atoms > 1)
     tested = molecules if len(several) == len(molecules) else molecules.select(several)

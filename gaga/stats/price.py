@@ -39,7 +39,7 @@ from gaga.data.shapes import library_size
 from gaga.noise import Moments, Schedule
 from gaga.stats.groups import deal
 from gaga.stats.molecule_cumulants import OneSize, PairMeans, of_sizes, pair_means, squares_at
-from gaga.stats.price_config import AGAINST, PriceConfig
+from gaga.stats.price_config import AGAINST, BONDS_SHOW, PriceConfig
 from gaga.stats.price_curve import PriceCurve
 from gaga.stats.shape_cumulants import ShapeMeans, shape_means
 from gaga.storage.partial import NO_PARTIALS, PartialResults
@@ -110,6 +110,11 @@ class PriceResult:
         """alpha_t^2."""
         return Schedule(self.schedule, self.gamma).alpha2
 
+    @property
+    def bonds_show(self) -> int:
+        """The step before which there is less noise than 0.75 Å, and a price against shapes is too small."""
+        return int(np.argmax(1 - self.alpha2 >= BONDS_SHOW**2 * self.alpha2))
+
     def curve_of(self, n_atoms: int) -> PriceCurve:
         """The curve of the molecules of this number of atoms.
 
@@ -172,9 +177,7 @@ def price(
             continue
         kept = pieces.get(str(n_atoms))
         if kept is None:
-            if len(indices) > MOST:
-                drawn = np.random.default_rng([seed, n_atoms]).permutation(len(indices))[:MOST]
-                indices = indices[np.sort(drawn)]
+            indices = _at_most(indices, np.random.default_rng([seed, n_atoms]))
             library = min(len(indices), library_size(len(sizes))) if against == "shape" else None
             one = _of_size(
                 molecules.take(indices), space, schedule, moments, config, library=library, seed=seed, threads=threads
@@ -187,6 +190,10 @@ def price(
     return _result(
         found, np.array(list(sizes), dtype=np.int64), counts, schedule, moments, config, len(molecules), seed, against
     )
+
+
+def _at_most(indices: Int64[np.ndarray, " n"], rng: np.random.Generator) -> Int64[np.ndarray, " m"]:
+    return indices if len(indices) <= MOST else indices[np.sort(rng.permutation(len(indices))[:MOST])]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -44,6 +44,8 @@ def plot_price(
             list(known), list(known.values()), "s", color=_NETWORK, markersize=5, label="lower bound of a network"
         )
     _draw_steps(axes, result, tolerances)
+    if result.against != AGAINST[0]:
+        axes.axvspan(0, result.bonds_show, color="black", alpha=0.08, linewidth=0, label="bonds show: too small here")
     axes.set_yscale("log")
     axes.set_xlim(0, result.T)
     axes.set_ylim(bottom=_SHOWN, top=3 * float(result.nats_by_size[:, result.T // 10].max()))

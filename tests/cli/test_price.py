@@ -70,6 +70,7 @@ def test_against_shapes_is_another_result_with_a_part_of_the_library(gaga, xyz):
     assert ran.code == 0, ran.err
     assert "from random shapes" in ran.out
     assert "library" in ran.out.splitlines()[1]
+    assert "Before step 448 these show" in ran.out
     assert ran.out.splitlines()[-1].endswith("gaga sample --start shape")
     payload, matched = gaga(*words, "--against", "shape", "--json").json, gaga(*words, "--json").json
     assert payload["stored"]["name"] == "price_shape_tiny"

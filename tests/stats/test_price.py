@@ -331,3 +331,12 @@ def test_the_kernel_of_shapes_is_the_mean_over_all_mixings_of_free_rows():
     rows = np.linalg.qr(np.column_stack([np.ones(n_atoms), rng.normal(size=(n_atoms, free))]))[0][:, 1:]
     left, right = laguerre(np.stack([(rows @ x).T, (rows @ y).T]))
     assert left @ right == pytest.approx(fourth + 6 * (d + 4 - p - q) * even + constant, rel=0.04)
+
+
+def test_against_shapes_a_noise_is_named_before_which_bonds_show(tmp_path):
+    result = measured(several_sizes(np.random.default_rng(11)), against="shape")
+    t = result.bonds_show
+    noise = np.sqrt((1 - result.alpha2) / result.alpha2)
+    assert noise[t - 1] < 0.75 <= noise[t]
+    plot_price(result, (0.3,), tmp_path / "p.svg")
+    assert "<!-- bonds show: too small here -->" in (tmp_path / "p.svg").read_text(encoding="utf-8")
