@@ -38,7 +38,22 @@ def payload(effects: "MoleculeEffects", timesteps: Any) -> dict[str, Any]:
                 limit = effects.null_limit_by_size[z, q]
                 about = {"t": t, "atoms": int(atoms), "molecules": int(molecules), "statistic": name}
                 by_size.append({**about, **numbers, "null_limit": limit})
-    return {**attributes(effects, "molecules=n_molecules null_draws=n_draws"), "pooled": pooled, "by_size": by_size}
+    about = attributes(effects, "molecules=n_molecules null_draws=n_draws")
+    return {**about, "pooled": pooled, "by_size": by_size, "shapes": _shapes(effects, timesteps)}
+
+
+def _shapes(effects: "MoleculeEffects", timesteps: Any) -> dict[str, Any] | None:
+    """The same against random shapes."""
+    of = effects.shapes
+    if of is None:
+        return None
+    keys = ("effect", "low", "high", "limit")
+    rows = [
+        {"t": t, "statistic": name, **{key: getattr(of, key)[s, q] for key in keys}}
+        for s, t in enumerate(timesteps.tolist())
+        for q, name in enumerate(effects.statistics)
+    ]
+    return {**attributes(of, "molecules=n_molecules shapes=n_shapes"), "pooled": rows}
 
 
 def tables(effects: "MoleculeEffects", timesteps: Any, level: float) -> Iterator[Table | str]:
@@ -66,3 +81,14 @@ def tables(effects: "MoleculeEffects", timesteps: Any, level: float) -> Iterator
             digits=3,
         )
     yield MEANING
+    if (shapes := effects.shapes) is not None:
+        yield Table(
+            title=f"The same against random shapes: {shapes.n_molecules:,} molecules, "
+            f"{shapes.n_shapes:,} shapes of others",
+            columns=("t", *heads),
+            rows=[
+                *((t, *row) for t, row in zip(timesteps, shapes.effect, strict=True)),
+                ("chance, at most", *shapes.limit.max(axis=0)),
+            ],
+            digits=3,
+        )

@@ -14,9 +14,10 @@ import typer
 from gaga.cli import options
 from gaga.cli.builder import takes
 from gaga.cli.commands import Command, examples, new_app
+from gaga.cli.errors import usage_error
 from gaga.cli.render import Output, Table, attributes, open_store, stored, stored_line
 from gaga.core.text import counted
-from gaga.stats.price_config import TOLERANCES, PriceConfig
+from gaga.stats.price_config import AGAINST, TOLERANCES, PriceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,21 @@ app = new_app()
 
 STEPS = (250, 350, 450, 550, 650, 700, 800, 850, 900)
 FEW = 50  # molecules of a size
-WHAT_IT_IS = (
-    "An estimate, no bound: the leading term of an expansion around the Gaussian. Heavy tails make it too large,\n"
-    "about twice at 1 nat; of many nats it only says far. A network's bound (gaga truncation) lies below the truth."
-)
+WHAT_IT_IS = {
+    "matched": (
+        "An estimate, no bound: the leading term of an expansion around the Gaussian. Heavy tails make it too large,\n"
+        "about twice at 1 nat; of many nats it only says far. A network's bound (gaga truncation) lies below the truth."
+    ),
+    "shape": (
+        "An estimate, no bound, from cumulants up to the fourth, which see no bonds. Before step {bonds} these show:\n"
+        "there it is too small, and a T* too early (docs/TSTAR.md). Long molecules make it too large.\n"
+        "library: what the at most 256 molecules of a size that a model starts from have by chance."
+    ),
+}
+STARTS = {
+    "matched": ("the matched Gaussian", "a Gaussian in place of the noised molecules costs"),
+    "shape": ("random shapes", "random shapes in place of the noised molecules cost"),
+}
 
 Timesteps = Annotated[
     str | None,
@@ -59,6 +71,15 @@ ScheduleName = Annotated[
         help="Noise schedule, of 1000 steps.",
     ),
 ]
+Against = Annotated[
+    str,
+    typer.Option(
+        "--against",
+        metavar="|".join(AGAINST),
+        show_default=True,
+        help="What is started from: the best Gaussian, or random shapes of such molecules (gaga sample --start shape).",
+    ),
+]
 BoundName = Annotated[
     str | None,
     typer.Option(
@@ -79,6 +100,7 @@ Plot = Annotated[
         "gaga price --dataset qm9",
         "gaga price --dataset mine.sdf.gz --tolerance 0.5 --plot price.png",
         "gaga price --dataset qm9 --bound truncation_qm9    a network's bound beside it",
+        "gaga price --dataset qm9 --against shape           of a start from random shapes",
     ),
 )
 @takes(PriceConfig, defaults=("n_pairs",), without=("n_resamples", "level"))
@@ -89,6 +111,7 @@ def price(
     schedule: ScheduleName = "polynomial_2",
     timesteps: Timesteps = None,
     tolerance: Tolerance = None,
+    against: Against = AGAINST[0],
     bound: BoundName = None,
     *,
     given: dict[str, Any],
@@ -107,8 +130,10 @@ def price(
 
     From the third and fourth cumulants of the molecules, by number of atoms (Proposition 3.1 of GAGA): averaged over
     order and orientation, known at every step from one pass over pairs of molecules. T* is the first step from which
-    the price stays within a tolerance.
+    the price stays within a tolerance. With --against shape: how far they are from random shapes of such molecules.
     """
+    if bound is not None and against != AGAINST[0]:
+        raise usage_error("--bound is of a start from a Gaussian: it goes without --against shape")
     options.use_threads(threads)
     from gaga.runs import price as runs
     from gaga.runs.once import Policy
@@ -120,8 +145,8 @@ def price(
     tolerances = tuple(sorted(set(tolerance or TOLERANCES)))
     bounds = {} if bound is None else runs.network_bound(results, bound)
     request = runs.PriceRequest(
-        dataset=dataset, split=split, fraction=fraction, schedule=schedule, config=PriceConfig(**given), name=name,
-        seed=seed, threads=threads, cache=cache,
+        dataset=dataset, split=split, fraction=fraction, schedule=schedule, against=against,
+        config=PriceConfig(**given), name=name, seed=seed, threads=threads, cache=cache,
     )  # fmt: skip
     outcome = runs.run(request, results, Policy(resume=resume, replace=replace), output)
     if plot is not None:
@@ -141,7 +166,7 @@ def _payload(
     from gaga.stats.price_curve import tstar_by_price
 
     return {
-        **attributes(result, "schedule molecules=n_molecules left_out=n_left_out pairs=n_pairs level"),
+        **attributes(result, "against schedule molecules=n_molecules left_out=n_left_out pairs=n_pairs level"),
         "steps": [
             {
                 "t": t,
@@ -174,7 +199,7 @@ def _of_size(result: "PriceResult", i: int, steps: tuple[int, ...], tolerances: 
         "tstar": [{"tolerance": nats, **tstar_by_price(curve, nats)._asdict()} for nats in tolerances],
         "squared_norms": {
             norm: {end: values[i, k] for end, values in ends.items()}
-            for k, norm in enumerate(("types_offdiag", *result.terms))
+            for k, norm in enumerate(("types_offdiag", *result.terms[:5]))
         },
     }
 
@@ -186,9 +211,10 @@ def _tables(
 
     level = f"{100 * result.level:g} % interval"
     beside = ("network, at least",) if bounds else ()
+    start, others = STARTS[result.against][0], "types" if result.against == AGAINST[0] else "library"
     yield Table(
-        title=f"Price of starting at t from the matched Gaussian, nats per molecule; {result.n_molecules:,} molecules",
-        columns=("t", "alpha²", "price", "s.e.", level, "positions", "positions with types", "types", *beside),
+        title=f"Price of starting at t from {start}, nats per molecule; {result.n_molecules:,} molecules",
+        columns=("t", "alpha²", "price", "s.e.", level, "positions", "positions with types", others, *beside),
         rows=[_step_row(result, t, bounds) for t in steps],
         digits=3,
     )
@@ -203,7 +229,7 @@ def _tables(
         columns=("tolerance, nats", "T*", level, "steps left out"),
         rows=[_tstar_row(result, nats, *tstar_by_price(result.price, nats)) for nats in tolerances],
     )
-    yield WHAT_IT_IS
+    yield WHAT_IT_IS[result.against].format(bonds=result.bonds_show)
     yield from _few_molecules(result)
 
 
@@ -213,7 +239,7 @@ def _step_row(result: "PriceResult", t: int, bounds: "Mapping[int, Bound]") -> t
     beside = (f"{there.nats:.3g} ({there.low:.3g} – {there.high:.3g})" if there else None,) if bounds else ()
     return (
         t, result.alpha2[t], price.nats[t], price.spread[t], f"{price.low[t]:.3g} – {price.high[t]:.3g}",
-        terms[0], terms[1] + terms[2], terms[3] + terms[4], *beside,
+        terms[0], terms[1] + terms[2], terms[3:].sum(), *beside,
     )  # fmt: skip
 
 
@@ -271,14 +297,18 @@ def _answer(result: "PriceResult", tolerances: tuple[float, ...], dataset: str) 
 
     tolerance = 1.0 if 1.0 in tolerances else tolerances[-1]
     found = tstar_by_price(result.price, tolerance)
+    if result.against != AGAINST[0]:  # the largest tolerance at which the estimate is to be trusted
+        every = [(nats, tstar_by_price(result.price, nats)) for nats in tolerances if nats <= tolerance]
+        late = [(nats, t) for nats, t in every if t.t is None or t.t >= result.bonds_show]
+        tolerance, found = (late or every)[-1]
     if found.t is None:
         yield f"At no step is the price within {_nats(tolerance)}."
         return
-    step = _whole(found.t)
+    step, then = _whole(found.t), "" if result.against == AGAINST[0] else ", then gaga sample --start shape"
     yield (
-        f"T* = {step} of {result.T}: from there on a Gaussian in place of the noised molecules costs by this "
+        f"T* = {step} of {result.T}: from there on {STARTS[result.against][1]} by this "
         f"estimate at most\n{_nats(tolerance)} a molecule (positions and types, averaged over sizes); "
         f"{100 * result.level:g} % interval {_ends(found.low, found.high)}."
     )
     if step:
-        yield f"Next: gaga train --dataset {dataset} --max-t {step}"
+        yield f"Next: gaga train --dataset {dataset} --max-t {step}{then}"

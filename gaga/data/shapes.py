@@ -73,7 +73,7 @@ class ShapeLibrary:
         indices = np.sort(indices)
         n_atoms, rng = molecules.n_atoms[indices], np.random.default_rng(_SEED)
         sizes = [n for n in np.unique(n_atoms).tolist() if n <= _LARGEST]
-        most = max(1, min(_PER_SIZE, _ROWS // max(len(sizes), 1)))
+        most = library_size(len(sizes))
         of_size = (np.flatnonzero(n_atoms == n) for n in sizes)
         chosen = [c if len(c) <= most else np.sort(rng.choice(c, most, replace=False)) for c in of_size]
         if not chosen:
@@ -135,6 +135,11 @@ class ShapeLibrary:
                 eigenvalues[row] *= eigenvalues[row].sum() / there
             compositions[row] = _shared_out(compositions[row], n_atoms)
         return eigenvalues, compositions
+
+
+def library_size(n_sizes: int) -> int:
+    """How many molecules of a size a library has at most, if there are so many numbers of atoms."""
+    return max(1, min(_PER_SIZE, _ROWS // max(n_sizes, 1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,7 @@ def run(
             effects = molecule_effects(
                 chosen.dataset.molecules, space, schedule, request.config.timesteps,
                 seed=request.seed, level=request.config.level, n_resamples=request.config.n_resamples,
+                against=request.config.against,
                 chosen=None if found.confidence is None else found.confidence.molecules,
                 threads=threads, progress=progress, pieces=pieces.subset("effects"),
             )  # fmt: skip
@@ -138,8 +139,10 @@ def engine_of(request: GaussianityRequest) -> str:
 
 
 def _described(config: GaussianityConfig) -> dict[str, object]:
-    """The options that count: without `until` if there is none, without `n_null` if there is one."""
-    return {name: v for name, v in asdict(config).items() if name != ("until" if config.until is None else "n_null")}
+    """The options that count: without `until` if there is none, without `n_null` if there is one, and `against` if it
+    is shape, so that results of earlier versions are found."""
+    without = {"until" if config.until is None else "n_null", *(("against",) if config.against == "size" else ())}
+    return {name: v for name, v in asdict(config).items() if name not in without}
 
 
 def _schedule_and_space(

@@ -13,7 +13,7 @@ from gaga.runs.once import Key, Outcome, Policy, as_store, once, slug
 from gaga.stats.moments import estimate_moments
 from gaga.stats.price import PriceResult
 from gaga.stats.price import price as measure
-from gaga.stats.price_config import PriceConfig
+from gaga.stats.price_config import AGAINST, PriceConfig
 from gaga.stats.price_plot import plot_price
 from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
@@ -27,10 +27,12 @@ class PriceRequest(DataRequest):
 
     Attributes:
         schedule: noise schedule of 1000 steps. config: how many pairs and resamples.
-        name: of the result in the store; None is price_DATASET.
+        against: what is started from: matched, the best Gaussian, or shape, random shapes of such molecules.
+        name: of the result in the store; None is price_DATASET, or price_shape_DATASET.
     """
 
     schedule: str = "polynomial_2"
+    against: str = AGAINST[0]
     config: PriceConfig = PriceConfig()
     name: str | None = None
 
@@ -49,15 +51,18 @@ def run(request: PriceRequest, store: Store | None, policy: Policy, report: Repo
 
     Raises:
         Conflict, NotFound, Unavailable: as `once`; or there is no such data set.
-        InvalidInput: there is no such schedule, or no number of atoms has two molecules.
+        InvalidInput: there is no such schedule or start, or no number of atoms has two molecules.
     """
     schedule = make_schedule(request.schedule)
     chosen = select(request, report)
     space = FeatureSpace(vocabulary=chosen.dataset.vocabulary)
+    # The matched Gaussian is not named among the options, so that results of earlier versions are found.
+    against = {} if request.against == AGAINST[0] else {"against": request.against}
+    config = {**chosen.config, **asdict(request.config), **asdict(space), "schedule": schedule.name, "T": schedule.T}
     key = Key(
         kind=KIND,
-        name=request.name or f"{PREFIX}{slug(chosen.dataset.name)}",
-        config={**chosen.config, **asdict(request.config), **asdict(space), "schedule": schedule.name, "T": schedule.T},
+        name=request.name or f"{PREFIX}{f'{request.against}_' if against else ''}{slug(chosen.dataset.name)}",
+        config={**config, **against},
         inputs=chosen.inputs,
         seed=request.seed,
     )
@@ -69,7 +74,7 @@ def run(request: PriceRequest, store: Store | None, policy: Policy, report: Repo
             moments = estimate_moments(chosen.pool.molecules, space, threads=threads, progress=progress)
         with report.progress("cumulants by number of atoms") as progress:
             return measure(
-                chosen.dataset.molecules, space, schedule, moments, request.config,
+                chosen.dataset.molecules, space, schedule, moments, request.config, against=request.against,
                 seed=request.seed, threads=threads, progress=progress, pieces=pieces,
             )  # fmt: skip
 

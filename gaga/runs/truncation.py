@@ -11,7 +11,7 @@ from gaga.models.truncation_config import TruncationConfig
 from gaga.runs.inputs import DataRequest, select
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, once, slug
-from gaga.stats.plots import plot_nats
+from gaga.stats.truncation_plot import plot_nats
 from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
 

@@ -32,6 +32,10 @@ class GaussianityConfig(Config):
         f"Some of {','.join(REFERENCE_KINDS)}; by default all.",
         metavar="KINDS", choices=REFERENCE_KINDS, section=_CURVES,
     )  # fmt: skip
+    against: str = option(
+        "size", "shape: also compare the statistics that see molecules with random shapes.",
+        metavar="size|shape", choices=("size", "shape"), section=_CURVES,
+    )  # fmt: skip
     n_null: int = option(10_000, "Number of true Gaussian molecules.", metavar="N", at_least=2, section=_CURVES)
     n_resamples: int = option(200, "Bootstrap resamples.", metavar="N", at_least=2, section=_CURVES)
     level: float = option(0.95, "Level of intervals.", metavar="LEVEL", above=0, below=1, section=_CURVES)

@@ -31,6 +31,7 @@ from gaga.data.features import FeatureSpace
 from gaga.noise import Schedule
 from gaga.stats.groups import Resampling, deal
 from gaga.stats.invariants import CELLS, Table, is_defined, scores, statistics_of, table_of
+from gaga.stats.shape_effects import ShapeEffects, shape_effects
 from gaga.stats.states import NULL_STREAM, DataStates, same_size_chunks
 from gaga.stats.tally import Deviations, Tally, count, deviations
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
@@ -58,6 +59,7 @@ class MoleculeEffects:
         effect_by_size, low_by_size, high_by_size, p_by_size: the same of each size, [S, Z, Q]; 0 and p = 1 of a
             statistic that does not vary, as the smallest share of three atoms.
         null_limit_by_size: [Z, Q].
+        shapes: the same against random shapes, if that was asked for (`gaga.stats.shape_effects`).
     """
 
     statistics: tuple[str, ...]
@@ -75,6 +77,7 @@ class MoleculeEffects:
     high_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
     p_by_size: Float64[np.ndarray, "S Z Q"] = field(metadata={"dims": ("timesteps", "sizes", "statistics")})
     null_limit_by_size: Float64[np.ndarray, "Z Q"] = field(metadata={"dims": ("sizes", "statistics")})
+    shapes: ShapeEffects | None = None
 
 
 def molecule_effects(
@@ -86,12 +89,14 @@ def molecule_effects(
     seed: int,
     level: float = 0.95,
     n_resamples: int = 200,
+    against: str = "size",
     chosen: Int64[np.ndarray, " m"] | None = None,
     threads: int = 1,
     progress: Progress = silent,
     pieces: PartialResults = NO_PARTIALS,
 ) -> MoleculeEffects:
-    """Effects of molecules of two atoms or more, or of those `chosen`, at these steps.
+    """Effects of molecules of two atoms or more, or of those `chosen`, at these steps; also against random shapes if
+    `against="shape"`.
 
     The noise is that of `gaga.stats.gaussianity.gaussianity` with the same seed. A few thousand molecules are in memory
     at a time; the number of threads does not show. What is in `pieces` is not computed again.
@@ -124,6 +129,18 @@ def molecule_effects(
         high_by_size=by_size + width_by_size,
         p_by_size=p_values(by_size, null["by_size"]),
         null_limit_by_size=np.quantile(null["by_size"], level, axis=0),
+        shapes=None
+        if against == "size"
+        else shape_effects(
+            molecules if chosen is None else molecules.select(np.sort(chosen)),
+            space,
+            schedule,
+            timesteps,
+            seed=seed,
+            level=level,
+            n_resamples=n_resamples,
+            progress=progress,
+        ),
     )
 
 

@@ -1,6 +1,6 @@
-"""The figure behind T*, curves with intervals, null band, thresholds and step; and that of the price of truncation."""
+"""The figure behind T*: curves with intervals, null band, thresholds and step."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,6 @@ _NULL = "#8c8c8c"
 _STYLES: dict[str, Any] = {
     "features": {"linestyle": "-", "marker": "o", "markersize": 3},
     "atoms": {"linestyle": ":", "marker": "s", "markersize": 7, "markerfacecolor": "none"},
-}
-_REFERENCES = {
-    "published": "#D55E00",
-    "scalar": "#E69F00",
-    "block": "#0072B2",
-    "size": "#56B4E9",
-    "matched": "black",
-    "prior": "#8c8c8c",
 }
 
 
@@ -81,38 +73,6 @@ def _panels(
         ("Dependence within molecules", _draw_dependence),
     ):
         yield title, by == "paper", partial(draw_curves, result=result, source=source)
-
-
-def plot_nats(
-    t: Float64[np.ndarray, " P"],
-    nats: Mapping[str, Float64[np.ndarray, " P"]],
-    path: Path,
-    *,
-    unknown_from: float | None = None,
-) -> None:
-    """Write the KL divergence of q(z_t) from each reference Gaussian over the steps to an image, on a logarithmic axis.
-
-    Values that are not positive are left out. At `unknown_from`, the model's own T*, a line says that the model knows
-    nothing from there on.
-
-    Raises:
-        InvalidInput, NotFound, Unavailable: as `plot_tstar`.
-    """
-    with figure_of(path, (8.0, 4.5)) as figure:
-        axes = figure.subplots()
-        for name, values in nats.items():
-            positive = values > 0
-            axes.plot(t[positive], values[positive], color=_REFERENCES.get(name), marker="o", markersize=3, label=name)
-        if unknown_from is not None:
-            label = f"from {unknown_from:g} on: not\nknown from this model"
-            axes.axvline(unknown_from, color=_NULL, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
-        if any((values > 0).any() for values in nats.values()):  # an empty axis has no logarithms
-            axes.set_yscale("log")
-        axes.set_xlabel("first noise step $T^*$")
-        axes.set_ylabel("KL divergence, nats per molecule\n(lower bound)")
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _title(result: TstarResult) -> str:

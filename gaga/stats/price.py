@@ -13,6 +13,14 @@ each number of atoms, then averaged over the molecules. What it is, and what it 
   lies between.
 - It is of the data's own second moments, the `matched` Gaussian. Another Gaussian costs a closed form more.
 
+Against the random shapes of `--start shape` (`against="shape"`) the leading term is of the difference of the cumulants,
+
+    KL(q(z_t) || shape_t) ~ sum over k of ||kappa_k(data) - kappa_k(shape)||^2 / (2 k!)
+
+with those of random shapes in closed form (`gaga.stats.shape_cumulants`): of the shapes of all molecules, of which
+those here are a sample, so that it is no gain to know one's own shape. A model starts from shapes of at most 256
+molecules of each size. What these have by chance is a part of its own, `library`: the mean over such libraries.
+
 It needs no network and no noise: cumulants contract as alpha^k, so that the curve is known at every step at once.
 """
 
@@ -27,14 +35,17 @@ from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Meter, Progress, silent
 from gaga.core.text import counted
 from gaga.data.features import FeatureSpace
+from gaga.data.shapes import library_size
 from gaga.noise import Moments, Schedule
 from gaga.stats.groups import deal
 from gaga.stats.molecule_cumulants import OneSize, PairMeans, of_sizes, pair_means, squares_at
-from gaga.stats.price_config import PriceConfig
+from gaga.stats.price_config import AGAINST, BONDS_SHOW, PriceConfig
 from gaga.stats.price_curve import PriceCurve
+from gaga.stats.shape_cumulants import ShapeMeans, shape_means
 from gaga.storage.partial import NO_PARTIALS, PartialResults
 
 TERMS = ("positions_c4", "cross_c3", "cross_c4", "types_c3", "types_c4")
+LIBRARY = "library"  # a further term against shapes
 _NATS = 1 / np.array([48.0, 12.0, 48.0, 12.0, 48.0])
 # A number of atoms with fewer molecules than OWN borrows; curves by size are averaged over windows of WINDOW molecules.
 OWN, WINDOW = 10, 50
@@ -44,14 +55,14 @@ _SMALLEST = 1e-9  # of the largest variance of types: below it a direction is no
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PriceResult:
-    """The leading term of KL(q(z_t) || matched Gaussian), nats per molecule: an estimate, no bound (see the module).
+    """The leading term of KL(q(z_t) || start), nats per molecule: an estimate, no bound (see the module).
 
-    S numbers of atoms, T steps, five terms of which the price is the sum.
+    S numbers of atoms, T steps, five terms of which the price is the sum; against random shapes also the library's.
 
     Attributes:
         schedule: name of the noise schedule; gamma: its table, gamma_t = -ln snr_t.
         price: averaged over the molecules, with its interval.
-        terms: names of the parts; by_term: each part of `price`, [T + 1, 5].
+        terms: names of the parts; by_term: each part of `price`, [T + 1, 5 or 6].
         sizes: numbers of atoms, [S]; molecules: how many there are of each, [S].
         borrowed: whether a size has no cumulants of its own, as it has fewer than ten molecules, [S].
         window: the curve of a size is the mean over sizes at most this far from it, [S].
@@ -62,6 +73,7 @@ class PriceResult:
         variance: of positions per degree of freedom, Å² (unit of the columns), [S]; type_variance: of types, [S].
         n_molecules: of two atoms or more. n_left_out: of one atom. n_pairs: pairs of molecules in all.
         seed, level: of pairs and resamples; of intervals.
+        against: what is started from: the matched Gaussian ("matched"), or random shapes ("shape").
     """
 
     schedule: str
@@ -86,6 +98,7 @@ class PriceResult:
     n_pairs: int
     seed: int
     level: float
+    against: str = AGAINST[0]
 
     @property
     def T(self) -> int:
@@ -96,6 +109,11 @@ class PriceResult:
     def alpha2(self) -> Float64[np.ndarray, " T_plus_1"]:
         """alpha_t^2."""
         return Schedule(self.schedule, self.gamma).alpha2
+
+    @property
+    def bonds_show(self) -> int:
+        """The step before which there is less noise than 0.75 Å, and a price against shapes is too small."""
+        return int(np.argmax(1 - self.alpha2 >= BONDS_SHOW**2 * self.alpha2))
 
     def curve_of(self, n_atoms: int) -> PriceCurve:
         """The curve of the molecules of this number of atoms.
@@ -118,6 +136,7 @@ def price(
     moments: Moments,
     config: PriceConfig = PriceConfig(),
     *,
+    against: str = AGAINST[0],
     seed: int = 0,
     threads: int = 1,
     progress: Progress = silent,
@@ -130,11 +149,14 @@ def price(
             count as molecules.
         space: their columns, types centred in each molecule. moments: what whitens them, by number of atoms.
         schedule: the noise. config: how many pairs and resamples. seed: of pairs, orders of atoms and resamples.
+        against: what is started from, the matched Gaussian ("matched") or random shapes of such molecules ("shape").
         pieces: sizes that an earlier run has finished, and where this one puts its own.
 
     Raises:
-        InvalidInput: no number of atoms has two molecules, or types are not centred.
+        InvalidInput: no number of atoms has two molecules, types are not centred, or there is no such start.
     """
+    if against not in AGAINST:
+        raise InvalidInput("unknown start", received=against, remedy=f"use one of {', '.join(AGAINST)}")
     if not space.centred_features or space.include_charges:
         raise InvalidInput("cumulants are of positions and centred types", remedy="take a space without charges")
     sizes = dict(of_sizes(molecules.n_atoms))
@@ -155,26 +177,31 @@ def price(
             continue
         kept = pieces.get(str(n_atoms))
         if kept is None:
-            if len(indices) > MOST:
-                drawn = np.random.default_rng([seed, n_atoms]).permutation(len(indices))[:MOST]
-                indices = indices[np.sort(drawn)]
-            one = _of_size(molecules.take(indices), space, schedule, moments, config, seed=seed, threads=threads)
+            indices = _at_most(indices, np.random.default_rng([seed, n_atoms]))
+            library = min(len(indices), library_size(len(sizes))) if against == "shape" else None
+            one = _of_size(
+                molecules.take(indices), space, schedule, moments, config, library=library, seed=seed, threads=threads
+            )
             pieces.put(str(n_atoms), vars(one))
         else:
             one = _OfSize(**kept)
         found.append(one)
         meter(1)
     return _result(
-        found, np.array(list(sizes), dtype=np.int64), counts, schedule, moments, config, len(molecules), seed
+        found, np.array(list(sizes), dtype=np.int64), counts, schedule, moments, config, len(molecules), seed, against
     )
+
+
+def _at_most(indices: Int64[np.ndarray, " n"], rng: np.random.Generator) -> Int64[np.ndarray, " m"]:
+    return indices if len(indices) <= MOST else indices[np.sort(rng.permutation(len(indices))[:MOST])]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _OfSize:
-    """What one number of atoms gives: parts in nats [T + 1, 5], their sum in each resample [R, T + 1], squares at t = 0
-    of the sample and of each resample [1 + R, 6], and the number of pairs."""
+    """What one number of atoms gives: parts in nats [T + 1, 5 or 6], their sum in each resample [R, T + 1], squares at
+    t = 0 of the sample and of each resample [1 + R, 6], and the number of pairs."""
 
-    parts: Float64[np.ndarray, "T_plus_1 5"]
+    parts: Float64[np.ndarray, "T_plus_1 terms"]
     resampled: Float32[np.ndarray, "R T_plus_1"]
     squares: Float64[np.ndarray, "rows 6"]
     n_pairs: NDArray[np.int64]
@@ -187,6 +214,7 @@ def _of_size(
     moments: Moments,
     config: PriceConfig,
     *,
+    library: int | None,
     seed: int,
     threads: int,
 ) -> _OfSize:
@@ -204,13 +232,31 @@ def _of_size(
     alpha2, sigma2 = schedule.alpha2, schedule.sigma2
     rho = alpha2 * v / (alpha2 * v * means.variance[:, None] + sigma2)
     b = alpha2[:, None] * c / (alpha2[:, None] * c + sigma2[:, None])
-    nats = squares_at(means, len(c), n_atoms, rho, b) * _NATS
+    if library is None:
+        nats = squares_at(means, len(c), n_atoms, rho, b) * _NATS
+    else:
+        nats = _against_shapes(means, shape_means(some), library, n_atoms, rho, b)
     return _OfSize(
         parts=nats[0],
         resampled=nats[1:].sum(axis=-1).astype(np.float32),
         squares=_at_zero(means, types, c, n_atoms),
         n_pairs=np.array(means.n_pairs),
     )
+
+
+def _against_shapes(
+    means: PairMeans,
+    shapes: ShapeMeans,
+    library: int,
+    n_atoms: int,
+    rho: Float64[np.ndarray, "rows T"],
+    b: Float64[np.ndarray, "T r"],
+) -> Float64[np.ndarray, "rows T 6"]:
+    """The parts that are left, and that of a library of so many molecules. Cumulants of types alone are the same."""
+    nats = squares_at(shapes.taken_from(means), b.shape[1], n_atoms, rho, b) * _NATS
+    nats[..., TERMS.index("types_c3") :] = 0.0
+    scatter = rho**4 * shapes.scatter4[:, None] / 48 + rho**2 * shapes.scatter2[:, None] / 4
+    return np.concatenate([nats, scatter[..., None] / library], axis=-1)
 
 
 def _at_zero(
@@ -241,6 +287,7 @@ def _result(
     config: PriceConfig,
     n_molecules: int,
     seed: int,
+    against: str,
 ) -> PriceResult:
     own = np.array([one is not None for one in found])
     there = [one for one in found if one is not None]
@@ -265,7 +312,7 @@ def _result(
         schedule=schedule.name,
         gamma=schedule.gamma,
         price=_curve(by_term.sum(axis=1), np.tensordot(average, resampled, axes=1), ends),
-        terms=TERMS,
+        terms=TERMS if against == AGAINST[0] else (*TERMS, LIBRARY),
         by_term=by_term,
         sizes=sizes,
         molecules=counts,
@@ -284,6 +331,7 @@ def _result(
         n_pairs=sum(int(one.n_pairs) for one in there),
         seed=seed,
         level=config.level,
+        against=against,
     )
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from gaga.core.config import Config, option
 
+AGAINST = ("matched", "shape")  # what is started from
+# Å of noise, sigma / alpha: with less, bonds show, of which cumulants up to the fourth say too little against shapes.
+BONDS_SHOW = 0.75
 TOLERANCES = (0.1, 0.3, 1.0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gaga.core.text import nats
 from gaga.stats.price import PriceResult
+from gaga.stats.price_config import AGAINST
 from gaga.stats.price_curve import tstar_by_price
 from gaga.stats.price_summary import PriceSummary
 from gaga.storage.files import atomic_write
@@ -47,11 +48,14 @@ def plot_price(
             list(known), list(known.values()), "s", color=_NETWORK, markersize=5, label="lower bound of a network"
         )
     _draw_steps(axes, result, tolerances)
+    if result.against != AGAINST[0]:
+        axes.axvspan(0, result.bonds_show, color="black", alpha=0.08, linewidth=0, label="bonds show: too small here")
     axes.set_yscale("log")
     axes.set_xlim(0, result.T)
     axes.set_ylim(bottom=_SHOWN, top=3 * float(result.nats_by_size[:, result.T // 10].max()))
     axes.set_xlabel("first noise step $T^*$")
-    axes.set_ylabel("price of starting there from a Gaussian,\nnats per molecule")
+    start = "a Gaussian" if result.against == AGAINST[0] else "random shapes"
+    axes.set_ylabel(f"price of starting there from {start},\nnats per molecule")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.01, 0.5))

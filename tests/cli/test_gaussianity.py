@@ -44,6 +44,18 @@ def test_a_result_of_an_earlier_version_is_shown_without_effects(gaga, xyz):
     assert len(list(tables(earlier))) == len(list(tables(found))) - 2
 
 
+def test_random_shapes_are_another_table(gaga, xyz):
+    words = ("gaussianity", "--dataset", xyz, *QUICK)
+    assert "against" not in gaga(*words, "--json").json["stored"]["config"]
+    ran = gaga(*words, "--against", "shape", "--name", "shapes")
+    assert ran.code == 0, ran.err
+    assert "The same against random shapes: 30 molecules, 30 shapes of others" in ran.out
+    payload = gaga(*words, "--against", "shape", "--name", "shapes", "--json").json
+    assert payload["stored"]["found"] is True
+    assert payload["stored"]["config"]["against"] == "shape"
+    assert len(payload["effects"]["shapes"]["pooled"]) == 3 * 6
+
+
 def test_options_reach_the_configuration(gaga, xyz):
     words = (
         *("--alpha", 0.1, "--mi-threshold", 0.2, "--k-positions", 1, "--k-types", 2, "--level", 0.9),

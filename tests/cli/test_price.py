@@ -64,9 +64,26 @@ def test_a_bound_of_a_network_stands_beside_the_estimate(gaga, xyz, tmp_path, py
     assert (missing.code, "none" in missing.err) == (1, True)
 
 
+def test_against_shapes_is_another_result_with_a_part_of_the_library(gaga, xyz):
+    words = ("price", "--dataset", xyz, *FEW)
+    ran = gaga(*words, "--against", "shape")
+    assert ran.code == 0, ran.err
+    assert "from random shapes" in ran.out
+    assert "library" in ran.out.splitlines()[1]
+    assert "Before step 448 these show" in ran.out
+    assert ran.out.splitlines()[-1].endswith("gaga sample --start shape")
+    payload, matched = gaga(*words, "--against", "shape", "--json").json, gaga(*words, "--json").json
+    assert payload["stored"]["name"] == "price_shape_tiny"
+    assert (payload["against"], matched["against"]) == ("shape", "matched")
+    assert payload["stored"]["config"] == matched["stored"]["config"] | {"against": "shape"}
+    assert payload["steps"][0]["terms"]["library"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
+        (("--against", "shape", "--bound", "x"), 2, "goes without --against"),
+        (("--against", "block"), 1, "matched, shape"),
         (("--tolerance", 0), 2, "above 0"),
         (("--timesteps", "0"), 2, "not in 1 to 1000"),
         (("--n-pairs", 0), 2, "--n-pairs"),

@@ -9,7 +9,7 @@ from gaga.noise import make_schedule
 from gaga.stats.config import GaussianityConfig, TstarConfig
 from gaga.stats.effects import molecule_effects
 from gaga.stats.gaussianity import gaussianity
-from gaga.stats.plots import plot_nats, plot_tstar
+from gaga.stats.plots import plot_tstar
 from gaga.stats.price_curve import PriceCurve
 from gaga.stats.price_summary import PriceSummary
 from gaga.stats.tstar import tstar
@@ -75,27 +75,3 @@ def test_a_format_that_cannot_be_drawn(result, tmp_path):
 def test_a_folder_that_is_not_there(result, tmp_path):
     with pytest.raises(NotFound):
         plot_tstar(tstar(result, TstarConfig()), result, tmp_path / "missing" / "tstar.png")
-
-
-def test_nats_by_step_where_they_are_positive(tmp_path):
-    t = np.array([250.0, 400.0, 550.0])
-    path = tmp_path / "nats.png"
-    plot_nats(t, {"matched": np.array([8.0, 1.0, 0.0]), "published": np.array([60.0, 30.0, 10.0])}, path)
-    both = imread(path)
-    plot_nats(t, {"matched": np.array([8.0, 1.0, -2.0]), "published": np.array([60.0, 30.0, 10.0])}, path)
-    np.testing.assert_array_equal(imread(path), both)
-    plot_nats(t, {"matched": np.array([8.0, 1.0, 0.5]), "published": np.array([60.0, 30.0, 10.0])}, path)
-    assert np.any(imread(path) != both)
-    with pytest.raises(InvalidInput, match="cannot be drawn"):
-        plot_nats(t, {"matched": t}, tmp_path / "nats.sdf")
-
-
-def test_where_a_model_knows_nothing_is_drawn(tmp_path):
-    t = np.array([250.0, 400.0])
-    curves = {"matched": np.array([8.0, 1.0])}
-    plot_nats(t, curves, tmp_path / "all.svg")
-    plot_nats(t, curves, tmp_path / "some.svg", unknown_from=550)
-    plot_nats(t[:0], {"matched": t[:0]}, tmp_path / "none.svg", unknown_from=550)
-    comment = "<!-- known from this model -->"  # matplotlib's, beside the outlines of the letters
-    drawn = [(tmp_path / f"{name}.svg").read_text().count(comment) for name in ("all", "some", "none")]
-    assert drawn == [0, 1, 1]

@@ -13,11 +13,12 @@ from gaga.data.features import FeatureSpace
 from gaga.noise import make_schedule
 from gaga.stats.cumulants import cumulant_norms
 from gaga.stats.moments import estimate_moments
-from gaga.stats.price import PriceResult, price
+from gaga.stats.price import TERMS, PriceResult, price
 from gaga.stats.price_config import PriceConfig
 from gaga.stats.price_curve import first_step, tstar_by_price
 from gaga.stats.price_plot import plot_price
 from gaga.stats.proposition import proposition
+from gaga.stats.shape_cumulants import laguerre
 
 SCHEDULE, SPACE = make_schedule(), FeatureSpace((1, 6))
 CONFIG = PriceConfig(n_pairs=60_000, n_resamples=40)
@@ -275,3 +276,67 @@ def test_qm9_has_the_cumulants_that_are_published_here(qm9, space, qm9_moments):
     assert np.sqrt(result.squares[0, 0]) == pytest.approx(9.2, abs=0.1)
     assert 14 < np.sqrt(result.squares[0, 4]) < 23
     assert 0.6 < result.price.nats[550] < 1.3
+
+
+def ellipsoids(rng: np.random.Generator, raw: np.ndarray) -> PackedMolecules:
+    """Molecules with these places as frames, on long axes of random lengths; half hydrogens, at random."""
+    n, n_atoms, _ = raw.shape
+    frames, _ = np.linalg.qr(raw - raw.mean(axis=1, keepdims=True))
+    axes = np.sqrt(np.exp(0.4 * rng.normal(size=(n, 3))) * (4, 1, 0.5))
+    return packed(np.sqrt(n_atoms - 1) * frames * axes[:, None], random_elements(rng, n, n_atoms))
+
+
+def test_random_shapes_cost_nothing_against_shapes_but_for_the_library():
+    rng = np.random.default_rng(12)
+    molecules = ellipsoids(rng, rng.normal(size=(1500, 8, 3)))
+    matched, shape = measured(molecules), measured(molecules, against="shape")
+    assert (matched.terms, shape.terms) == (TERMS, (*TERMS, "library"))
+    assert (matched.against, shape.against) == ("matched", "shape")
+    left = shape.by_term[:, :5].sum(axis=1)
+    for t in (300, 550, 700):
+        assert matched.price.nats[t] > 4 * shape.price.spread[t]
+        assert abs(left[t]) < 2 * shape.price.spread[t]
+        assert shape.price.nats[t] == pytest.approx(left[t] + shape.by_term[t, 5])
+        assert 0 < shape.by_term[t, 5] < 0.1 * matched.price.nats[t]
+    np.testing.assert_array_equal(shape.squares, matched.squares)  # of the data alone
+    with pytest.raises(InvalidInput, match="unknown start"):
+        measured(molecules, against="block")
+
+
+def test_shapes_save_what_random_shapes_with_these_eigenvalues_differ_from_gaussians_by():
+    """KL(q || shape) = KL(q || Gaussian) - KL(shape || Gaussian), of molecules whose frames are no random ones."""
+    rng = np.random.default_rng(13)
+    clumps = rng.choice([-1.0, 1.0], size=(1500, 8, 3)) + 0.2 * rng.normal(size=(1500, 8, 3))
+    of_clumps, random_frames = ellipsoids(rng, clumps), ellipsoids(rng, rng.normal(size=(1500, 8, 3)))
+    matched, shape = measured(of_clumps), measured(of_clumps, against="shape")
+    of_shapes = measured(random_frames)
+    saved = (matched.by_term - shape.by_term[:, :5])[:, 0]
+    assert np.all(shape.by_term[[300, 550], 0] > 2 * shape.price.spread[[300, 550]])
+    for t in (300, 550, 700):
+        assert saved[t] == pytest.approx(of_shapes.by_term[t, 0], abs=2 * of_shapes.price.spread[t])
+
+
+def test_the_kernel_of_shapes_is_the_mean_over_all_mixings_of_free_rows():
+    rng, n_atoms = np.random.default_rng(14), 4
+    free = n_atoms - 1
+    x, y = rng.normal(size=(2, free, 3)) * (1.5, 1, 0.5)
+    mixing, _ = np.linalg.qr(rng.normal(size=(60_000, free, free)))
+    mixing *= np.sign(rng.normal(size=(len(mixing), 1, free)))
+    m = np.einsum("ia,kij,jb->kab", x, mixing, y, optimize=True)
+    a = m @ m.swapaxes(1, 2)
+    trace, square = np.trace(a, axis1=1, axis2=2), (a**2).sum(axis=(1, 2))
+    even, fourth = trace.mean() / 3, (2 * trace**2 - square).mean() / 5
+    p, q, d = (x**2).sum(), (y**2).sum(), 3 * free
+    constant = 6 * p * q + 3 * (p**2 + q**2) - 6 * (d + 2) * (p + q) + 3 * d * (d + 2)
+    rows = np.linalg.qr(np.column_stack([np.ones(n_atoms), rng.normal(size=(n_atoms, free))]))[0][:, 1:]
+    left, right = laguerre(np.stack([(rows @ x).T, (rows @ y).T]))
+    assert left @ right == pytest.approx(fourth + 6 * (d + 4 - p - q) * even + constant, rel=0.04)
+
+
+def test_against_shapes_a_noise_is_named_before_which_bonds_show(tmp_path):
+    result = measured(several_sizes(np.random.default_rng(11)), against="shape")
+    t = result.bonds_show
+    noise = np.sqrt((1 - result.alpha2) / result.alpha2)
+    assert noise[t - 1] < 0.75 <= noise[t]
+    plot_price(result, (0.3,), tmp_path / "p.svg")
+    assert "<!-- bonds show: too small here -->" in (tmp_path / "p.svg").read_text(encoding="utf-8")
