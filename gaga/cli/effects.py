@@ -80,7 +80,6 @@ def tables(effects: "MoleculeEffects", timesteps: Any, level: float) -> Iterator
             ],
             digits=3,
         )
-    yield MEANING
     if (shapes := effects.shapes) is not None:
         yield Table(
             title=f"The same against random shapes: {shapes.n_molecules:,} molecules, "
@@ -92,3 +91,4 @@ def tables(effects: "MoleculeEffects", timesteps: Any, level: float) -> Iterator
             ],
             digits=3,
         )
+    yield MEANING
