@@ -58,8 +58,9 @@ def run(
 
 def _without_price(source: Entry) -> str:
     return (
-        f"{source.kind}/{source.name} holds no price, so T* is by the paper's rule. `gaga gaussianity` with "
-        "`replace=True` measures it anew with one; `gaga price` measures the price alone, which `gaga tstar` reads too."
+        f"{source.kind}/{source.name} holds no price, so T* is by the paper's rule. If an earlier version made it, "
+        "`gaga gaussianity` with `replace=True` measures it anew with one; `gaga price` measures the price alone, "
+        "which `gaga tstar` reads too."
     )
 
 

@@ -107,6 +107,8 @@ def pair_means(some: OneSize, n_pairs: int, seed: int, *, threads: int = 1) -> P
     counts = np.bincount(some.resampling.group, minlength=n_groups)
     drawn = _Drawn(some=some, members=members, counts=counts, picked=picked, seed=seed)
     weights = np.vstack([np.full(n_groups, 1 / n_groups), some.resampling.weights])
+    # A resample of two or three molecules may be one of them several times, which has no pairs: then it is the sample.
+    weights[(weights > 0).sum(axis=1) < 2] = 1 / n_groups
     sums, total = 0.0, np.zeros(len(weights))
     for (_, groups), found in zip(work, map_in_threads(partial(_sums, drawn), work, threads), strict=True):
         of_pairs = weights[:, groups[:, 0]] * weights[:, groups[:, 1]]

@@ -80,9 +80,9 @@ class PriceSummary:
         return PriceCurve(nats=nats, low=low, high=high, spread=np.full(len(nats), np.nan))
 
     def share_of_positions(self, t: int) -> float:
-        """Part of the price at the step of the grid next to t that is of positions alone."""
-        parts = self.by_term[np.abs(self.steps - t).argmin()]
-        return float(parts[self.terms.index("positions_c4")] / parts.sum())
+        """Part of the price at the step of the grid next to t that is of positions alone; parts below 0 are noise."""
+        parts = np.maximum(self.by_term[np.abs(self.steps - t).argmin()], 0.0)
+        return float(parts[self.terms.index("positions_c4")] / parts.sum()) if parts.any() else 0.0
 
 
 def _at_every_step(

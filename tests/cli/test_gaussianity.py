@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from gaga.cli import commands
@@ -20,6 +21,7 @@ def test_records_and_tables(gaga, xyz):
         assert row["low"] <= row["estimate"] <= row["high"]
     assert payload["device"] == "cpu"
     assert len(payload["effects"]["pooled"]) == 3 * 6
+    assert [row["t"] for row in payload["price"]["steps"]] == [200, 600, 1000]
     assert payload["effects"]["by_size"] == []  # thirty molecules of a size are too few for a row
     found = gaga("gaussianity", "--dataset", xyz, *QUICK)
     assert "Computed on" not in found.out
@@ -31,17 +33,25 @@ def test_records_and_tables(gaga, xyz):
     assert "Next: gaga tstar identity_to_gaussian_tiny" in tables
 
 
-def test_a_result_of_an_earlier_version_is_shown_without_effects(gaga, xyz):
+def test_a_result_of_an_earlier_version_is_shown_and_measured_anew_with_replace(xyz):
     from dataclasses import replace
 
     from gaga.cli.curves import payload, tables
     from gaga.runs.gaussianity import gaussianity
+    from gaga.storage.store import Store
 
-    found = gaussianity(xyz, timesteps=(500,), n_null=20, n_resamples=10, threads=1, device="cpu")
-    assert found.effects.n_molecules == 60
-    earlier = replace(found, effects=None)
-    assert payload(earlier)["effects"] is None
-    assert len(list(tables(earlier))) == len(list(tables(found))) - 2
+    store = Store(xyz.parent / "gaga.h5")
+    options = {"timesteps": (500,), "n_null": 20, "n_resamples": 10, "threads": 1, "device": "cpu", "store": store}
+    found = gaussianity(xyz, **options)
+    assert (found.effects.n_molecules, found.price.n_molecules) == (60, 60)
+    earlier = replace(found, effects=None, price=None)
+    assert (payload(earlier)["effects"], payload(earlier)["price"]) == (None, None)
+    assert len(list(tables(earlier))) == len(list(tables(found))) - 3
+    entry = store.require("gaussianity", "identity_to_gaussian_tiny")
+    kept = {"config": entry.config, "inputs": entry.inputs, "seed": entry.seed}
+    store.put("gaussianity", entry.name, earlier, **kept, replace=True, renew=True)
+    assert gaussianity(xyz, **options).price is None
+    np.testing.assert_array_equal(gaussianity(xyz, **options, replace=True).price.price.nats, found.price.price.nats)
 
 
 def test_random_shapes_are_another_table(gaga, xyz):

@@ -219,6 +219,11 @@ def test_molecules_of_which_no_two_are_alike_in_size_have_no_price():
         price(alone, space, SCHEDULE, moments, CONFIG)
 
 
+def test_two_molecules_have_a_price_though_a_resample_may_hold_one_alone():
+    result = measured(bent(np.random.default_rng(9), 400).take([0, 1]))
+    assert np.isfinite([result.price.nats, result.price.low, result.price.high]).all()
+
+
 def test_one_element_has_positions_alone():
     space = FeatureSpace((6,))
     molecules = packed(gaussian(np.random.default_rng(8), 100, 4), np.full((100, 4), 6))
