@@ -14,16 +14,16 @@ from gaga.core.errors import InvalidInput
 from gaga.core.rng import STREAM_START, normals
 from gaga.data.shapes import ShapeLibrary
 from gaga.models.network.layout import Layout
-from gaga.models.sampling.batch import STREAM_EDIT, STREAM_END
+from gaga.models.sampling.batch import STREAM_EDIT, STREAM_END, BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.fragment import Fragment, read_fragment, read_molecule
 from gaga.models.sampling.known import Known, put_back
 from gaga.models.sampling.loop import Edit, denoise
-from gaga.models.sampling.plan import start_reference
+from gaga.models.sampling.plan import room_for, start_reference
 from gaga.models.sampling.solvers import solver_of
 from gaga.models.sampling.steering import Around, steer
 from gaga.models.sampling.stream import sample_stream
-from tests.models.sampling.test_batch import X0, network_model
+from tests.models.sampling.test_batch import X0, NeverWaits, network_model
 
 N, SEED = 9, 3
 PIECE = Fragment(np.array([6, 7, 8], dtype=np.uint8), np.array([[0.0, 0, 0], [1.4, 0, 0], [2.0, 1.2, 0.3]]))
@@ -211,6 +211,31 @@ def test_the_engine_puts_back_as_the_loop_does(gaussian_model, tmp_path, method)
         found = molecule.positions[3:]
         np.testing.assert_allclose(np.linalg.norm(found[:, None] - found[None], axis=2), near, atol=1e-4)
         assert molecule.notes["fragment_rmsd"] >= 0
+
+
+def test_a_batch_with_filler_and_noise_of_the_device_is_the_same_and_never_waits(gaussian_model, tmp_path):
+    """As the fused kernels and CUDA graphs run it: in a fixed capacity, with numbers drawn where the batch is."""
+    config = SampleConfig(scaffold=molecule_file(tmp_path), resample=2, steps=4)
+    edit, sizes = steer(gaussian_model, replace(config, sizes=(5, 9))).edit, np.array([5, 5, 9])
+    tables = StepTables.of(gaussian_model, solver_of(gaussian_model, config), torch.zeros((), dtype=torch.float64))
+    reference, found = start_reference(gaussian_model, config), []
+    start = NoisyBatch.draw(
+        np.arange(3), sizes, reference, 8, float(gaussian_model.schedule.alpha2[550]), SEED, edit=edit
+    )
+    layouts = (Layout.of(sizes), Layout.filled(sizes, room_for(sizes, 40)))
+    for layout, draws in zip(layouts, (False, True), strict=True):
+        walk = BatchSampler(gaussian_model, tables, layout, SEED, draws=draws, edit=edit, about=start.about.shape[1])
+        walk.begin(start)
+        for _ in range(len(tables)):
+            walk.advance()
+        found.append(walk.z.clone())
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+    about = torch.from_numpy(start.about)
+    noise = torch.zeros((19, 8), dtype=torch.float64)
+    layout = layouts[0]
+    assert len(layout.offsets) == 4  # made before
+    with NeverWaits():
+        edit(found[0], 0, layout, about, lambda _: noise)
 
 
 @pytest.mark.parametrize("asked", ["scaffold", "around"])
