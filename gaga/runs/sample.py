@@ -38,7 +38,7 @@ from gaga.runs.keep import FirstOfEach, among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, as_store, claimed, slug
 from gaga.runs.one_element import note_of_drawn
-from gaga.runs.sample_notes import note_of_fragment, note_plan
+from gaga.runs.sample_notes import note_of_closed, note_of_fragment, note_plan
 from gaga.runs.unfinished import Unfinished
 from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
@@ -228,6 +228,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
     ranks.wait()
     if ranks.first:
         _require_all(request.out, ranks)
+        note_of_closed(task.steering, task.report)
         note_plan(task.model, task.steering.config, task.report, len(request.keys), len(drawn), ranks.size)
     if ranks.size > 1:
         for _ in _batches(task, drawn):

@@ -9,6 +9,7 @@ from gaga.core.text import counted, human_time
 from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.solvers import solver_of, what_happens_to_variances
+from gaga.models.sampling.steering import Steering
 from gaga.models.sampling.stream import seconds_per_molecule
 
 
@@ -24,6 +25,15 @@ def note_plan(model: Model, config: SampleConfig, report: Reporter, n: int, done
         report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
     if sharpness := what_happens_to_variances(model, config):
         report.note(sharpness)
+
+
+def note_of_closed(steering: Steering, report: Reporter) -> None:
+    """Say that nothing can bind to a fragment, if that is so."""
+    if whole := steering.whole_by_itself():
+        report.note(
+            f"The fragment is a whole molecule by itself, {whole}: nothing can bind to it. Name the atoms that may "
+            "bind with `attach`; their hydrogens are dropped."
+        )
 
 
 def note_of_fragment(off: Sequence[float], report: Reporter) -> None:

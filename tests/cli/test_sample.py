@@ -254,11 +254,15 @@ def test_what_was_asked_for_is_in_the_records(gaga, tmp_path):
     words = ("--scaffold", "water.xyz", "--attach", "1", "--atoms", "5", "--resample", "2", *FAST)
     ran = gaga("sample", "--n", "2", "--out", "b.sdf", *words)
     assert "The fragment's atoms were" in ran.err
+    assert "nothing can bind" not in ran.err
     text = (tmp_path / "b.sdf").read_text()
     assert text.count(">  <fragment_rmsd>") == 2
     assert text.count("    0.0000    0.0000    0.1190 O") == 2
     (tmp_path / "water.xyz").write_text("3\nwater\nO 0 0 0.2\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
     assert "already there" in gaga("sample", "--n", "2", "--out", "b.sdf", *words).err  # another fragment, another run
+    closed = gaga("sample", "--n", "1", "--out", "c.sdf", *words[:2], "--atoms", "5", *words[6:])
+    assert "a whole molecule by itself, O: nothing can bind to it" in closed.err
+    assert "with --attach" in closed.err
 
 
 def test_shapes_that_an_older_checkpoint_lacks_are_read_from_its_data(gaga, xyz, tmp_path):

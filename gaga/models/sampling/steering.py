@@ -41,6 +41,7 @@ class Steering:
         edit: what is done between steps; None: nothing.
         finished: what is done to a molecule of a seed at the end.
         like: the molecule that all are to be like; None if there is none.
+        kept: the fragment that all have; None if there is none.
     """
 
     config: SampleConfig
@@ -49,13 +50,20 @@ class Steering:
     edit: Edit | None = None
     finished: Callable[[Sampled, int], Sampled] = _as_drawn
     like: Fragment | None = None
+    kept: Fragment | None = None
 
     def smiles_of_input(self) -> str:
         """SMILES of the molecule that all are to be like; empty if there is none, or it has no SMILES."""
-        if self.like is None:
-            return ""
-        positions = self.like.positions.astype(np.float32)
-        return annotate(self.like.atomic_numbers, positions, name="", properties={}).smiles
+        return "" if self.like is None else _smiles(self.like)
+
+    def whole_by_itself(self) -> str:
+        """SMILES of the fragment if it is a valid molecule with hydrogens, to which nothing can bind; else empty."""
+        closed = self.kept is not None and (self.kept.atomic_numbers == 1).any()
+        return _smiles(self.kept) if closed and self.kept is not None else ""
+
+
+def _smiles(of: Fragment) -> str:
+    return annotate(of.atomic_numbers, of.positions.astype(np.float32), name="", properties={}).smiles
 
 
 def steer(model: Model, config: SampleConfig) -> Steering:
@@ -84,7 +92,7 @@ def steer(model: Model, config: SampleConfig) -> Steering:
         types = HeavyAtoms(model, space, config.heavy_atoms)
         moments = replace(moments, counts=types.counts())
     known = Known(model, config, fragment, types)
-    return Steering(config, moments, edit=known, finished=known.finished)
+    return Steering(config, moments, edit=known, finished=known.finished, kept=fragment)
 
 
 @dataclass(frozen=True, eq=False)
