@@ -112,7 +112,7 @@ class SampleConfig(Config):
         metavar="N", at_least=1, section=_STEER,
     )  # fmt: skip
     composition: str | None = option(
-        None, "Exactly these atoms, hydrogens included.", metavar="FORMULA", section=_STEER
+        None, "Exactly these atoms, hydrogens included; fewer molecules are valid.", metavar="FORMULA", section=_STEER
     )
     composition_start: str | None = option(
         None, "Start from these atoms; the network may change them.", metavar="FORMULA", section=_STEER
