@@ -85,9 +85,9 @@ def repeated(solver: Solver, tries: int) -> Solver:
     """The same steps, each but the last taken so often; `known.Known` noises back between tries (RePaint).
 
     A two-step method's held D is then that of the try before, at the same level, and is used as it is. Of Gaussian data
-    (a chain of six atoms, three known; 50 steps, 8,000 draws, seed 0) the unknown atoms have 0.98 (5 tries) and 0.96
-    (10) of their conditional variance. With no D after a jump back it is 0.77 and 0.81: the term stands for the spread
-    that a prediction lacks. With the D of the level before, held over the tries, errors grow without end.
+    (six atoms, three known) the others have 0.98 (5 tries) and 0.97 (10) of their conditional variance. With no D after
+    a jump back it is 0.77 and 0.83: the term stands for the spread that a prediction lacks. With the D of the level
+    before, held over the tries, errors grow without end (8,000 draws, seed 0; benchmarks/resampling.py).
     """
     if tries == 1:
         return solver
