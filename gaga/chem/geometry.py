@@ -189,3 +189,12 @@ def aligned_rmsd(first: Float[np.ndarray, "N 3"], second: Float[np.ndarray, "N 3
     left, _, right = np.linalg.svd(a.T @ b)
     mirror = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     return float(np.sqrt((((a @ (left * mirror) @ right) - b) ** 2).sum() / len(a)))
+
+
+def superimposed(moving: Float[np.ndarray, "N 3"], onto: Float[np.ndarray, "k 3"]) -> Float64[np.ndarray, "N 3"]:
+    """All positions moved as one body so that the first k lie on `onto` as well as can be (Kabsch 1976)."""
+    some, target = moving[: len(onto)].astype(np.float64), onto.astype(np.float64)
+    left, _, right = np.linalg.svd((some - some.mean(axis=0)).T @ (target - target.mean(axis=0)))
+    mirror = np.array([1.0, 1.0, 1.0 if np.linalg.det(left @ right) > 0 else -1.0])
+    moved: Float64[np.ndarray, "N 3"] = (moving - some.mean(axis=0)) @ (left * mirror) @ right + target.mean(axis=0)
+    return moved

@@ -4,7 +4,7 @@ Example:
     gaga sample --n 100 --out mols.sdf
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,23 @@ app = new_app()
 def _sizes(text: str) -> tuple[int, ...]:
     """Numbers of atoms from "18", "9,18,27" or "9:29" (both ends included)."""
     return options.parse_numbers(text, options.SIZES, last=100_000)
+
+
+def _heavy(text: str) -> tuple[int, ...]:
+    """Numbers of heavy atoms, as sizes are written."""
+    return options.parse_numbers(
+        text, options.Numbers("--heavy-atoms", "numbers of atoms", "9 or 7,8,9 or 7:9"), last=100_000
+    )
+
+
+def _atoms_of(option: str) -> Callable[[str], tuple[int, ...]]:
+    """What reads atoms of a file, from "1-9" or "1-6,8"."""
+
+    def numbers(text: str) -> tuple[int, ...]:
+        what = options.Numbers(option, "atoms", "1-9 or 1-6,8 (numbered from 1)")
+        return options.parse_numbers(text.replace("-", ":"), what, last=100_000)
+
+    return numbers
 
 
 def _shape(text: str) -> tuple[float, ...]:
@@ -91,10 +108,21 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that wa
         "gaga sample --n 10000 --out mols.sdf.gz --repeats 3 --keep valid",
         "gaga sample --n 10000 --out mols.sdf --resume",
         "gaga sample --n 100 --composition C7H10O2",
+        "gaga sample --n 100 --around mol.sdf --strength 0.3",
+        "gaga sample --n 100 --scaffold ring.sdf --attach 1,4 --atoms 15:20",
         "gaga sample --n 100 --out - --format xyz",
     ),
 )
-@takes(SampleConfig, parsers={"sizes": _sizes, "shape": _shape}, defaults=("method", "stride"), without=("frames",))
+@takes(
+    SampleConfig,
+    parsers={
+        "sizes": _sizes, "shape": _shape, "heavy_atoms": _heavy, "fix": _atoms_of("--fix"),
+        "attach": _atoms_of("--attach"),
+    },
+    spelled={"sizes": ("--sizes", "--atoms"), "scaffold": ("--scaffold", "--from")},
+    defaults=("method", "stride"),
+    without=("frames",),
+)  # fmt: skip
 def sample(
     n: HowMany = 100,
     out: Out = Path("mols.sdf"),
@@ -146,7 +174,7 @@ def sample(
         done, source = runs.run(request, open_store(store), policy, output, ranks)
         if done is None:
             return None
-        asked = request.config.composition
+        asked = request.config.formula
         parts = *_summary(done.result, out, asked), stored_line(done.entry, store, found=done.found)
         if out == STANDARD:
             return show_aside(*parts)

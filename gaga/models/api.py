@@ -14,8 +14,10 @@ from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.edm import edm_files, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.stream import sample_stream
 from gaga.models.training.recipe import Recipe
+from gaga.noise import Reference
 
 _SHIPPED = Path(__file__).parent.parent / "shipped"
 SHIPPED_CHECKPOINT, SMALL_CHECKPOINT = _SHIPPED / "qm9_large.safetensors", _SHIPPED / "qm9_small.safetensors"
@@ -118,7 +120,15 @@ def load_model(
 
 
 def sample(
-    model: Model | Path | str | None, n: int, *, seed: int = 0, progress: Progress = silent, **options: Any
+    model: Model | Path | str | None,
+    n: int,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+    reference: Reference | None = None,
+    edit: Edit | None = None,
+    condition: Condition | None = None,
+    **options: Any,
 ) -> PackedMolecules:
     """Draw `n` molecules; molecule i depends on (seed, i) alone.
 
@@ -129,7 +139,8 @@ def sample(
         n: how many.
         seed: seed of the run.
         progress: called with molecule-steps done and in all.
-        options: fields of `SampleConfig`.
+        reference, edit, condition: as `gaga.models.sampling.stream.sample_stream`.
+        options: fields of `SampleConfig`, such as `around="mol.sdf", strength=0.3` or `composition="C7H10O2"`.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -137,7 +148,10 @@ def sample(
     if n < 1:
         raise InvalidInput("the number of molecules must be at least 1", received=n)
     model = model if isinstance(model, Model) else load_model(model)
-    drawn = sample_stream(model, range(n), SampleConfig(**options), seed=seed, progress=progress)
+    drawn = sample_stream(
+        model, range(n), SampleConfig(**options), seed=seed, progress=progress,
+        reference=reference, edit=edit, condition=condition,
+    )  # fmt: skip
     molecules = pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)
     if failed := int((~molecules.finite).sum()):
         warnings.warn(f"{failed:,} of {n:,} molecules are not finite: their positions are NaN", stacklevel=2)

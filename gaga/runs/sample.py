@@ -18,7 +18,6 @@ from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.molecules import PackedMolecules
 from gaga.core.progress import Progress, Reporter, silent
 from gaga.core.rng import MAX_SEED
-from gaga.core.text import counted, human_time
 from gaga.models.api import sample as sample_in_memory
 from gaga.models.checkpoint import file_digest
 from gaga.models.model import Model
@@ -30,15 +29,16 @@ from gaga.models.sampling.judge import Judge, Judges
 from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
 from gaga.models.sampling.plan import start_reference
 from gaga.models.sampling.record import SampleSummary
-from gaga.models.sampling.solvers import returned_variances, solver_of, what_happens_to_variances
-from gaga.models.sampling.stream import sample_batches, seconds_per_molecule
+from gaga.models.sampling.solvers import returned_variances, solver_of
+from gaga.models.sampling.steering import Steering, steer
+from gaga.models.sampling.stream import sample_batches
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples, unfinished_files, unfinished_path
-from gaga.noise import SHAPE
 from gaga.runs.devices import judging_processes
 from gaga.runs.keep import FirstOfEach, among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, as_store, claimed, slug
 from gaga.runs.one_element import note_of_drawn
+from gaga.runs.sample_notes import note_of_closed, note_of_fragment, note_plan
 from gaga.runs.unfinished import Unfinished
 from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
@@ -106,7 +106,7 @@ def run(
         InvalidInput: the output, the model or the sampler's options cannot be.
     """
     request.check()
-    needs = replace(request.model, shapes=request.config.started_from == SHAPE)
+    needs = replace(request.model, shapes=request.config.needs_shapes)
     model, source = open_model(store, needs, report, ranks)
     kernel, precision = how_it_runs(model)
     exact_on_cpu = parameters_of(model).device.type == "cpu" and precision == "float32"
@@ -126,6 +126,7 @@ def draw(
 ) -> Outcome[SampleSummary] | None:
     """As `run`, from a model that is open."""
     solver_of(model, request.config)  # rejects a first step beyond the model's
+    steering = steer(model, request.config)  # rejects files and wishes that the model cannot follow
     start_reference(model, request.config)  # rejects a start that the model has no data for
     chosen = among_others(request.keep, model.dataset)  # rejects what cannot be told apart
     key = _key(request, model, source)
@@ -135,7 +136,7 @@ def draw(
         if store is None or policy.overwrite or unfinished.exists() or not request.out.is_file():
             return None
         with store.opened(KIND, key.name) as record:
-            summary = SampleSummary.of(record, request.keys, request.config.composition)
+            summary = SampleSummary.of(record, request.keys, request.config.formula)
         return summary if summary.output_sha256 == file_digest(request.out) else None
 
     with (
@@ -145,7 +146,9 @@ def draw(
         if found is not None:
             return found
         with unfinished.opened({**key.config, **key.inputs}) as drawn:
-            return _drawn_and_written(_Task(request, model, source, key, store, policy, report, ranks, chosen), drawn)
+            return _drawn_and_written(
+                _Task(request, steering, model, source, key, store, policy, report, ranks, chosen), drawn
+            )
 
 
 def _key(request: SampleRequest, model: Model, source: Source) -> Key:
@@ -156,8 +159,9 @@ def _key(request: SampleRequest, model: Model, source: Source) -> Key:
         "t_start": request.config.t_start or model.max_t, "kernel": kernel, "precision": precision,
     }  # fmt: skip
     name = request.name or slug(request.out.name.partition(".")[0])
-    shapes = {"shapes": model.known_shapes().digest} if request.config.started_from == SHAPE else {}
-    return Key(kind=KIND, name=name, config=config, inputs=source.inputs() | shapes, seed=request.seed)
+    shapes = {"shapes": model.known_shapes().digest} if request.config.needs_shapes else {}
+    files = {} if request.config.file is None else {request.config.file.name: file_digest(request.config.file)}
+    return Key(kind=KIND, name=name, config=config, inputs=source.inputs() | shapes | files, seed=request.seed)
 
 
 class _UnfinishedOutput(Unfinished):
@@ -208,6 +212,7 @@ class _Task:
     """All that a run is made of."""
 
     request: SampleRequest
+    steering: Steering
     model: Model
     source: Source
     key: Key
@@ -223,7 +228,8 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
     ranks.wait()
     if ranks.first:
         _require_all(request.out, ranks)
-        _note_plan(task, len(drawn))
+        note_of_closed(task.steering, task.report)
+        note_plan(task.model, task.steering.config, task.report, len(request.keys), len(drawn), ranks.size)
     if ranks.size > 1:
         for _ in _batches(task, drawn):
             pass
@@ -241,7 +247,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
         )
         # The output is whole, but appears under its name only if the store accepts the record.
         entry = task.key.put(task.store, record, replace=task.policy.replace or task.policy.starts_over, renew=True)
-        summary = SampleSummary.of(vars(record), request.keys, request.config.composition)
+        summary = SampleSummary.of(vars(record), request.keys, request.config.formula)
     drawn.remove()
     return Outcome(result=summary, entry=entry, found=False)
 
@@ -259,7 +265,10 @@ def _require_all(out: Path, ranks: Ranks) -> None:
 def _batches(task: _Task, drawn: UnfinishedSamples) -> Iterator[None]:
     """Draw the batches of this process that are missing; judge and keep them."""
     request, ranks, device = task.request, task.ranks, parameters_of(task.model).device
-    judge = Judge(out=request.out, keep=judged_as(request.keep), label=task.source.label)
+    judge = Judge(
+        out=request.out, keep=judged_as(request.keep), label=task.source.label, like=task.steering.smiles_of_input()
+    )
+    far: list[float] = []
     label, guessed = "molecule-steps" + (f" of rank 0 of {ranks.size}" if ranks.size > 1 else ""), 0
     with Judges(judge, judging_processes(device)) as judges, task.report.progress(label) as progress:
         for seed in range(request.seed, request.seed + request.repeats):
@@ -274,24 +283,11 @@ def _batches(task: _Task, drawn: UnfinishedSamples) -> Iterator[None]:
                     if molecule.frames and molecule.index < framed:
                         write_trajectory(request.out, molecule)
                 guessed += sum(molecule.guessed for molecule in new)
+                far += [molecule.notes["fragment_rmsd"] for molecule in new if "fragment_rmsd" in molecule.notes]
                 drawn.add(judges(seed, new))
                 yield
     note_of_drawn(guessed, task.model.known_moments(), task.report)
-
-
-def _note_plan(task: _Task, done: int) -> None:
-    """Say what is left to do, and about how long it takes."""
-    model, config, report = task.model, task.request.config, task.report
-    if done:
-        report.note(f"Resuming after {done:,} molecules that were drawn before.")
-    if new := [n for n in config.only_sizes or () if model.known_moments().extrapolates(n)]:
-        report.note(f"No molecules of {', '.join(map(str, new))} atoms were in the data: few of them will be valid.")
-    if (left := len(task.request.keys) - done) > 0:
-        seconds = left * seconds_per_molecule(model, config, left) / task.ranks.size
-        each = counted(len(solver_of(model, config)), "evaluation")
-        report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
-    if sharpness := what_happens_to_variances(model, config):
-        report.note(sharpness)
+    note_of_fragment(far, task.report)
 
 
 @overload

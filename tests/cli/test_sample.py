@@ -229,17 +229,40 @@ def test_sizes_and_start(gaga, tmp_path):
 
 
 def test_a_composition_is_counted_among_the_molecules_that_were_drawn(gaga):
-    ran = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST)
+    words = ("--composition-start", "C7H10O2", "--shape", "1.1,3,9", *FAST)
+    ran = gaga("sample", "--n", "3", "--out", "a.sdf", *words)
     assert "of 3 molecules (" in ran.out
     assert ") are C7H10O2." in ran.out
-    again = gaga(
-        "sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", "--shape", "1.1,3,9", *FAST, "--json"
-    )
+    again = gaga("sample", "--n", "3", "--out", "a.sdf", *words, "--json")
     assert again.json["composition"]["asked"] == "C7H10O2"
     assert f"{again.json['composition']['molecules']} of 3" in ran.out
+    exact = gaga("sample", "--n", "3", "--out", "b.sdf", "--composition", "C7H10O2", *FAST)
+    assert "3 of 3 molecules (100.0 %) are C7H10O2." in exact.out
     other = gaga("sample", "--n", "3", "--out", "a.sdf", "--composition", "C7H10O2", *FAST)
     assert other.code == 1
     assert "a.sdf is already there" in other.err
+
+
+def test_what_was_asked_for_is_in_the_records(gaga, tmp_path):
+    """Around a molecule: how like it each is. A fragment: in its place, with how far off it was."""
+    (tmp_path / "water.xyz").write_text("3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
+    ran = gaga("sample", "--n", "3", "--out", "a.sdf", "--around", "water.xyz", "--strength", "0", *FAST)
+    assert ran.code == 0, ran.err
+    text = (tmp_path / "a.sdf").read_text()
+    assert text.count(">  <similarity_to_input>\n1.000") == 3
+    assert text.count(">  <rmsd_to_input>\n0\n") == 3
+    words = ("--scaffold", "water.xyz", "--attach", "1", "--atoms", "5", "--resample", "2", *FAST)
+    ran = gaga("sample", "--n", "2", "--out", "b.sdf", *words)
+    assert "The fragment's atoms were" in ran.err
+    assert "nothing can bind" not in ran.err
+    text = (tmp_path / "b.sdf").read_text()
+    assert text.count(">  <fragment_rmsd>") == 2
+    assert text.count("    0.0000    0.0000    0.1190 O") == 2
+    (tmp_path / "water.xyz").write_text("3\nwater\nO 0 0 0.2\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
+    assert "already there" in gaga("sample", "--n", "2", "--out", "b.sdf", *words).err  # another fragment, another run
+    closed = gaga("sample", "--n", "1", "--out", "c.sdf", *words[:2], "--atoms", "5", *words[6:])
+    assert "a whole molecule by itself, O: nothing can bind to it" in closed.err
+    assert "with --attach" in closed.err
 
 
 def test_shapes_that_an_older_checkpoint_lacks_are_read_from_its_data(gaga, xyz, tmp_path):
@@ -300,6 +323,12 @@ def test_an_edm_folder_asks_for_its_data_once(gaga, xyz, tmp_path):
         (("--composition", "C2Xx"), 1, "unknown chemical element"),
         (("--composition", "C2Cl2"), 1, "does not know Cl"),
         (("--composition", "C20H42"), 1, "largest molecule"),
+        (("--around", "none.sdf"), 1, "none.sdf"),
+        (("--around", "tiny.xyz", "--strength", "9"), 1, "strongest noise"),
+        (("--strength", "0.3"), 1, "--strength goes with --around"),
+        (("--scaffold", "tiny.xyz", "--atoms", "2", "--fix", "1-9"), 1, "larger than the molecules asked for"),
+        (("--scaffold", "tiny.xyz", "--fix", "x"), 2, "--fix"),
+        (("--heavy-atoms", "x"), 2, "--heavy-atoms"),
         (("--overwrite", "--resume"), 2, "one of them"),
         (("--store", "tiny.xyz"), 1, "tiny.xyz"),
     ],

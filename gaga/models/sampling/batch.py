@@ -21,6 +21,7 @@ from gaga.models.sampling.solvers import Solver
 from gaga.noise import DrawsFurther, Reference
 
 STREAM_END = STREAM_START - 1
+STREAM_EDIT = 0x80000000  # the first of those that an edit draws from
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,14 @@ class NoisyBatch:
         keys, sizes: of its molecules.
         z: drawn from the reference, packed.
         context: what a condition gives of each of them; None without one.
+        about: what an edit knows of each atom; None without one.
     """
 
     keys: Int64[np.ndarray, " B"]
     sizes: Int64[np.ndarray, " B"]
     z: Float64[np.ndarray, "A C"]
     context: Float64[np.ndarray, "B K"] | None = None
+    about: Float64[np.ndarray, "A E"] | None = None
 
     @classmethod
     def draw(
@@ -48,6 +51,7 @@ class NoisyBatch:
         alpha2: float,
         seed: int,
         condition: Condition | None = None,
+        edit: Edit | None = None,
     ) -> "NoisyBatch":
         """The start of these molecules, at a squared alpha of `alpha2`."""
         noise = normals(seed, keys, sizes, columns, STREAM_START)
@@ -55,16 +59,18 @@ class NoisyBatch:
             further = normals(seed, keys, sizes, reference.further, STREAM_FURTHER)
             noise = np.concatenate([noise, further], axis=1)
         context = None if condition is None else condition.context(keys, sizes)
-        return cls(keys, sizes, reference.transform(noise, sizes, alpha2, context), context)
+        about = None if edit is None else edit.about(keys, sizes, seed)
+        return cls(keys, sizes, reference.transform(noise, sizes, alpha2, context), context, about)
 
     def halves(self) -> tuple["NoisyBatch", "NoisyBatch"]:
         """Two starts with half of the molecules each."""
         half = len(self.keys) // 2
         cut = int(self.sizes[:half].sum())
         first, second = (None, None) if self.context is None else (self.context[:half], self.context[half:])
+        before, behind = (None, None) if self.about is None else (self.about[:cut], self.about[cut:])
         return (
-            NoisyBatch(self.keys[:half], self.sizes[:half], self.z[:cut], first),
-            NoisyBatch(self.keys[half:], self.sizes[half:], self.z[cut:], second),
+            NoisyBatch(self.keys[:half], self.sizes[:half], self.z[:cut], first, before),
+            NoisyBatch(self.keys[half:], self.sizes[half:], self.z[cut:], second, behind),
         )
 
 
@@ -131,6 +137,7 @@ class BatchSampler:
         pool: memory that recordings share (see Replay).
         edit: what is done to the molecules after each step, outside a recording.
         context: the number of columns that a condition gives; 0 without one.
+        about: the number of columns that the edit knows.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class BatchSampler:
         pool: Any = None,
         edit: Edit | None = None,
         context: int = 0,
+        about: int = 0,
     ) -> None:
         self._model, self._tables, self._layout, self._seed, self._draws = model, tables, layout, seed, draws
         rows = len(layout.molecule)
@@ -152,6 +160,7 @@ class BatchSampler:
         self._noise = torch.zeros_like(self._z) if tables.noisy and not draws else None
         self._memory = torch.zeros_like(self._z) if tables.remembers else None
         self._context = tables.c_z.new_zeros((len(layout), context)) if context else None
+        self._about = tables.c_z.new_zeros((rows, about))
         self._keys = layout.molecule.new_zeros(rows)
         self._counter = layout.molecule.new_zeros(1)
         self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
@@ -173,6 +182,10 @@ class BatchSampler:
             _put(self._context[: len(start.keys)], torch.from_numpy(start.context).to(self._context.dtype))
         self._counter.zero_()
         self._start, self._done = start, 0
+        if self._edit is not None and start.about is not None:
+            self._about[atoms:].zero_()
+            _put(self._about[:atoms], torch.from_numpy(start.about).to(self._about.dtype))
+            self._edited(-1)
 
     @property
     def z(self) -> Float[Tensor, "A C"]:
@@ -189,8 +202,28 @@ class BatchSampler:
             _put(self._noise[: len(noise)], torch.from_numpy(noise).to(self._z.dtype))
         self._replay()
         if self._edit is not None:
-            self._z.copy_(self._edit(self._z, self._done, self._layout))
+            self._edited(self._done)
         self._done += 1
+
+    @torch.no_grad()
+    def _edited(self, k: int) -> None:
+        assert self._edit is not None  # noqa: S101 - cannot happen: the callers have asked
+
+        def drawn(number: int) -> Float[Tensor, "A C"]:
+            return self._numbers(STREAM_EDIT + number)
+
+        self._z.copy_(self._edit(self._z, k, self._layout, self._about, drawn))
+
+    def _numbers(self, stream: int) -> Float[Tensor, "A C"]:
+        """Standard normal numbers of the batch, zero in filler if they are drawn on the host."""
+        assert self._start is not None  # noqa: S101 - cannot happen: a batch begins before its steps
+        columns = self._z.shape[1]
+        if self._draws:
+            return random.normals(self._seed, self._keys, self._layout.place, columns, stream).to(self._z.dtype)
+        noise = normals(self._seed, self._start.keys, self._start.sizes, columns, stream)
+        numbers = torch.zeros_like(self._z)
+        _put(numbers[: len(noise)], torch.from_numpy(noise).to(self._z.dtype))
+        return numbers
 
     @torch.no_grad()
     def step(self) -> None:

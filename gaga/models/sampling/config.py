@@ -1,6 +1,7 @@
 """What a sampling run is asked for: its method, its start, its steps, its sizes. Needs no torch."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gaga.chem.elements import atoms_of_formula
@@ -16,7 +17,9 @@ MAX_BEND = 2.75  # beyond it the arcsine rule would go back: its slope at 1/2 is
 KEPT = ("all", "valid", "stable", "unique", "novel")  # which molecules `gaga sample` writes
 BY_STEP = ("ddpm", "ddim")  # methods that visit the steps of the schedule
 EVALUATIONS = 50  # of the other methods, if not given
-_FINE = "Few evaluations"
+RESAMPLED = ("ddpm", "ddim", "dpm++", "sde")  # methods that can hold a part of the molecule fixed
+STRENGTH, RESAMPLE = 0.3, 10  # Å of noise around a molecule; tries of each step with a fragment
+_FINE, _STEER = "Few evaluations", "Steering"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +70,10 @@ class SampleConfig(Config):
     start: str | None = option(
         None,
         "What to start from: a reference Gaussian (published, scalar, block, size, matched or prior), or shape: shapes "
-        "and compositions of random training molecules.  [default: block; shape with `composition` or `shape`]",
+        "and compositions of random training molecules.  [default: block; shape with `composition`, "
+        "`composition_start` or `shape`]",
         metavar="KIND", choices=START_KINDS,
     )  # fmt: skip
-    composition: str | None = option(
-        None, "Start from atoms of this formula, hydrogens included; the network may change them.", metavar="FORMULA"
-    )
     shape: tuple[float, float, float] | None = option(
         None,
         "Start from three gyration eigenvalues in Å^2, such as 1.1,3.0,15.3; the network may change them.",
@@ -86,6 +87,40 @@ class SampleConfig(Config):
     sizes: tuple[int, ...] | None = option(
         None, "Numbers of atoms to draw.  [default: as in the data]", metavar="N,N|N:M", at_least=1
     )
+    around: str | None = option(
+        None, "Noise this molecule and denoise it: molecules like it, atom by atom.", metavar="FILE", section=_STEER
+    )
+    strength: float | None = option(
+        None, f"Å of noise with `around`, at most that at T*; 0 returns the molecule.  [default: {STRENGTH}]",
+        metavar="X", at_least=0, below=float("inf"), section=_STEER,
+    )  # fmt: skip
+    scaffold: str | None = option(
+        None, "Keep the atoms of this file where they are, and draw the others; `sizes` is how many there are in all.",
+        metavar="FILE", section=_STEER,
+    )  # fmt: skip
+    fix: tuple[int, ...] | None = option(
+        None, "Which atoms of that file are kept, numbered from 1.  [default: all]",
+        metavar="N-M,N", at_least=1, section=_STEER,
+    )  # fmt: skip
+    attach: tuple[int, ...] | None = option(
+        None, "Atoms of that file that new atoms may bind to: their hydrogens are dropped.",
+        metavar="N-M,N", at_least=1, section=_STEER,
+    )  # fmt: skip
+    resample: int | None = option(
+        None, "Tries of each step, noised again in between.  "
+        f"[default: {RESAMPLE} with `scaffold`, 1 with a composition]",
+        metavar="N", at_least=1, section=_STEER,
+    )  # fmt: skip
+    composition: str | None = option(
+        None, "Exactly these atoms, hydrogens included; fewer molecules are valid.", metavar="FORMULA", section=_STEER
+    )
+    composition_start: str | None = option(
+        None, "Start from these atoms; the network may change them.", metavar="FORMULA", section=_STEER
+    )
+    heavy_atoms: tuple[int, ...] | None = option(
+        None, "Compositions of training molecules with so many atoms besides hydrogen.",
+        metavar="N,N|N:M", at_least=0, section=_STEER,
+    )  # fmt: skip
     batch_size: int | None = option(None, "Molecules at a time.  [default: for the device]", metavar="N", at_least=1)
     frames: int = option(0, "Frames kept of each molecule's trajectory; 0 keeps none.", at_least=0)
 
@@ -110,20 +145,35 @@ class SampleConfig(Config):
         if self.sizes is not None and not self.sizes:
             raise InvalidInput("sizes must be one or more numbers of atoms")
         self._check_shape()
+        self._check_steering()
 
     def _check_shape(self) -> None:
-        if (self.composition is not None or self.shape is not None) and self.started_from != SHAPE:
+        if (self.composition_start is not None or self.shape is not None) and self.started_from != SHAPE:
             raise InvalidInput("a composition or a shape goes with the start shape", received=self.start)
         if self.shape is not None and len(self.shape) != 3:
             raise InvalidInput("a shape is three gyration eigenvalues", received=self.shape)
-        if self.composition is not None and self.sizes is not None:
+        if self.formula is not None and self.sizes is not None:
             raise InvalidInput(
                 "a composition says itself how many atoms there are",
-                received=f"{self.composition} and sizes",
+                received=f"{self.formula} and sizes",
                 remedy="leave `sizes` out",
             )
-        if self.composition is not None:
-            atoms_of_formula(self.composition)
+        if self.formula is not None:
+            atoms_of_formula(self.formula)
+
+    def _check_steering(self) -> None:
+        given = {name for name in _TOGETHER if getattr(self, name) is not None}
+        for name in sorted(given):
+            if others := sorted((given - {name}) & _APART.get(name, set())):
+                raise InvalidInput(f"`{name}` does not go with `{others[0]}`", remedy="leave one of them out")
+            if (needed := _NEEDED.get(name)) is not None and needed not in given:
+                raise InvalidInput(f"`{name}` goes with `{needed}`", remedy=f"name a file with `{needed}`")
+        if self.resample is not None and not self.holds:
+            raise InvalidInput("`resample` goes with a `scaffold` or a composition")
+        if self.holds and self.method not in RESAMPLED:
+            raise InvalidInput(
+                f"{self.method} cannot keep atoms or types fixed", remedy=f"use {', '.join(RESAMPLED)} as `method`"
+            )
 
     @property
     def unused(self) -> set[str]:
@@ -137,12 +187,44 @@ class SampleConfig(Config):
     @property
     def started_from(self) -> str:
         """The start, or that of the other options if none is given."""
-        return self.start or ("block" if self.composition is None and self.shape is None else SHAPE)
+        of_shape = self.formula is not None and self.scaffold is None
+        return self.start or (SHAPE if of_shape or self.shape is not None else "block")
+
+    @property
+    def formula(self) -> str | None:
+        """The composition, exact or of the start."""
+        return self.composition or self.composition_start
 
     @property
     def only_sizes(self) -> tuple[int, ...] | None:
         """The numbers of atoms that are drawn; None: as in the data."""
-        return self.sizes if self.composition is None else (sum(atoms_of_formula(self.composition).values()),)
+        return self.sizes if self.formula is None else (sum(atoms_of_formula(self.formula).values()),)
+
+    @property
+    def needs_shapes(self) -> bool:
+        """Whether shapes and compositions of training molecules are needed."""
+        return self.started_from == SHAPE or self.heavy_atoms is not None
+
+    @property
+    def noised(self) -> float | None:
+        """Å of noise around a molecule; None without one."""
+        return None if self.around is None else STRENGTH if self.strength is None else self.strength
+
+    @property
+    def holds(self) -> bool:
+        """Whether atoms or types are put back after each step."""
+        return self.scaffold is not None or self.composition is not None or self.heavy_atoms is not None
+
+    @property
+    def tries(self) -> int:
+        """How often each step but the last is taken."""
+        return self.resample or (1 if self.scaffold is None else RESAMPLE)
+
+    @property
+    def file(self) -> Path | None:
+        """The molecule or fragment that is read."""
+        named = self.around or self.scaffold
+        return None if named is None else Path(named)
 
     @property
     def placed(self) -> str:
@@ -153,5 +235,24 @@ class SampleConfig(Config):
         """The options that molecules depend on, by name."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"spacing": self.placed, "start": self.started_from}
-        absent = {name for name in ("composition", "shape") if plain[name] is None}  # as in runs of earlier versions
-        return {name: value for name, value in plain.items() if name not in self.unused | absent}
+        plain |= {"resample": self.tries} if self.holds else {}
+        plain |= {"strength": self.noised} if self.around is not None else {}
+        absent = {name for name in _NEW if plain[name] is None}  # as in runs of earlier versions
+        paths = {name: Path(plain[name]).name for name in ("around", "scaffold") if plain[name] is not None}
+        return {name: value for name, value in (plain | paths).items() if name not in self.unused | absent}
+
+
+# Options of which None is "not asked for"; which of them exclude others, and which need another.
+_TOGETHER = (
+    "around", "strength", "scaffold", "fix", "attach", "composition", "composition_start", "heavy_atoms", "shape",
+    "sizes", "t_start", "start",
+)  # fmt: skip
+_APART = {
+    "around": {"scaffold", "composition", "composition_start", "heavy_atoms", "shape", "t_start", "start"},
+    "composition": {"composition_start", "heavy_atoms"},
+    "heavy_atoms": {"scaffold", "composition_start", "sizes"},
+    "composition_start": {"scaffold"},
+}
+_NEEDED = {"strength": "around", "fix": "scaffold", "attach": "scaffold"}
+_NEW = ("around", "strength", "scaffold", "fix", "attach", "resample", "composition", "composition_start",
+        "heavy_atoms", "shape")  # fmt: skip

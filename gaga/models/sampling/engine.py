@@ -126,7 +126,7 @@ class Engine:
         """The batch at its first step; a matter of the host alone."""
         columns = self._model.space.columns
         return NoisyBatch.draw(
-            batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed, self._condition
+            batch.keys, batch.sizes, self._reference, columns, self._alpha2, self._seed, self._condition, self._edit
         )
 
     def outcomes(self, starts: Iterable[NoisyBatch]) -> Iterator[FinishedBatch]:
@@ -210,6 +210,7 @@ class Engine:
             self._model, self._tables, layout, self._seed,
             draws=self._draws, records=self._records, pool=self._pool, edit=self._edit,
             context=0 if start.context is None else start.context.shape[1],
+            about=0 if start.about is None else start.about.shape[1],
         )  # fmt: skip
 
     def _new_pool(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gaga.chem.annotate import annotate
 from gaga.chem.records import NOT_FINITE
+from gaga.chem.similarity import similarity
 from gaga.chem.writers import as_written
 from gaga.core.processes import Workers
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
@@ -24,11 +25,13 @@ class Judge:
         out: the output file, whose name says how records look.
         keep: `all`, `valid` by the strict protocol, or `stable` by EDM's; a .smi file holds what has a SMILES.
         label: the checkpoint, as the records name it.
+        like: SMILES of the molecule that all are to be like; empty if there is none.
     """
 
     out: Path
     keep: str
     label: str
+    like: str = ""
 
     def __call__(self, seed: int, molecules: Sequence[Sampled]) -> list[JudgedMolecule]:
         """Molecules of this seed, ready to be spooled."""
@@ -36,11 +39,16 @@ class Judge:
 
     def _judged(self, seed: int, molecule: Sampled) -> JudgedMolecule:
         properties = {"gaga_seed": str(seed), "gaga_index": str(molecule.index), "checkpoint": self.label}
+        properties |= {name: f"{value:.4g}" for name, value in molecule.notes.items()}
         name = f"gaga-{seed}-{molecule.index}"
         atoms = slice(None) if molecule.finite else slice(0)  # without coordinates there is no atom to write
         if not molecule.finite:
             properties[NOT_FINITE] = f"{len(molecule.atomic_numbers)} atoms"
         found = annotate(molecule.atomic_numbers[atoms], molecule.positions[atoms], name=name, properties=properties)
+        record = found.record
+        if self.like and found.smiles:
+            alike = {"similarity_to_input": f"{similarity(found.smiles, self.like):.3f}"}
+            record = replace(record, properties={**record.properties, **alike})
         valid = None if found.valid is None else found.valid and molecule.finite
         stable, smiles = found.stable and molecule.finite, found.smiles
         kept = {"all": True, "valid": bool(valid), "stable": stable}[self.keep]
@@ -49,7 +57,7 @@ class Judge:
         return JudgedMolecule(
             seed=seed, index=molecule.index, atomic_numbers=molecule.atomic_numbers, positions=molecule.positions,
             finite=molecule.finite, stable=stable, n_stable_atoms=found.n_stable_atoms, valid=valid,
-            smiles=smiles, text=as_written(self.out, found.record, found.mol) if kept else b"",
+            smiles=smiles, text=as_written(self.out, record, found.mol) if kept else b"",
         )  # fmt: skip
 
 

@@ -32,10 +32,27 @@ from gaga.models.sampling.solvers import Solver
 
 @runtime_checkable
 class Edit(Protocol):
-    """Changes the molecules after each step of a solver, such as putting known atoms back (inpainting)."""
+    """Changes the molecules at the start and after each step of a solver, such as putting known atoms back."""
 
-    def __call__(self, z: Float[Tensor, "A C"], k: int, layout: Layout) -> Float[Tensor, "A C"]:
-        """z_(k+1) as the next step is to find it; `z` is that of the solver, centred."""
+    def about(
+        self, keys: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " M"], seed: int
+    ) -> Float64[np.ndarray, "A E"]:
+        """What it has to know of each atom of molecules of these keys and numbers of atoms: E numbers, or none."""
+        ...
+
+    def __call__(
+        self,
+        z: Float[Tensor, "A C"],
+        k: int,
+        layout: Layout,
+        about: Float[Tensor, "A E"],
+        normals: Callable[[int], Float[Tensor, "A C"]],
+    ) -> Float[Tensor, "A C"]:
+        """z_(k+1) as the next step is to find it, with as many columns centred; z_0, the start, with k = -1.
+
+        It runs on the device, behind the recorded step, and must not wait for it. Rows that fill a capacity have an
+        `about` of 0. `normals(0)`, `normals(1)`, ... are standard normal numbers, the same each time.
+        """
         ...
 
 
@@ -106,7 +123,7 @@ def denoise(
     z: Float[Tensor, "A C"],
     layout: Layout,
     normals: Callable[[int], Float[Tensor, "A C"]],
-    edit: Edit | None = None,
+    edit: Callable[[Float[Tensor, "A C"], int], Float[Tensor, "A C"]] | None = None,
     context: Float[Tensor, "M K"] | None = None,
 ) -> Float[Tensor, "A C"]:
     """Molecules from their noisy start, by the steps of a solver.
@@ -117,13 +134,14 @@ def denoise(
         z: a draw from the reference at the solver's first time; positions / factor and types, [A, C].
         layout: which rows are the atoms of which molecule.
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
-        edit: what is done to the molecules after each step; nothing by default.
+        edit: an `Edit` of z and k, with what else it takes put in; nothing by default.
         context: what a `Condition` gives of each molecule; None without one.
 
     Returns:
         Positions and types of the molecules, [A, C]. Types are read off by their largest column.
     """
     z, memory = layout.centre(z, model.centred_columns), torch.zeros_like(z)
+    z = z if edit is None else edit(z, -1)
     reach, (_, sigma) = torch.from_numpy(reach_of(model, solver.time)), model.schedule.alpha_sigma_at(solver.time)
     for k in range(len(solver)):
         time = z.new_full((len(layout),), float(solver.time[k]) / model.schedule.T)
@@ -136,5 +154,5 @@ def denoise(
         memory = float(solver.m_z[k]) * z + float(solver.m_eps[k]) * eps
         z = layout.centre(update, model.centred_columns)
         if edit is not None:
-            z = edit(z, k, layout)
+            z = edit(z, k)
     return z

@@ -3,7 +3,8 @@
 Needs no torch, so that processes which judge molecules start at once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,6 +22,7 @@ class Sampled:
         frames: trajectory as (atomic_numbers, positions) pairs, from noise to molecule.
         guessed: whether it is of one element that centred types do not tell; it is then that of most such training
             molecules of its size, if there are any.
+        notes: numbers on what was asked for, by name, such as the fragment's RMSD before it was put back.
     """
 
     index: int
@@ -29,6 +31,7 @@ class Sampled:
     finite: bool = True
     frames: tuple[tuple[UInt8[np.ndarray, " N"], Float32[np.ndarray, "N 3"]], ...] = ()
     guessed: bool = False
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,14 +137,14 @@ def start_reference(model: Model, config: SampleConfig) -> Reference:
     moments = model.known_moments()
     if config.started_from == SHAPE:
         space = require_features(model.space)
-        counts = None if config.composition is None else _composition(config.composition, space, moments)
+        counts = None if config.formula is None else composition_of(config.formula, space, moments)
         return ReferenceShape(model.known_shapes(), moments, space, config.shape, counts)
     if config.dataset_var is not None:
         moments = replace(moments, scalar=config.dataset_var, published=config.dataset_var)
     return ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
 
 
-def _composition(formula: str, space: FeatureSpace, moments: Moments) -> tuple[int, ...]:
+def composition_of(formula: str, space: FeatureSpace, moments: Moments) -> tuple[int, ...]:
     """Atoms of each element of the vocabulary.
 
     Raises:

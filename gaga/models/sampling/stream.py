@@ -27,6 +27,7 @@ from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import Batch, Plan
 from gaga.models.sampling.solvers import solver_of
+from gaga.models.sampling.steering import steer
 from gaga.noise import Reference
 
 __all__ = ["SampleConfig", "Sampled", "sample_batches", "sample_stream", "seconds_per_molecule"]
@@ -54,7 +55,7 @@ def sample_stream(
         config: how to sample.
         seed: the run's seed, 0 to 2^32 - 1.
         reference: what the first step is drawn from; what `config` names by default.
-        edit: what is done to the molecules after each step; nothing by default.
+        edit: what is done to the molecules after each step; what `config` asks for by default.
         condition: what each molecule is asked to be like, for a network that takes a context; nothing by default.
         progress: called after each step of a batch with molecule-steps done and in all.
 
@@ -102,9 +103,10 @@ def sample_batches(
     """
     if not 0 <= seed <= MAX_SEED:
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
-    ranks = ranks or Ranks()
+    ranks, steering = ranks or Ranks(), steer(model, config)
+    config, edit, reference = steering.config, edit or steering.edit, reference or steering.reference
     steps, device = solver_of(model, config), parameters_of(model).device
-    plan = Plan(indices, model.known_moments(), config, seed, device)
+    plan = Plan(indices, steering.moments, config, seed, device)
 
     def mine() -> Iterator[Batch]:
         for batch in plan.batches():
@@ -118,7 +120,7 @@ def sample_batches(
     )
     with _threads_for(model, device, mine()) as threads:
         for outcome in _outcomes(run, mine(), threads, counter.stop):
-            yield _unpack(model, outcome)
+            yield [steering.finished(molecule, seed) for molecule in _unpack(model, outcome)]
 
 
 def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[FinishedBatch]:
@@ -191,10 +193,14 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
         n_molecules: how many are to be drawn; the batch is one of theirs.
     """
     device = parameters_of(model).device
-    plan = Plan(range(n_molecules), model.known_moments(), config, 0, device)
+    steering = steer(model, config)
+    config = steering.config
+    plan = Plan(range(n_molecules), steering.moments, config, 0, device)
     batches = list(islice(plan.batches(), _SAMPLE))
     batch = batches[len(batches) // 2]
-    run = Engine(model, config, seed=0, counter=StepCounter(silent, 0))
+    run = Engine(
+        model, config, seed=0, counter=StepCounter(silent, 0), reference=steering.reference, edit=steering.edit
+    )
     with _threads_for(model, device, iter(batches)) as threads:
         seconds = run.seconds_per_step(run.start(batch)) / max(1, threads)
     return seconds * len(solver_of(model, config)) / len(batch.keys)

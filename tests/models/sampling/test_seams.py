@@ -14,9 +14,9 @@ from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.flat import run_flat
 from gaga.models.network.layout import Layout
 from gaga.models.network.parameters import EGNNConfig
-from gaga.models.sampling.batch import STREAM_END
+from gaga.models.sampling.batch import STREAM_EDIT, STREAM_END
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.sampling.loop import Condition, SameForAll, denoise
+from gaga.models.sampling.loop import Condition, Edit, SameForAll, denoise
 from gaga.models.sampling.plan import draw_sizes, start_reference
 from gaga.models.sampling.solvers import annealed, euler, heun, solver_of, spaced, two_step
 from gaga.models.sampling.stream import sample_stream
@@ -71,12 +71,18 @@ class TwoWidths:
         return noise * np.repeat(np.where(noise[first, 0] > 0, 0.5, 1.5), n_atoms)[:, None]
 
 
-def hold_first_atoms(z, k, layout):
-    """Each molecule's first atom is put at (k, 0, 0)."""
-    z = z.clone()
-    first = torch.cumsum(layout.sizes, 0) - layout.sizes
-    z[first.long(), :3] = z.new_tensor([float(k), 0.0, 0.0])
-    return z
+class HoldFirstAtoms:
+    """Each molecule's first atom is put at (k, key / 10, a random number)."""
+
+    def about(self, keys, sizes, seed):
+        return np.repeat(keys, sizes)[:, None] / 10.0
+
+    def __call__(self, z, k, layout, about, normals):
+        z = z.clone()
+        first = (torch.cumsum(layout.sizes, 0) - layout.sizes).long()
+        z[first, 0] = float(k)
+        z[first, 1], z[first, 2] = about[first, 0], normals(k + 1)[first, 2]
+        return z
 
 
 @pytest.mark.parametrize("method", ["ddpm", "annealed"])
@@ -92,11 +98,18 @@ def test_another_reference_and_an_edit_in_the_engine_are_those_of_the_loop(gauss
     def drawn(k):
         return torch.from_numpy(normals(SEED, keys, sizes, model.space.columns, streams[k]))
 
-    expected = denoise(model, solver, start, Layout.of(sizes), drawn, hold_first_atoms).numpy()
-    found = list(sample_stream(model, range(7), config, seed=SEED, reference=TwoWidths(), edit=hold_first_atoms))
+    def edited(number):
+        return torch.from_numpy(normals(SEED, keys, sizes, model.space.columns, STREAM_EDIT + number))
+
+    edit, layout = HoldFirstAtoms(), Layout.of(sizes)
+    assert isinstance(edit, Edit)
+    about = torch.from_numpy(edit.about(keys, sizes, SEED))
+    expected = denoise(model, solver, start, layout, drawn, lambda z, k: edit(z, k, layout, about, edited)).numpy()
+    found = list(sample_stream(model, range(7), config, seed=SEED, reference=TwoWidths(), edit=edit))
     positions = np.concatenate([molecule.positions for molecule in found])
     np.testing.assert_allclose(positions, expected[:, :3] * model.space.factors[0], atol=1e-5)
-    assert all(molecule.positions[0] == pytest.approx([len(solver) - 1, 0, 0]) for molecule in found)
+    for molecule in found:
+        assert molecule.positions[0][:2] == pytest.approx([len(solver) - 1, molecule.index / 10])
 
 
 @dataclass(frozen=True)

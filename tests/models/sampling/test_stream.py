@@ -259,13 +259,15 @@ def test_float64_network_gives_its_type(toy_model):
 
 
 def test_a_composition_and_a_shape_imply_the_start_and_fix_the_size():
-    config = SampleConfig(composition="C2H6O", shape=(1.0, 2.0, 3.0))
+    config = SampleConfig(composition_start="C2H6O", shape=(1.0, 2.0, 3.0))
     assert (config.started_from, config.only_sizes) == ("shape", (9,))
-    assert config.effective()["composition"] == "C2H6O"
+    assert config.effective()["composition_start"] == "C2H6O"
+    exact = SampleConfig(composition="C2H6O")
+    assert (exact.started_from, exact.only_sizes, exact.effective()["resample"]) == ("shape", (9,), 1)
     plain = SampleConfig()
     assert (plain.started_from, plain.only_sizes) == ("block", None)
     assert plain.effective()["start"] == "block"
-    assert not {"composition", "shape"} & plain.effective().keys()
+    assert not {"composition", "composition_start", "shape", "around", "resample"} & plain.effective().keys()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +276,7 @@ def test_a_composition_and_a_shape_imply_the_start_and_fix_the_size():
         ({"composition": "CXx"}, "unknown chemical element"),
         ({"composition": "2C"}, "not a formula"),
         ({"composition": "C0H4"}, "has no 0"),
-        ({"composition": "CH4", "start": "block"}, "goes with the start shape"),
+        ({"composition_start": "CH4", "start": "block"}, "goes with the start shape"),
         ({"shape": (1.0, 2.0, 3.0), "start": "prior"}, "goes with the start shape"),
         ({"composition": "CH4", "sizes": (5,)}, "says itself how many"),
         ({"shape": (0.0, 1.0, 2.0)}, "above 0"),
