@@ -66,7 +66,7 @@ def test_what_a_sampler_does_to_variances_is_said_stored_and_in_json(gaga, tmp_p
     assert stored.variance_bonds == pytest.approx(expected["bonds"])
     even = gaga("sample", "--method", "sde", "--out", "b.sdf", *how[:2], "--steps", "50", *how[4:])
     assert "This way of sampling" not in even.err
-    assert even.json["returned_variance"] == pytest.approx({"molecule": 1.0, "bonds": 1.0}, abs=0.01)
+    assert even.json["returned_variance"] == pytest.approx({"molecule": 1.0, "bonds": 1.0}, abs=0.015)
 
 
 def test_a_range_of_levels_is_two_numbers(gaga):
