@@ -192,13 +192,12 @@ def _kept(
     s: int,
 ) -> Float64[np.ndarray, "3 2"]:
     """`_step`, or what is kept of it."""
-    piece = f"{seed[-1]}/{timesteps[s]}"
-    kept = pieces.get(piece)
-    if kept is not None:
-        return np.asarray(kept["found"])
-    found = _step(some, resampling, config, float(alpha2[s]), np.random.default_rng([*seed, timesteps[s]]))
-    pieces.put(piece, {"found": found})
-    return found
+    t = timesteps[s]
+
+    def compute() -> dict[str, Float64[np.ndarray, "3 2"]]:
+        return {"found": _step(some, resampling, config, float(alpha2[s]), np.random.default_rng([*seed, t]))}
+
+    return np.asarray(pieces.get_or_put(f"{seed[-1]}/{t}", compute)["found"])
 
 
 def _step(

@@ -147,13 +147,10 @@ def molecule_effects(
 def _kept(
     pieces: PartialResults, name: str, compute: Callable[[], Piece], advance: Callable[[int], None], work: int
 ) -> Piece:
-    """The piece of that name, computed if it is not there."""
-    if (piece := pieces.get(name)) is not None:
+    """The piece of that name; if it is there, its work counts as done."""
+    if name in pieces:
         advance(work)
-        return piece
-    piece = compute()
-    pieces.put(name, piece)
-    return piece
+    return pieces.get_or_put(name, compute)
 
 
 def p_values(

@@ -175,8 +175,7 @@ def price(
         if not enough:
             found.append(None)
             continue
-        kept = pieces.get(str(n_atoms))
-        if kept is None:
+        if (kept := pieces.get(str(n_atoms))) is None:
             indices = _at_most(indices, np.random.default_rng([seed, n_atoms]))
             library = min(len(indices), library_size(len(sizes))) if against == "shape" else None
             one = _of_size(

@@ -43,6 +43,14 @@ class PartialResults:
     def __contains__(self, name: str) -> bool:
         return False
 
+    def get_or_put(self, name: str, compute: Callable[[], Piece]) -> Piece:
+        """The piece of that name; if there is none, it is computed and kept."""
+        piece = self.get(name)
+        if piece is None:
+            piece = compute()
+            self.put(name, piece)
+        return piece
+
     def subset(self, stage: str) -> "PartialResults":
         """The pieces of one stage of the work, whose names are its own."""
         return _Stage(self, stage)

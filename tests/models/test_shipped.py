@@ -33,7 +33,7 @@ def test_stability_and_classes_hold_with_a_fresh_seed():
 
     The seed is fixed: a machine that rounds otherwise moves a few of 100 molecules over the edge, not the five points
     (two standard errors) that are allowed. Of 100 molecules of QM9 42 are aromatic or have a triple bond, and of those
-    that a sampler sharpens (`annealed`) 18.
+    that a sampler sharpens (`annealed`) 18. The mean number of rings has a standard error of 0.1, and `annealed` 1.92.
     """
     found = evaluate(sample(load_model(), N_MOLECULES, seed=FRESH_SEED))
     rates = dict(found.rates.items())

@@ -125,7 +125,7 @@ class Known:
         if self.types is not None and k >= 0:
             if self.space.unit * sigma / alpha > HELD:
                 about = torch.cat([about[:, :1], about[:, :1], about[:, 2:]], dim=1)  # the fragment's types alone
-            elif self._is_first_held(step) and k % tries == 0:
+            elif self._is_first_held(step) and k % tries == 0:  # the batch keeps `about`: later steps find them there
                 about[:, 5 : 2 + z.shape[1]] = self._dealt(z, about, layout)
         z = put_back(z, alpha, sigma, layout, about, normals(2 * k + 2), centred=self.space.centred_features)
         if k < 0 or k % tries == tries - 1:
