@@ -8,10 +8,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gaga.cli.errors import usage_error
+from gaga.cli.errors import UsageError, usage_error
 from gaga.core.config import is_64_bit
 
 ARGUMENTS, OTHER_OPTIONS = "Arguments", "Options"
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +175,18 @@ class SubGroup(TyperGroup):
 class Command(TyperCommand):
     """A command whose help groups options by their `rich_help_panel`, and whose whole numbers fit into 64 bits."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words typed; an option of the published code is answered by its name here."""
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            from gaga.cli.paper_flags import called_here
+
+            flag = getattr(error, "option_name", None)
+            if flag is None or (here := called_here(ctx.info_name, flag)) is None:
+                raise
+            raise usage_error(f"no such option: {flag}; here it is {here} (docs/FROM_THE_PAPER.md)", ctx) from error
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, unless a number is larger than any library takes."""
         for parameter in self.get_params(ctx):
@@ -220,6 +233,7 @@ def new_app(*, group: bool = False) -> typer.Typer:
     """An app of one command, or with `group` of several, as every command module holds one."""
     return typer.Typer(
         cls=SubGroup if group else None,
+        context_settings=HELP_OPTIONS,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from gaga.cli import streams
-from gaga.cli.commands import LazyGroup, examples
+from gaga.cli.commands import HELP_OPTIONS, LazyGroup, examples
 from gaga.cli.errors import UsageError, with_options
 from gaga.cli.options import use_products
 from gaga.cli.progress import start_clock
@@ -24,6 +24,7 @@ from gaga.core.text import printable
 
 app = typer.Typer(
     cls=LazyGroup,
+    context_settings=HELP_OPTIONS,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
