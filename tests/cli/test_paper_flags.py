@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from tests.cli.test_help import leaves
 
 from gaga.cli import paper_flags
+from tests.cli.test_help import leaves
 
 LEAVES = dict(leaves())
 CASES = [(command, flag) for command, flags in paper_flags._OF_COMMAND.items() for flag in flags]
