@@ -1,7 +1,7 @@
 """The figures of docs/STEER.md: molecules around molecules, with a fixed ring, of one composition.
 
     python benchmarks/editing.py around --n 50 --molecules 5
-    python benchmarks/editing.py ring --n 100
+    python benchmarks/editing.py ring --n 100 --ring-of examples/mosesaq_xtb_1000.sdf.gz
     python benchmarks/editing.py composition --n 100 --formula C7H10O2
 
 Rates are of all molecules drawn, by the strict protocol of `gaga evaluate`, with 95 % intervals by bootstrap over
@@ -26,6 +26,7 @@ from gaga.chem.records import Record
 from gaga.chem.similarity import similarity
 from gaga.chem.writers import open_writer
 from gaga.core.statistics import share_interval
+from gaga.data.features import require_features
 from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.molecules import Sampled
@@ -44,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--n", type=int, default=50)
     parser.add_argument("--molecules", type=int, default=5)
     parser.add_argument("--formula", default="C7H10O2")
+    parser.add_argument("--ring-of", default="qm9", help="the data set or file that the ring is taken from")
     parser.add_argument("--resample", type=int, nargs="+", default=[10, 1])
     parser.add_argument("--t-start", type=int, nargs="+", default=[None])
     parser.add_argument("--seed", type=int, default=0)
@@ -80,10 +82,15 @@ def around(model: Model, asked: argparse.Namespace, folder: Path) -> Iterator[st
 
 
 def ring(model: Model, asked: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """A ring of a test molecule, and what grows on it; junction bonds beside the data's."""
-    data = load_dataset("qm9")
-    test = np.random.default_rng(asked.seed).permutation(data.splits["test"])
-    numbers, positions, atoms = next(found for row in test if (found := ring_of(*data.molecules[int(row)])) is not None)
+    """The ring of a test molecule, and what grows on it; junction bonds beside those of QM9."""
+    rows = {name: np.random.default_rng(asked.seed).permutation(load_dataset(name).splits["test"])
+            for name in ("qm9", asked.ring_of)}  # fmt: skip
+    data, test, others = load_dataset("qm9"), rows["qm9"], load_dataset(asked.ring_of)
+    known = set(require_features(model.space).vocabulary)
+    numbers, positions, atoms = next(
+        found for row in rows[asked.ring_of]
+        if (found := ring_of(*others.molecules[int(row)])) is not None and set(found[0][found[2]].tolist()) <= known
+    )  # fmt: skip
     path = written(folder / "ring.sdf", numbers[atoms], positions[atoms])
     yield f"Ring of {''.join(map(symbol_of, numbers[atoms].tolist()))}, from {smiles_of(numbers, positions)}."
     of_data: dict[str, list[float]] = defaultdict(list)
@@ -157,10 +164,11 @@ def smiles_of(numbers: np.ndarray, positions: np.ndarray) -> str:
 
 
 def ring_of(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]] | None:
-    """A molecule and the atoms of its one ring, of five or six, if it has one."""
+    """A molecule and the atoms of its first ring, if that has five or six and shares none with another ring."""
     mol = perceive(numbers, positions)
     rings = [] if mol is None else [list(atoms) for atoms in mol.GetRingInfo().AtomRings()]
-    return (numbers, positions, rings[0]) if len(rings) == 1 and len(rings[0]) in (5, 6) else None
+    alone = rings and all(set(rings[0]).isdisjoint(other) for other in rings[1:])
+    return (numbers, positions, rings[0]) if alone and len(rings[0]) in (5, 6) else None
 
 
 def junctions(numbers: np.ndarray, positions: np.ndarray, k: int | None, lengths: dict[str, list[float]]) -> bool:
