@@ -48,13 +48,16 @@ class Muon:
         return {f"momentum.{i}": momentum for i, momentum in enumerate(self._momenta)}
 
 
-def orthogonal(matrices: Float[Tensor, "k a b"]) -> Float[Tensor, "k a b"]:
+def orthogonal(matrices: Float[Tensor, "k a b"], products: torch.dtype | None = None) -> Float[Tensor, "k a b"]:
     """Matrices with the same singular vectors and singular values near one (between about 0.7 and 1.2).
 
-    Products are in bfloat16, as its authors do: an error of a few per cent changes no direction that matters.
+    Unless said otherwise, products are in bfloat16 on CUDA, as its authors do: an error of a few per cent changes no direction that matters.
+    A processor without instructions for it takes far longer for them than in float32: 1.3 s against 0.09 s for each
+    step of the preset `small` (one core of an AMD Zen 3), where the gradient takes about half a second.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    products = products or (torch.bfloat16 if matrices.is_cuda else torch.float32)
+    x = (matrices.mT if tall else matrices).to(products)
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
         square = x @ x.mT
