@@ -51,9 +51,10 @@ class Muon:
 def orthogonal(matrices: Float[Tensor, "k a b"], products: torch.dtype | None = None) -> Float[Tensor, "k a b"]:
     """Matrices with the same singular vectors and singular values near one (between about 0.7 and 1.2).
 
-    Unless said otherwise, products are in bfloat16 on CUDA, as its authors do: an error of a few per cent changes no direction that matters.
-    A processor without instructions for it takes far longer for them than in float32: 1.3 s against 0.09 s for each
-    step of the preset `small` (one core of an AMD Zen 3), where the gradient takes about half a second.
+    Unless said otherwise, products are in bfloat16 on CUDA, as its authors do: an error of a few per cent changes no
+    direction that matters. A processor without instructions for it takes far longer for them than in float32: 1.1 to
+    1.4 s against 0.06 to 0.10 s a step of the preset `small` (one core of an AMD Zen 3), whose gradient takes about
+    half a second.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     products = products or (torch.bfloat16 if matrices.is_cuda else torch.float32)
