@@ -139,6 +139,12 @@ def test_keys_of_sample(gaga, pytestconfig):
     check("gaga sample", gaga("sample", *words, "--composition", "CH4", "--json", "--overwrite").json)
 
 
+def test_keys_of_train_property(gaga, xyz):
+    xyz.write_text(xyz.read_text().replace("molecule ", "stretch="))
+    words = ("--dataset", xyz, "--hidden", 4, "--layers", 1, "--steps", 2, "--threads", 1)
+    check("gaga train-property", gaga("train-property", "stretch", *words, "--json").json)
+
+
 def test_keys_of_truncation(gaga, xyz, pytestconfig):
     folder = pytestconfig.rootpath / "tests" / "golden" / "gaga_tiny"
     assert gaga("import-edm", folder, "--dataset", xyz, "--out", "m.safetensors").code == 0
