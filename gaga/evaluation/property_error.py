@@ -160,24 +160,24 @@ def rows_of_data(
     values = targets_of(dataset, [property]).values[:, 0]
     if halves:
         fitted, tried = halves_of(dataset)
-        where = f"the second half of {dataset.name}'s training molecules"
+        where = f"second half of {dataset.name}'s train split"
     else:
         fitted, tried = dataset.splits["train"], dataset.splits[row_split(dataset)]
         where = f"{dataset.name}'s {row_split(dataset)} split"
     fitted, tried = (some[np.isfinite(values[some])] for some in (fitted, tried))
     if not len(fitted) or not len(tried):
-        raise InvalidInput(f"no molecule of {where} has a value of {property}")
+        raise InvalidInput(f"too few molecules have a value of {property} (needed: some of the {where}, others to fit)")
     rng, of_tried = np.random.default_rng(seed), values[tried]
     by_size = _median_by_size(dataset.n_atoms[fitted], values[fitted], dataset.n_atoms[tried])
     rows = (
-        _row("random", f"another molecule's value, {where}", np.abs(of_tried - rng.permutation(of_tried)), rng),
-        _row("#atoms", f"the median of molecules of its size, {where}", np.abs(of_tried - by_size), rng),
+        _row("random", f"another molecule's value; {where}", np.abs(of_tried - rng.permutation(of_tried)), rng),
+        _row("#atoms", f"median of molecules of its size; {where}", np.abs(of_tried - by_size), rng),
     )
     if predictor is None:
         return rows
     drawn = np.sort(rng.permutation(tried)[:_PREDICTED])
     found = predictor.predict(dataset.molecules.take(drawn), device=device, progress=progress)
-    return (*rows, _row("data", f"the predictor's, {where}", np.abs(found - values[drawn]), rng))
+    return (*rows, _row("data", f"the predictor's; {where}", np.abs(found - values[drawn]), rng))
 
 
 def _row(name: str, description: str, errors: Float64[np.ndarray, " n"], rng: np.random.Generator) -> PropertyRow:

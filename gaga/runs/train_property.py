@@ -201,7 +201,7 @@ def _own_rows(metrics: Mapping[str, Any]) -> tuple[PropertyRow, ...]:
     found = metrics.get("errors", {})
     return tuple(
         PropertyRow(
-            name=split, description=f"this predictor's, {split} split", n=int(found[split]["molecules"]),
+            name=split, description=f"this predictor's; {split} split", n=int(found[split]["molecules"]),
             mae=Interval(found[split]["mae"], found[split]["low"], found[split]["high"]),
         )
         for split in ("valid", "test")
