@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from safetensors.torch import save
 from torch import Tensor
 
@@ -62,10 +62,31 @@ class Predictor:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def _network(self) -> PredictorNetwork:
-        network = PredictorNetwork(self.network)
-        network.load_state_dict(dict(self.weights))
-        return network.eval().requires_grad_(False)
+    def _networks(self) -> dict[tuple[torch.device, torch.dtype], PredictorNetwork]:
+        return {}
+
+    def _network(self, device: torch.device | str, dtype: torch.dtype) -> PredictorNetwork:
+        """The network, one for each device and type: what a graph holds may not change."""
+        key = torch.device(device), dtype
+        if key not in self._networks:
+            network = PredictorNetwork(self.network)
+            network.load_state_dict(dict(self.weights))
+            self._networks[key] = network.to(*key).eval().requires_grad_(False)
+        return self._networks[key]
+
+    def __call__(
+        self, positions: Float[Tensor, "A 3"], types: Float[Tensor, "A K"], sizes: Int64[Tensor, " M"]
+    ) -> Float[Tensor, " M"]:
+        """The property of each molecule in its unit, differentiable by what it is given: a scorer that guides is made
+        of it.
+
+        Args:
+            positions: in Å. types: probabilities of the elements, in the order of `vocabulary`.
+            sizes: numbers of atoms of the molecules.
+        """
+        columns = torch.cat([positions, types.to(positions)], dim=1)
+        found = self._network(columns.device, columns.dtype)(columns, Layout.of(sizes.cpu().numpy(), columns.device))
+        return found * self.scale.deviation[0] + self.scale.mean[0]
 
     def predict(
         self, molecules: PackedMolecules, *, device: torch.device | str = "cpu", progress: Progress = silent
@@ -78,7 +99,7 @@ class Predictor:
         self.require_elements(molecules)
         chosen = np.flatnonzero(molecules.n_atoms)
         space = input_space(self.vocabulary)
-        network = self._network.to(device)
+        network = self._network(device, torch.float32)
         features = Features.of(molecules, space, device, chosen=chosen)
         values = np.full((len(molecules), 1), np.nan)
         values[chosen, 0] = predict_all(network, features, progress)

@@ -63,6 +63,18 @@ def test_predictions_are_in_the_order_and_unit_of_the_molecules(predictor):
     assert np.abs(found - 70).mean() < 60
 
 
+def test_what_guides_is_the_same_and_has_a_gradient(predictor):
+    packed = molecules(6)
+    types = torch.from_numpy(np.eye(3)[np.searchsorted([1, 6, 8], packed.atomic_numbers)])
+    positions = torch.from_numpy(packed.positions).double().requires_grad_()
+    found = predictor(positions, types, torch.from_numpy(packed.n_atoms))
+    np.testing.assert_allclose(found.detach(), predictor.predict(packed), rtol=1e-5)
+    (gradient,) = torch.autograd.grad(found.sum(), positions)
+    assert gradient.abs().max() > 0
+    at = np.cumsum(packed.n_atoms) - packed.n_atoms
+    np.testing.assert_allclose(np.add.reduceat(gradient.numpy(), at), 0, atol=1e-9)  # no force on the whole
+
+
 def test_a_record_without_atoms_has_no_prediction(predictor):
     atoms = (np.array([1, 6]), np.eye(3)[:2])
     packed = pack([atoms, (np.zeros(0, np.uint8), np.zeros((0, 3))), atoms])
