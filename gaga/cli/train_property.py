@@ -15,7 +15,7 @@ from gaga.cli.commands import Command, examples, new_app
 from gaga.cli.property_report import row_objects, row_table
 from gaga.cli.render import Output, Table, open_store, stored, stored_line
 from gaga.cli.signals import StopRequest, stop_requests
-from gaga.cli.train import Budget, DryRun, Resume, Runs, seconds
+from gaga.cli.train import Budget, Resume, Runs, seconds
 from gaga.models.predictor.recipe import PRESETS, PredictorRecipe, make_predictor_recipe  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ app = new_app()
 Preset = Annotated[
     str, typer.Option("--preset", metavar="|".join(PRESETS), show_default=True, help="A whole recipe; edm is EDM's.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Train nothing; print settings and the errors to beat.")]
 Half = Annotated[
     str | None,
     typer.Option(

@@ -79,14 +79,16 @@ class PredictorTrainer:
         self.products = products.library_on(self.device)
         targets = targets_of(dataset, [property])
         self.unit, self._values, self._digest = targets.units[0], targets.values[:, 0], targets.digest
-        self.scale = scale_of(targets, dataset.splits["valid"])
+        self._valid = self._with_value(dataset.splits["valid"])
+        if len(self._valid) == 0:
+            raise InvalidInput(f"no validation molecule has a value of {property}, and its scale is theirs")
+        self.scale = scale_of(targets, self._valid)
         self.vocabulary = dataset.vocabulary
         trained = self._with_value(trained_on(dataset, half))
         if len(trained) == 0:
             raise InvalidInput(f"no training molecule has a value of {property}")
         self.labels = torch.from_numpy(self._scaled(trained)).float().to(self.device)
         self.train_set = self._features(trained)
-        self._valid = self._with_value(dataset.splits["valid"])
         self._looked_at = self._valid[
             np.linspace(0, len(self._valid) - 1, min(_VALIDATED, len(self._valid)), dtype=int)
         ]

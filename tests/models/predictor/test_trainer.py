@@ -92,6 +92,14 @@ def test_a_half_has_half_of_the_molecules_with_a_value(tmp_path):
         trainer(dataset, tmp_path, half="second")
 
 
+@pytest.mark.parametrize(("split", "said"), [("train", "no training molecule"), ("valid", "no validation molecule")])
+def test_a_split_without_values_is_named(tmp_path, split, said):
+    values = sum_of_distances(molecules(300))
+    values[toy_dataset().splits[split]] = np.nan
+    with pytest.raises(InvalidInput, match=f"{said} has a value of pairs"):
+        trainer(toy_dataset(pairs=values), tmp_path)
+
+
 def test_recipes_are_named():
     assert make_predictor_recipe("edm") == PredictorRecipe()
     assert make_predictor_recipe("small", hidden=32).hidden == 32
