@@ -85,7 +85,9 @@ class Predictor:
             sizes: numbers of atoms of the molecules.
         """
         columns = torch.cat([positions, types.to(positions)], dim=1)
-        found: Tensor = self._network(columns.device, columns.dtype)(columns, Layout.of(sizes.cpu().numpy(), columns.device))
+        found: Tensor = self._network(columns.device, columns.dtype)(
+            columns, Layout.of(sizes.cpu().numpy(), columns.device)
+        )
         return found * self.scale.deviation[0] + self.scale.mean[0]
 
     def predict(
