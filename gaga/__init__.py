@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gaga.runs.gaussianity import gaussianity as gaussianity
     from gaga.runs.sample import sample as sample
     from gaga.runs.train import train as train
+    from gaga.runs.train_property import train_property as train_property
     from gaga.runs.tstar import tstar as tstar
     from gaga.runs.variance import variance as variance
     from gaga.storage.store import Store as Store
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy(
         "gaga.runs.gaussianity": "gaussianity",
         "gaga.runs.sample": "sample",
         "gaga.runs.train": "train",
+        "gaga.runs.train_property": "train_property",
         "gaga.runs.tstar": "tstar",
         "gaga.runs.variance": "variance",
         "gaga.storage.store": "Store",

@@ -68,6 +68,11 @@ COMMANDS: dict[str, Entry] = {
         panel=MODEL,
         ranks=True,
     ),
+    "train-property": Entry(
+        module="gaga.cli.train_property",
+        help="Train a predictor of a property, by which gaga evaluate judges molecules.",
+        panel=MODEL,
+    ),
     "sample": Entry(
         module="gaga.cli.sample",
         help="Draw molecules from a model into an SDF, XYZ or SMILES file.",

@@ -49,6 +49,7 @@ Plot = Annotated[
         "gaga evaluate mols.sdf --dataset mine.h5 --protocol strict",
         "gaga evaluate druglike.sdf.gz --dataset none --json",
         "gaga evaluate mols.sdf --posebusters --relax --sample-size 500",
+        "gaga evaluate mols.sdf --property alpha --predictor predictor.safetensors",
         "gaga evaluate mols.sdf --csv per_molecule.csv    a row for each molecule",
         "gaga evaluate mols.sdf --plot quality.png        bonds, rings, sizes, classes against the data's",
         "gaga evaluate - --format sdf < mols.sdf          or behind a pipe",

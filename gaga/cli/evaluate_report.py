@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaga.cli.class_report import class_tables, classes_object, rate_object, said_of_support
+from gaga.cli.property_report import row_objects, row_table
 from gaga.cli.render import MISSING, Table, attributes, by_row, skipped_parts, stored, stored_line
 from gaga.core.text import counted
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gaga.evaluation import Evaluation, Rate, Rates, ReferenceRow
     from gaga.evaluation.distances import Distances
     from gaga.evaluation.extras import PoseChecks, Relaxation
+    from gaga.evaluation.property_error import PropertyError
     from gaga.runs.evaluate import Evaluated
 
 SHOWN_REASONS = 5
@@ -54,6 +56,12 @@ def payload(found: "Evaluated", store: Path, csv: Path | None, plot: Path | None
             }
             for check in found.checks
         },
+        "property": found.property
+        and {
+            "stored": stored(found.property.entry, store, found=found.property.found),
+            **attributes(found.property.result, "property predictor"),
+            "rows": row_objects(found.property.result.rows, found.property.result.unit),
+        },
         "csv": found.table and {"out": str(csv), "rows": found.table.rows, "columns": found.table.columns},
         "plot": plot,
     }
@@ -80,6 +88,10 @@ def tables(found: "Evaluated", store: Path, csv: Path | None, *, charges: bool) 
         heading = (found.label, "95 % interval", f"{check.real_label} itself")
         yield from _TABLES[check.kind](check.outcome.result, check.real and check.real.result, *heading)
         yield stored_line(check.outcome.entry, store, found=check.outcome.found)
+        yield ""
+    if found.property:
+        yield from _property_tables(found.property.result)
+        yield stored_line(found.property.entry, store, found=found.property.found)
         yield ""
     if found.table:
         yield f"Wrote a row for each of {counted(found.table.rows, 'molecule')} to {csv}."
@@ -222,6 +234,14 @@ def _relaxation_tables(
     if reasons:
         counts = ", ".join(f"{result.reasons.count(reason):,} x {reason}" for reason in reasons)
         yield f"Not relaxed: {counts}."
+
+
+def _property_tables(result: "PropertyError") -> Iterator[Table | str]:
+    by = f", predicted by a network trained on {result.predictor}" if result.predictor else ""
+    yield row_table(result.rows, result.unit, f"Mean absolute errors of {result.property}{by}")
+    asked = result.rows[0].n if result.predictor else 0
+    if result.predictor and asked < result.n_molecules:
+        yield f"{result.n_molecules - asked:,} of {counted(result.n_molecules, 'molecule')} have no atoms or no target."
 
 
 def _drawn(result: "PoseChecks | Relaxation") -> str:

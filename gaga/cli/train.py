@@ -129,7 +129,7 @@ def train(
     request = runs.TrainRequest(
         dataset=dataset, recipe=read_recipe(preset, config, given),
         recipe_name=preset or (config.stem if config else "small"), max_t=_step_or_auto(max_t), tstar=tstar,
-        budget_s=_seconds(budget), init_from=init_from, runs=runs_folder, name=name, kernel=kernel, device=device,
+        budget_s=seconds(budget), init_from=init_from, runs=runs_folder, name=name, kernel=kernel, device=device,
         seed=seed, threads=threads, cache=cache,
     )  # fmt: skip
     ranks = ranks_from_environment()
@@ -163,7 +163,7 @@ def _step_or_auto(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
-def _seconds(text: str | None) -> float | None:
+def seconds(text: str | None) -> float | None:
     """Seconds from "90s", "30m", "2h" or "1d".
 
     Raises:

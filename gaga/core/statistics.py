@@ -1,7 +1,9 @@
 """Bootstrap over molecules: intervals for means and shares."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -49,6 +51,22 @@ def bootstrap_mean(
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     shape = values.shape[1:]
     return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)
+
+
+def interval_of(
+    values: Float64[np.ndarray, " M"],
+    statistic: Callable[[NDArray[np.float64]], Any],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """A statistic of M molecules with its percentile-bootstrap interval over them; NaN for no molecules."""
+    if not len(values):
+        return Interval(np.nan, np.nan, np.nan, level)
+    resampled = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n_resamples)]
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(values)), float(low), float(high), level)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:

@@ -4,6 +4,7 @@ Hoogeboom et al. 2022 (EDM), section 5.2 and its published code: energies and he
 (c - mean) / mean absolute deviation, and halves of QM9's training molecules for a generator and for what judges it.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ _FREE_ATOMS = {
     9: (-99.718730, -99.717314, -99.716370, -99.733544, 2.981),
 }
 _HAVE_FREE_ATOMS = "qm9"  # the only data set whose values are known to be of these atoms
+_HAVE_HALVES = ("qm9",)  # data sets whose published generators and judges saw different halves
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,11 @@ class Targets:
     names: tuple[str, ...]
     units: tuple[str, ...]
     values: Float64[np.ndarray, "M K"]
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of names and values."""
+        return hashlib.sha256(repr(self.names).encode() + self.values.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,11 @@ def scale_of(targets: Targets, molecules: Int64[np.ndarray, " m"]) -> Scale:
             raise InvalidInput(f"nothing can be learnt of {name}", received=said)
     mean = np.nanmean(some, axis=0)
     return Scale(tuple(mean.tolist()), tuple(np.nanmean(np.abs(some - mean), axis=0).tolist()))
+
+
+def has_halves(dataset: Dataset) -> bool:
+    """Whether published models of this data set were trained on one of the halves, and judged by the other."""
+    return dataset.name in _HAVE_HALVES
 
 
 def halves_of(dataset: Dataset) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]:

@@ -31,6 +31,16 @@ class EvaluateConfig(Config):
     )
     posebusters: bool = option(False, "PoseBusters' checks of a sample; pip install 'gaga-mol[posebusters]'.")
     relax: bool = option(False, "Relaxation energy of a sample at GFN2-xTB; needs the program xtb.")
+    property: str | None = option(
+        None,
+        "Errors of a property beside those of guesses: shuffled, and by the number of atoms.",
+        metavar="PROPERTY",
+    )
+    predictor: str | None = option(
+        None,
+        "What judges the molecules by their tags target_PROPERTY; `gaga train-property` makes one.",
+        metavar="FILE",
+    )
     sample_size: int = option(
         SAMPLE_SIZE, "Molecules that `posebusters` and `relax` draw by the seed.", metavar="N", at_least=1
     )

@@ -19,10 +19,10 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.core.processes import Begin
 from gaga.core.progress import Progress, silent
-from gaga.core.statistics import Interval
+from gaga.core.statistics import Interval, interval_of
 from gaga.evaluation.chunks import TOOK_TOO_LONG, Chunk, as_text, check_time_limit, lines_of, pieces_of
 from gaga.evaluation.config import SAMPLE_SIZE
-from gaga.evaluation.rates import LEVEL, N_RESAMPLES, Rate, bootstrap_rate
+from gaga.evaluation.rates import Rate, bootstrap_rate
 from gaga.storage.partial import NO_PARTIALS, PartialResults, Piece
 
 
@@ -272,22 +272,13 @@ def _relaxation(pieces: Sequence[Piece], *, seed: int, **common: Any) -> Relaxat
         rmsds=rmsds,
         reasons=tuple(reason for piece in pieces for reason in lines_of(piece["reasons"])),
         relaxed=bootstrap_rate(known, np.ones(len(known), dtype=np.int64), "molecules drawn", rng),
-        median_energy=_interval(energies[known], np.median, rng),
-        mean_energy=_interval(energies[known], np.mean, rng),
-        median_rmsd=_interval(rmsds[known], np.median, rng),
-        mean_rmsd=_interval(rmsds[known], np.mean, rng),
+        median_energy=interval_of(energies[known], np.median, rng=rng),
+        mean_energy=interval_of(energies[known], np.mean, rng=rng),
+        median_rmsd=interval_of(rmsds[known], np.median, rng=rng),
+        mean_rmsd=interval_of(rmsds[known], np.mean, rng=rng),
         seed=seed,
         **common,
     )
-
-
-def _interval(values: Float64[np.ndarray, " R"], statistic: Any, rng: np.random.Generator) -> Interval:
-    """A statistic of molecules with its percentile-bootstrap interval over them; NaN for no molecules."""
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan, LEVEL)
-    resampled = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(N_RESAMPLES)]
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(statistic(values)), float(low), float(high), LEVEL)
 
 
 def _require_xtb() -> str:

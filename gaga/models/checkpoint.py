@@ -29,6 +29,8 @@ from gaga.version import __version__
 
 FORMAT_VERSION = 1
 PRECONDITIONED = 2  # of checkpoints whose network predicts something else than the noise, which version 1 cannot say
+PREDICTOR = "predictor"
+"""The kind that the header of a predictor's checkpoint names (gaga.models.predictor.checkpoint)."""
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool)
 
 T = TypeVar("T")
@@ -113,7 +115,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise NotFound("no checkpoint there", received=path, remedy="`gaga store list` shows trained runs")
-    metadata, tensors = _read(path)
+    metadata, tensors = read_tensors(path)
     if "gaga" not in metadata:
         raise InvalidInput(f"{path} is a safetensors file, but not a gaga checkpoint")
     if metadata.get("sha256") != tensor_digest(metadata["gaga"], tensors):
@@ -125,8 +127,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InvalidInput(f"{path} lacks a part of a checkpoint: {reason}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors; safetensors itself holds the sizes of its header against the file."""
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file; safetensors itself holds the sizes of its header against the file.
+
+    Raises:
+        InvalidInput: it is none, or holds numbers of a type that no checkpoint has.
+    """
     try:
         with with_utf8_name(path) as name, safe_open(name, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -165,6 +171,11 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    if header.get("kind") == PREDICTOR:
+        raise InvalidInput(
+            f"{path} is a predictor of {header.get('property')}, which judges molecules, not a model that samples them",
+            remedy="give it to `gaga evaluate` as `predictor`",
+        )
     if header.get("format_version") not in (FORMAT_VERSION, PRECONDITIONED):
         raise InvalidInput(
             f"{path} has checkpoint format {header.get('format_version')}; this gaga reads up to {PRECONDITIONED}"

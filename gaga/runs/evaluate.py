@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from jaxtyping import Int16
@@ -33,6 +33,10 @@ from gaga.storage.images import check_plot
 from gaga.storage.partial import PartialResults
 from gaga.storage.store import Store
 from gaga.version import __version__
+
+if TYPE_CHECKING:
+    from gaga.evaluation.property_error import PropertyError
+    from gaga.runs.evaluate_property import PropertyQuestion
 
 NO_REFERENCE, SHIPPED = "none", "qm9"
 STRICT_TIME_LIMIT = 60.0
@@ -78,12 +82,16 @@ class SampledCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What `run` found: the evaluation, the checks of samples, and what the table of molecules holds."""
+    """What `run` found: the evaluation, the checks of samples, what the table of molecules holds, errors of a property.
+
+    The last two are None if they were not asked for.
+    """
 
     label: str
     evaluation: Outcome[Evaluation]
     checks: tuple[SampledCheck, ...]
     table: Written | None
+    property: "Outcome[PropertyError] | None" = None
 
 
 def run(request: EvaluateRequest, store: Store | None, policy: Policy, report: Reporter) -> Evaluated:
@@ -105,18 +113,20 @@ def run(request: EvaluateRequest, store: Store | None, policy: Policy, report: R
     for kind in kinds:
         EXTRAS[kind].require()
     of = _Run(request, MoleculeFile.of(request.file), store, policy, report)
+    question = of.question()
     evaluation = of.judged(config.protocol, of.reference)
     if request.plot is not None:
         plot_quality(evaluation.result, request.plot, label=of.file.label)
         report.note(f"Drew {request.plot}.")
     checks = tuple(of.checked(kind) for kind in kinds)
-    parts = of.table(store, evaluation, checks) if store and request.csv else None
+    asked = None if question is None else of.answered(question, evaluation.result)
+    parts = of.table(store, evaluation, checks, asked) if store and request.csv else None
     if (records := evaluation.result.records) is not None:
         if not records.has_hydrogens:
             report.note(NO_HYDROGENS)
         note_of_formulas((formula for piece in records.formulas for formula in piece), report)
     table = write_table(request.csv, store, parts) if store and request.csv and parts else None
-    return Evaluated(label=of.file.label, evaluation=evaluation, checks=checks, table=table)
+    return Evaluated(label=of.file.label, evaluation=evaluation, checks=checks, table=table, property=asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +221,29 @@ class _Run:
         real = self._check(kind, "data", data.name, name, _inputs_of(data), partial(_own_molecules, data))
         return SampledCheck(kind=kind, outcome=outcome, real=real, real_label=data.name)
 
-    def table(self, store: Store, evaluation: Outcome[Evaluation], checks: tuple[SampledCheck, ...]) -> TableParts:
+    def question(self) -> "PropertyQuestion | None":
+        """The property that is asked about, if one is."""
+        config = self.request.config
+        if config.property is None and config.predictor is None:
+            return None
+        from gaga.runs.evaluate_property import PropertyQuestion  # here: other evaluations need no torch
+
+        return PropertyQuestion.of(config.property, config.predictor, self.file, self._data, self.report)
+
+    def answered(self, question: "PropertyQuestion", evaluation: Evaluation) -> "Outcome[PropertyError]":
+        """How far the molecules are from what was asked of them."""
+        request = self.request
+        return question.answered(
+            evaluation, store=self.store, name=request.name, seed=request.seed, policy=self.policy, report=self.report
+        )
+
+    def table(
+        self,
+        store: Store,
+        evaluation: Outcome[Evaluation],
+        checks: tuple[SampledCheck, ...],
+        asked: "Outcome[PropertyError] | None",
+    ) -> TableParts:
         """What the table of molecules is made of; the verdicts by the other protocol are computed if need be."""
         other = parts_of(store, evaluation.entry).other
         if other is None:
@@ -219,7 +251,9 @@ class _Run:
             # Compared with nothing: the table's novelty is that of the protocol that was asked for.
             other = self.judged(protocol, _Reference(), asked=False).entry
         of_samples: Any = {check.kind: check.outcome.entry for check in checks}
-        return TableParts(evaluation=evaluation.entry, other=other, **of_samples)
+        return TableParts(
+            evaluation=evaluation.entry, other=other, property=None if asked is None else asked.entry, **of_samples
+        )
 
     def _given_molecules(self) -> _Charged:
         found = molecule_set(self.file.path)

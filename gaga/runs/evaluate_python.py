@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaga.core.config import options_of, split_off
 from gaga.core.errors import InvalidInput
@@ -17,13 +17,17 @@ from gaga.runs.evaluate import NO_REFERENCE, SHIPPED, EvaluateRequest, run
 from gaga.runs.once import Policy, as_store
 from gaga.storage.store import Store
 
+if TYPE_CHECKING:
+    from gaga.evaluation.property_error import PropertyError
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckedEvaluation(Evaluation):
-    """An evaluation with checks of a sample of its molecules; None for one that was not asked for."""
+    """An evaluation with checks of a sample of its molecules and errors of a property; None for what was not asked."""
 
     posebusters: PoseChecks | None = None
     relaxation: Relaxation | None = None
+    property: "PropertyError | None" = None
 
 
 def evaluate(
@@ -46,10 +50,10 @@ def evaluate(
         replace: replace a different result of the same name, and give up an unfinished run.
         report: receives notes and progress.
         options: of `gaga.evaluation.evaluate`, such as `protocol` and `reference`; or fields of `EvaluateConfig` and
-            `EvaluateRequest`, such as `posebusters`, `csv` and `plot`.
+            `EvaluateRequest`, such as `posebusters`, `property`, `csv` and `plot`.
 
     Returns:
-        The evaluation; a `CheckedEvaluation` with `posebusters` or `relax`.
+        The evaluation; a `CheckedEvaluation` with `posebusters`, `relax`, `property` or `predictor`.
 
     Raises:
         Conflict, InvalidInput, NotFound, Unavailable: as `run`; or molecules in memory with a store.
@@ -81,5 +85,6 @@ def evaluate(
     request = EvaluateRequest(file=Path(str(molecules)), config=config, **others)
     found = run(request, as_store(store), Policy(resume=resume, replace=replace), report)
     checks: Any = {check.kind: check.outcome.result for check in found.checks}
+    checks |= {"property": found.property.result} if found.property else {}
     result = found.evaluation.result
     return CheckedEvaluation(**vars(result), **checks) if checks else result

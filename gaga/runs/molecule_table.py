@@ -56,12 +56,14 @@ class TableParts:
         evaluation: the verdicts.
         other: the verdicts by the other protocol, None if there are none.
         relaxation, posebusters: of a sample of the molecules, None if there are none.
+        property: what was asked of them and predicted, None if nothing was.
     """
 
     evaluation: Entry
     other: Entry | None = None
     relaxation: Entry | None = None
     posebusters: Entry | None = None
+    property: Entry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def parts_of(store: Store, evaluation: Entry) -> TableParts:
         other=newest("evaluation", protocol=other),
         relaxation=newest("relaxation", of="file"),
         posebusters=newest("posebusters", of="file"),
+        property=newest("property"),
     )
 
 
@@ -143,12 +146,12 @@ def _opened(store: Store, parts: TableParts) -> Iterator[tuple[Row, Iterator[Row
             return entry and files.enter_context(store.opened(entry.kind, entry.name))
 
         evaluation = opened(parts.evaluation)
-        others = (opened(parts.other), opened(parts.relaxation), opened(parts.posebusters))
+        others = map(opened, (parts.other, parts.relaxation, parts.posebusters, parts.property))
         # A file that was read otherwise by an earlier version has other records.
-        other, relaxation, poses = (
+        other, relaxation, poses, asked = (
             tree if tree and tree["n_molecules"] == evaluation["n_molecules"] else None for tree in others
         )
-        samples = [_relaxation(relaxation), _poses(poses)]
+        samples = [_relaxation(relaxation), _poses(poses), _property(asked)]
         rows = (
             row + [text for columns, of_sample in samples for text in of_sample.get(i, [""] * len(columns))]
             for i, row in enumerate(_molecules(evaluation, other))
@@ -241,6 +244,15 @@ def _poses(found: Tree | None) -> tuple[Row, Mapping[int, Row]]:
     checks = [f"{POSES}{check}" for check in _values(found["checks"]) if isinstance(check, str)]
     rows = ([cell(bool(checks) and all(row)), *map(cell, row)] for row in _values(found["passed"]))
     return [f"{POSES}passes_all", *checks], dict(zip(_values(found["indices"]), rows, strict=True))
+
+
+def _property(found: Tree | None) -> tuple[Row, Mapping[int, Row]]:
+    """Columns of a property, and rows by the number of the molecule; none if there was no predictor."""
+    if found is None or not found["predictor"]:
+        return [], {}
+    name = found["property"]
+    values = zip(_values(found["targets"]), _values(found["predicted"]), strict=True)
+    return [f"target_{name}", f"predicted_{name}"], dict(enumerate(list(map(cell, row)) for row in values))
 
 
 def cell(value: Any) -> str:

@@ -86,7 +86,7 @@ class _Job:
         return self.request.runs / slug(self.key.name)
 
 
-class _UnfinishedRun(Unfinished):
+class UnfinishedRun(Unfinished):
     """The state in a run's folder; a run that starts over replaces it when it saves its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -124,9 +124,12 @@ def run(
 
         def stored() -> TrainingRecord | None:
             record = None if store is None or policy.replace else store.get(KIND, job.key.name, TrainingRecord)
-            return record if record is not None and _is_whole(record) else None
+            whole = (
+                record is not None and record.finished and is_as_written(record.checkpoint, record.checkpoint_sha256)
+            )
+            return record if whole else None
 
-        unfinished = _UnfinishedRun(job.folder)
+        unfinished = UnfinishedRun(job.folder)
 
         def resumes() -> bool:
             return ranks.from_first(lambda: bool(policy.resume) and unfinished.exists())
@@ -172,10 +175,10 @@ def plan(
         return job.recipe, expected
 
 
-def _is_whole(record: TrainingRecord) -> bool:
-    """Whether the run ended, and its checkpoint is the one that it wrote."""
-    path = Path(record.checkpoint)
-    return record.finished and path.is_file() and file_digest(path) == record.checkpoint_sha256
+def is_as_written(checkpoint: str, sha256: str) -> bool:
+    """Whether the checkpoint that a run wrote is there and unchanged."""
+    path = Path(checkpoint)
+    return path.is_file() and file_digest(path) == sha256
 
 
 def _job(request: TrainRequest, store: Store | None, report: Reporter, ranks: Ranks) -> _Job:
