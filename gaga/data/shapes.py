@@ -37,7 +37,7 @@ from gaga.storage.files import atomic_write
 SHIPPED_SHAPES = Path(__file__).parent.parent / "shipped" / "shapes_qm9.safetensors"
 _PER_SIZE, _ROWS = 256, 8192  # molecules of one size, and of all
 _FEW = 10  # molecules of one size; with fewer, it borrows
-_LARGEST = 2048  # up to which float16 holds whole numbers exactly
+LARGEST = 2048  # up to which float16 holds whole numbers exactly
 _SEED = 0  # which training molecules the library has
 # Further columns of noise of each atom: frame, order; and, of the first atom alone, choice of a molecule, rotation.
 _FRAME, _ORDER, _CHOICE, _TURN, _FURTHER = slice(0, 3), 3, 4, slice(5, 9), 9
@@ -72,13 +72,21 @@ class ShapeLibrary:
         """
         indices = np.sort(indices)
         n_atoms, rng = molecules.n_atoms[indices], np.random.default_rng(_SEED)
-        sizes = [n for n in np.unique(n_atoms).tolist() if n <= _LARGEST]
+        sizes = [n for n in np.unique(n_atoms).tolist() if n <= LARGEST]
         most = library_size(len(sizes))
         of_size = (np.flatnonzero(n_atoms == n) for n in sizes)
         chosen = [c if len(c) <= most else np.sort(rng.choice(c, most, replace=False)) for c in of_size]
         if not chosen:
             return None
-        some = molecules.take(indices[np.concatenate(chosen)])
+        return cls.of_these(molecules.take(indices[np.concatenate(chosen)]), space)
+
+    @classmethod
+    def of_these(cls, some: PackedMolecules, space: FeatureSpace) -> "ShapeLibrary":
+        """All of these molecules, which come from small to large.
+
+        Raises:
+            InvalidInput: an element is not in the vocabulary.
+        """
         compositions = [np.add.reduceat((some.atomic_numbers == z) * 1, some.offsets[:-1]) for z in space.vocabulary]
         widest = np.finfo(np.float16).max
         library = cls(np.minimum(gyration_eigenvalues(some), widest), np.stack(compositions, axis=1).astype(np.int64))

@@ -13,6 +13,7 @@ from gaga.core.errors import InvalidInput
 from gaga.core.rng import STREAM_SIZE, uniforms
 from gaga.data.features import FeatureSpace, require_features
 from gaga.data.shapes import ReferenceShape
+from gaga.models.conditioning import ConditionedGaussian
 from gaga.models.model import Model
 from gaga.models.network.layout import Capacity
 from gaga.models.network.tiles import SHIFTS, TILE, TileCapacity
@@ -141,7 +142,8 @@ def start_reference(model: Model, config: SampleConfig) -> Reference:
         return ReferenceShape(model.known_shapes(), moments, space, config.shape, counts)
     if config.dataset_var is not None:
         moments = replace(moments, scalar=config.dataset_var, published=config.dataset_var)
-    return ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
+    plain = ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
+    return plain if model.conditioning is None else ConditionedGaussian(plain, model.conditioning)
 
 
 def composition_of(formula: str, space: FeatureSpace, moments: Moments) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.fragment import Fragment, read_fragment, read_molecule
 from gaga.models.sampling.known import Known
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import composition_of
+from gaga.models.sampling.targets import Targets
 from gaga.noise import Moments, Reference
 
 STREAM_COMPOSITION = STREAM_FURTHER - 1
@@ -39,6 +40,7 @@ class Steering:
         moments: those of the model; only molecules of a size that it counts are drawn.
         reference: what the first step is drawn from; None: what `config` names.
         edit: what is done between steps; None: nothing.
+        condition: what each molecule is asked to be like, by the seed of the run; None if the model cannot be asked.
         finished: what is done to a molecule of a seed at the end.
         like: the molecule that all are to be like; None if there is none.
         kept: the fragment that all have; None if there is none.
@@ -48,6 +50,7 @@ class Steering:
     moments: Moments
     reference: Reference | None = None
     edit: Edit | None = None
+    condition: Callable[[int], Condition] | None = None
     finished: Callable[[Sampled, int], Sampled] = _as_drawn
     like: Fragment | None = None
     kept: Fragment | None = None
@@ -75,6 +78,14 @@ def steer(model: Model, config: SampleConfig) -> Steering:
             molecules asked for, or has more atoms of an element than their composition; no molecule of the data has
             so many heavy atoms.
     """
+    steering = _edited(model, config)
+    if model.conditioning is None:
+        return steering
+    free = np.full(len(model.conditioning.names), np.inf)
+    return replace(steering, condition=partial(Targets, model.conditioning, -free, free))
+
+
+def _edited(model: Model, config: SampleConfig) -> Steering:
     moments = model.known_moments()
     if config.around is not None:
         return _around(model, config)
@@ -154,7 +165,7 @@ def _around(model: Model, config: SampleConfig) -> Steering:
     def finished(drawn: Sampled, seed: int) -> Sampled:
         return replace(known.finished(drawn, seed), notes={"rmsd_to_input": 0.0})
 
-    return Steering(sized, moments, start, known, finished, molecule)
+    return Steering(sized, moments, start, known, finished=finished, like=molecule)
 
 
 def _no_smaller(moments: Moments, fragment: Fragment, config: SampleConfig) -> Moments:

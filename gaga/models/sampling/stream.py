@@ -105,6 +105,7 @@ def sample_batches(
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     ranks, steering = ranks or Ranks(), steer(model, config)
     config, edit, reference = steering.config, edit or steering.edit, reference or steering.reference
+    condition = condition or (None if steering.condition is None else steering.condition(seed))
     steps, device = solver_of(model, config), parameters_of(model).device
     plan = Plan(indices, steering.moments, config, seed, device)
 
@@ -199,8 +200,9 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
     batches = list(islice(plan.batches(), _SAMPLE))
     batch = batches[len(batches) // 2]
     run = Engine(
-        model, config, seed=0, counter=StepCounter(silent, 0), reference=steering.reference, edit=steering.edit
-    )
+        model, config, seed=0, counter=StepCounter(silent, 0), reference=steering.reference, edit=steering.edit,
+        condition=None if steering.condition is None else steering.condition(0),
+    )  # fmt: skip
     with _threads_for(model, device, iter(batches)) as threads:
         seconds = run.seconds_per_step(run.start(batch)) / max(1, threads)
     return seconds * len(solver_of(model, config)) / len(batch.keys)
