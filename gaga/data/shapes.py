@@ -180,7 +180,7 @@ class ReferenceShape:
         alpha2: float,
         context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t from standard normal noise [A, C + 9] of packed molecules of these sizes; the same whatever the context.
+        """z_t from standard normal noise [A, C + 9] of packed molecules of these sizes.
 
         Raises:
             InvalidInput: a molecule has not the number of atoms of the composition.
@@ -191,9 +191,10 @@ class ReferenceShape:
         eps, further = noise[:, :columns], noise[:, columns:]
         x, numbers = np.zeros((len(noise), 3)), np.zeros(len(noise), dtype=np.uint8)
         known = {n: self._of_size(n) for n in np.unique(n_atoms).tolist()}
-        for n, start, stop in zip(n_atoms.tolist(), offsets, offsets[1:], strict=False):
+        for i, (n, start, stop) in enumerate(zip(n_atoms.tolist(), offsets, offsets[1:], strict=False)):
             (eigenvalues, compositions), own = known[n], further[start:stop]
-            row = min(int(len(eigenvalues) * 0.5 * erfc(-own[0, _CHOICE] / sqrt(2))), len(eigenvalues) - 1)
+            chance = 0.5 * erfc(-own[0, _CHOICE] / sqrt(2))
+            row = self.chosen(chance, n, len(eigenvalues), None if context is None else context[i])
             x[start:stop] = ellipsoid(eigenvalues[row], own[:, _FRAME], own[0, _TURN])
             atoms = np.repeat(np.array(self.space.vocabulary, dtype=np.uint8), compositions[row])
             numbers[start:stop] = atoms[np.argsort(own[:, _ORDER])]
@@ -202,6 +203,10 @@ class ReferenceShape:
         drift = np.repeat(molecule_means(eps, offsets), n_atoms, axis=0) * self.moments.centred
         z: NDArray[np.float64] = sqrt(alpha2) * clean + sqrt(1 - alpha2) * (eps - drift)
         return z
+
+    def chosen(self, chance: float, n_atoms: int, rows: int, context: Float64[np.ndarray, " K"] | None) -> int:
+        """Which of the library's molecules for a size a uniform number stands for, whatever the context."""
+        return min(int(rows * chance), rows - 1)
 
     def _of_size(self, n_atoms: int) -> tuple[Float64[np.ndarray, "s 3"], Int64[np.ndarray, "s K"]]:
         eigenvalues, compositions = self.library.of_size(n_atoms, self.moments)

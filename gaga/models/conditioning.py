@@ -7,7 +7,7 @@ within sizes.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from gaga.core.errors import InvalidInput
 from gaga.core.molecules import PackedMolecules
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace, molecule_means
-from gaga.data.shapes import LARGEST, ShapeLibrary
+from gaga.data.shapes import LARGEST, ReferenceShape, ShapeLibrary
 from gaga.data.targets import Scale, Targets, targets_of
 from gaga.noise import ReferenceGaussian
 
@@ -27,6 +27,7 @@ _FEW = 10  # molecules of one size; with fewer, it borrows
 _EXPLAINS = 0.02  # share of the variance of widths that a property has to explain
 _TAIL = 0.01  # share of the widths that is beyond each end of their range
 _SEED = 0  # which training molecules the library has
+_KERNEL = 0.3  # width of the kernel in a property, over its standard deviation within a size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,6 +190,24 @@ class ConditionedGaussian:
         growth = 1 + from_data * (self.conditioning.widening(context, n_atoms) - 1)
         z[:, :3] *= np.sqrt(np.repeat(growth, n_atoms))[:, None]
         return z
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionedShape(ReferenceShape):
+    """q(z_t | c, N) by shapes and compositions of molecules of like properties: a kernel in those that have slopes."""
+
+    conditioning: Conditioning = field(kw_only=True)
+
+    def chosen(self, chance: float, n_atoms: int, rows: int, context: Float64[np.ndarray, " K_plus_1"] | None) -> int:
+        """As `ReferenceShape`."""
+        follows = np.array(self.conditioning.slopes) != 0
+        if context is None or context[-1] == 0 or not follows.any():
+            return super().chosen(chance, n_atoms, rows, context)
+        scaled = self.conditioning.scale(self.conditioning.of_size(n_atoms))[:, follows]
+        spread = np.maximum(scaled.std(axis=0), 1e-6)
+        away = (((scaled - context[:-1][follows]) / (_KERNEL * spread)) ** 2).sum(axis=1)
+        upto = np.cumsum(np.exp(-0.5 * (away - away.min())))
+        return min(int(np.searchsorted(upto, chance * upto[-1], side="right")), rows - 1)
 
 
 def _regressed(

@@ -81,13 +81,22 @@ class Diffusion:
         output = self.network(c_in * z, self.given(at.c_noise, context), layout)
         return layout.centre(c_skip * z + c_out * output, self.centred_columns)
 
+    def alpha_sigma_between(
+        self, t: Float[Tensor, " M"], like: Tensor
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """alpha and sigma at times t in [0, 1], between the steps of the schedule too, in the type of `like`."""
+        gamma = self._gamma(t, like)
+        return torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
+
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
-        """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
-        _, _, gamma, sd = self._tables_like(like)
-        position = t * self.schedule.T
+        """The precondition at times t in [0, 1]."""
+        return self.precondition.coefficients(self._gamma(t, like), t, self.space.columns, self._tables_like(like)[3])
+
+    def _gamma(self, t: Float[Tensor, " M"], like: Tensor) -> Float[Tensor, " M"]:
+        """gamma at times t in [0, 1]: linear between the steps of the schedule."""
+        gamma, position = self._tables_like(like)[2], t * self.schedule.T
         below = position.floor().clamp_(0, self.schedule.T - 1)
-        at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], position - below)
-        return self.precondition.coefficients(at, t, self.space.columns, sd)
+        return torch.lerp(gamma[below.long()], gamma[below.long() + 1], position - below)
 
     def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha, sigma and gamma of all steps and the precondition's sd, in the type and on the device of `like`."""
