@@ -110,7 +110,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that wa
         "gaga sample --n 100 --composition C7H10O2",
         "gaga sample --n 100 --around mol.sdf --strength 0.3",
         "gaga sample --n 100 --scaffold ring.sdf --attach 1,4 --atoms 15:20",
-        "gaga sample --n 100 --target alpha=80 --guidance 1   of a model trained with --condition alpha",
+        "gaga sample --n 100 --target alpha=80 --guidance 1   of a model that knows alpha",
         "gaga sample --n 100 --out - --format xyz",
     ),
 )

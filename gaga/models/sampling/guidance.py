@@ -23,6 +23,7 @@ from gaga.models.sampling.config import GUIDED_BETWEEN
 from gaga.models.sampling.loop import UNGUIDED, Guidance
 
 Scorer = Callable[[Tensor, Tensor, Tensor], Tensor]
+_MOST = 0.5  # length of a pull in a molecule, over that of its predicted noise
 _LEAST = 1e-6  # of a type's probability, before all are divided by their sum
 
 
@@ -59,7 +60,8 @@ class Guide:
     """Along the gradient of a score of the molecule that a prediction stands for, x_hat = (z - sigma eps) / alpha.
 
     The gradient goes through the network, is centred in each molecule, and takes about three times as long as a
-    prediction. It is not part of a CUDA graph.
+    prediction. It is not part of a CUDA graph. What it adds to a molecule is at most half as long as the predicted
+    noise: a steep score would otherwise throw x_hat ever farther beyond its summit.
 
     Attributes:
         scorer: a differentiable function of positions in Å [A, 3], centred in each molecule, probabilities of the
@@ -100,8 +102,10 @@ class Guide:
             space = require_features(model.space)
             scores = self.scorer(x_hat[:, :3] * space.unit, probabilities(x_hat, space, layout), layout.sizes)
             gradient = self._gradient(scores, noisy, len(layout))
-        weight = self.scale * layout.per_atom(inside)[:, None] * sigma
-        return eps.detach() - weight * layout.centre(gradient, model.centred_columns)
+        eps, pull = eps.detach(), self.scale * sigma * layout.centre(gradient, model.centred_columns)
+        lengths = [layout.sum(values.square().sum(dim=1)).sqrt() for values in (eps, pull)]
+        weight = inside * (_MOST * lengths[0] / lengths[1].clamp(min=1e-12)).clamp(max=1.0)
+        return eps - layout.per_atom(weight)[:, None] * pull
 
     def _gradient(self, scores: object, z: Float[Tensor, "A C"], molecules: int) -> Float[Tensor, "A C"]:
         if not isinstance(scores, Tensor) or scores.shape != (molecules,):

@@ -1,6 +1,8 @@
 """Classifier-free and gradient guidance: what they add, where, and that rotations pass through them."""
 
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,7 +128,7 @@ def towards_narrow(positions, types, sizes):
 
 def test_a_gradient_is_that_of_the_score_and_centred(egnn):
     z, layout, context = noisy(egnn)
-    t, guide = time_of(egnn, 0.5), Guide(towards_narrow, scale=0.7)
+    t, guide = time_of(egnn, 0.5), Guide(towards_narrow, scale=1e-3)
     alpha, sigma = egnn.alpha_sigma_between(t, z)
 
     def score(z):
@@ -135,7 +137,7 @@ def test_a_gradient_is_that_of_the_score_and_centred(egnn):
         return towards_narrow(x_hat[:, :3], probabilities(x_hat, egnn.space, layout), layout.sizes).sum()
 
     plain, moved = egnn.noise(z, t, layout, context), guide(egnn, z, t, layout, context)
-    added = (plain - moved) / (0.7 * float(sigma[0]))
+    added = (plain - moved) / (1e-3 * float(sigma[0]))
     torch.testing.assert_close(layout.centre(added, 8), added, atol=1e-10, rtol=0)
     direction = layout.centre(torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(1)), 8)
     slope = (score(z + 1e-5 * direction) - score(z - 1e-5 * direction)) / 2e-5
@@ -143,6 +145,15 @@ def test_a_gradient_is_that_of_the_score_and_centred(egnn):
     assert torch.equal(
         guide(egnn, z, time_of(egnn, 0.01), layout, context), egnn.noise(z, time_of(egnn, 0.01), layout, context)
     )
+
+
+def test_a_steep_score_adds_at_most_half_of_the_noise(egnn):
+    z, layout, context = noisy(egnn)
+    t = time_of(egnn, 0.5)
+    plain = egnn.noise(z, t, layout, context)
+    added = Guide(towards_narrow, scale=1e6)(egnn, z, t, layout, context) - plain
+    lengths = [layout.sum(values.square().sum(dim=1)).sqrt() for values in (added, plain)]
+    torch.testing.assert_close(lengths[0], 0.5 * lengths[1])
 
 
 def test_a_guide_leads_to_a_higher_score(exact):
@@ -208,3 +219,13 @@ def test_probabilities_are_those_of_the_elements():
 def test_a_scorer_that_cannot_be_is_one_clear_line(egnn, scorer, said):
     with pytest.raises(InvalidInput, match=said):
         sample(egnn, 2, steps=3, guide=Guide(scorer))
+
+
+def test_the_example_of_the_page_runs():
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "STEER.md").read_text("utf-8"), re.S
+    )
+    names: dict[str, object] = {}
+    exec(code.replace('"qm9_small", 100,', '"qm9_small", 2, steps=3,'), names)  # noqa: S102 - our own page
+    assert len(names["molecules"]) == 2
+    assert names["molecules"].finite.all()
