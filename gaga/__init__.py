@@ -7,6 +7,7 @@ from gaga.core.lazy import lazy
 if TYPE_CHECKING:
     from gaga.data import load_dataset as load_dataset
     from gaga.models.api import load_model as load_model
+    from gaga.models.sampling.guidance import Guide as Guide
     from gaga.runs.evaluate_python import evaluate as evaluate
     from gaga.runs.gaussianity import gaussianity as gaussianity
     from gaga.runs.sample import sample as sample
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "gaga.data": "load_dataset",
         "gaga.models.api": "load_model",
+        "gaga.models.sampling.guidance": "Guide",
         "gaga.runs.evaluate_python": "evaluate",
         "gaga.runs.gaussianity": "gaussianity",
         "gaga.runs.sample": "sample",

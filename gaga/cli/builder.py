@@ -112,7 +112,9 @@ def _plain(kind: Any) -> Any:
         return str
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return list[get_args(kind)[0]]  # type: ignore[misc]
-    return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
+    if isinstance(kind, UnionType):
+        return next(_plain(part) for part in get_args(kind) if part is not type(None))
+    return kind
 
 
 def _ends(about: Option, kind: Any) -> dict[str, Any]:

@@ -110,6 +110,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume an output that wa
         "gaga sample --n 100 --composition C7H10O2",
         "gaga sample --n 100 --around mol.sdf --strength 0.3",
         "gaga sample --n 100 --scaffold ring.sdf --attach 1,4 --atoms 15:20",
+        "gaga sample --n 100 --target alpha=80 --guidance 1   of a model that knows alpha",
         "gaga sample --n 100 --out - --format xyz",
     ),
 )
@@ -192,6 +193,8 @@ def _config(given: dict[str, Any], frames: int) -> SampleConfig:
     if unused := sorted(config.unused & given.keys()):
         named = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
         by_steps = "" if config.steps else " without --steps"
+        if unused == ["guidance_between"]:
+            raise usage_error("--guidance-between has no effect without --guidance")
         raise usage_error(f"{named} has no effect with --method {config.method}{by_steps}")
     return config
 

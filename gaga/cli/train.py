@@ -20,6 +20,7 @@ from gaga.cli.render import Output, Table, open_store, stored, stored_line, text
 from gaga.cli.signals import StopRequest, stop_requests
 from gaga.cli.torchrun import ranks_from_environment
 from gaga.core.text import human_bytes, human_time
+from gaga.data.published import HALVES  # noqa: TID253 - needs no numpy
 from gaga.models.training.recipe import PRESETS, Recipe, read_recipe  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ MaxT = Annotated[
     typer.Option("--max-t", metavar="STEP|auto", help="T*; auto takes the data set's.  [default: the preset's]"),
 ]
 Tstar = Annotated[str | None, typer.Option("--tstar", metavar="NAME", help="Take T* from this result of gaga tstar.")]
+HalfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--half", metavar="|".join(HALVES), help="Train on one of EDM's halves; what judges is trained on the other."
+    ),
+]
 Preset = Annotated[
     str | None, typer.Option("--preset", metavar="|".join(PRESETS), help="A whole recipe.  [default: small]")
 ]
@@ -72,6 +79,11 @@ def _factors(text: str) -> tuple[float, ...]:
         raise usage_error(f"invalid value for --factors: {text!r}; write three numbers such as 1,4,10") from None
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Names from "alpha,gap"."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 @app.command(
     cls=Command,
     epilog=examples(
@@ -79,19 +91,21 @@ def _factors(text: str) -> tuple[float, ...]:
         "gaga train --max-t 550 --preset gaga-qm9        the published recipe; wants a GPU",
         "gaga train --dataset geom.h5 --preset edm-geom  EDM's on drugs, likewise",
         "gaga train --dataset mine.sdf --max-t auto      T* of your own molecules",
+        "gaga train --condition alpha --half second      molecules of a property (docs/STEER.md)",
         "gaga train --max-t 550 --resume                 resume it if it was interrupted",
         "gaga train --max-t 550 --dry-run                parameters, steps, memory, time",
     ),
 )
 @takes(
     Recipe,
-    parsers={"factors": _factors},
+    parsers={"factors": _factors, "condition": _names},
     spelled=SPELLED,
     without=("max_t", "precision_of_schedule"),
     show_defaults=False,
 )
 def train(
     dataset: options.Dataset = "qm9",
+    half: HalfOption = None,
     max_t: MaxT = None,
     tstar: Tstar = None,
     preset: Preset = None,
@@ -124,10 +138,12 @@ def train(
     from gaga.runs import train as runs
     from gaga.runs.once import Policy
 
+    if half is not None and half not in HALVES:
+        raise usage_error(f"invalid value for --half: {half!r}; write {' or '.join(HALVES)}")
     if tstar is not None and max_t is not None:
         raise usage_error("--max-t and --tstar both say where to stop; give one of them")
     request = runs.TrainRequest(
-        dataset=dataset, recipe=read_recipe(preset, config, given),
+        dataset=dataset, half=half, recipe=read_recipe(preset, config, given),
         recipe_name=preset or (config.stem if config else "small"), max_t=_step_or_auto(max_t), tstar=tstar,
         budget_s=seconds(budget), init_from=init_from, runs=runs_folder, name=name, kernel=kernel, device=device,
         seed=seed, threads=threads, cache=cache,
@@ -196,7 +212,7 @@ def _dry_run_table(recipe: "Recipe", expected: dict[str, Any]) -> Table:
 
 def _plain(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(f"{v:g}" for v in value)
+        return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else text(value)
 
 

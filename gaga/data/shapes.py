@@ -37,7 +37,7 @@ from gaga.storage.files import atomic_write
 SHIPPED_SHAPES = Path(__file__).parent.parent / "shipped" / "shapes_qm9.safetensors"
 _PER_SIZE, _ROWS = 256, 8192  # molecules of one size, and of all
 _FEW = 10  # molecules of one size; with fewer, it borrows
-_LARGEST = 2048  # up to which float16 holds whole numbers exactly
+LARGEST = 2048  # up to which float16 holds whole numbers exactly
 _SEED = 0  # which training molecules the library has
 # Further columns of noise of each atom: frame, order; and, of the first atom alone, choice of a molecule, rotation.
 _FRAME, _ORDER, _CHOICE, _TURN, _FURTHER = slice(0, 3), 3, 4, slice(5, 9), 9
@@ -72,13 +72,21 @@ class ShapeLibrary:
         """
         indices = np.sort(indices)
         n_atoms, rng = molecules.n_atoms[indices], np.random.default_rng(_SEED)
-        sizes = [n for n in np.unique(n_atoms).tolist() if n <= _LARGEST]
+        sizes = [n for n in np.unique(n_atoms).tolist() if n <= LARGEST]
         most = library_size(len(sizes))
         of_size = (np.flatnonzero(n_atoms == n) for n in sizes)
         chosen = [c if len(c) <= most else np.sort(rng.choice(c, most, replace=False)) for c in of_size]
         if not chosen:
             return None
-        some = molecules.take(indices[np.concatenate(chosen)])
+        return cls.of_these(molecules.take(indices[np.concatenate(chosen)]), space)
+
+    @classmethod
+    def of_these(cls, some: PackedMolecules, space: FeatureSpace) -> "ShapeLibrary":
+        """All of these molecules, which come from small to large.
+
+        Raises:
+            InvalidInput: an element is not in the vocabulary.
+        """
         compositions = [np.add.reduceat((some.atomic_numbers == z) * 1, some.offsets[:-1]) for z in space.vocabulary]
         widest = np.finfo(np.float16).max
         library = cls(np.minimum(gyration_eigenvalues(some), widest), np.stack(compositions, axis=1).astype(np.int64))
@@ -172,7 +180,7 @@ class ReferenceShape:
         alpha2: float,
         context: Float64[np.ndarray, "M K"] | None = None,
     ) -> Float64[np.ndarray, "A C"]:
-        """z_t from standard normal noise [A, C + 9] of packed molecules of these sizes; the same whatever the context.
+        """z_t from standard normal noise [A, C + 9] of packed molecules of these sizes.
 
         Raises:
             InvalidInput: a molecule has not the number of atoms of the composition.
@@ -183,9 +191,10 @@ class ReferenceShape:
         eps, further = noise[:, :columns], noise[:, columns:]
         x, numbers = np.zeros((len(noise), 3)), np.zeros(len(noise), dtype=np.uint8)
         known = {n: self._of_size(n) for n in np.unique(n_atoms).tolist()}
-        for n, start, stop in zip(n_atoms.tolist(), offsets, offsets[1:], strict=False):
+        for i, (n, start, stop) in enumerate(zip(n_atoms.tolist(), offsets, offsets[1:], strict=False)):
             (eigenvalues, compositions), own = known[n], further[start:stop]
-            row = min(int(len(eigenvalues) * 0.5 * erfc(-own[0, _CHOICE] / sqrt(2))), len(eigenvalues) - 1)
+            chance = 0.5 * erfc(-own[0, _CHOICE] / sqrt(2))
+            row = self.chosen(chance, n, len(eigenvalues), None if context is None else context[i])
             x[start:stop] = ellipsoid(eigenvalues[row], own[:, _FRAME], own[0, _TURN])
             atoms = np.repeat(np.array(self.space.vocabulary, dtype=np.uint8), compositions[row])
             numbers[start:stop] = atoms[np.argsort(own[:, _ORDER])]
@@ -194,6 +203,10 @@ class ReferenceShape:
         drift = np.repeat(molecule_means(eps, offsets), n_atoms, axis=0) * self.moments.centred
         z: NDArray[np.float64] = sqrt(alpha2) * clean + sqrt(1 - alpha2) * (eps - drift)
         return z
+
+    def chosen(self, chance: float, n_atoms: int, rows: int, context: Float64[np.ndarray, " K"] | None) -> int:
+        """Which of the library's molecules for a size a uniform number stands for, whatever the context."""
+        return min(int(rows * chance), rows - 1)
 
     def _of_size(self, n_atoms: int) -> tuple[Float64[np.ndarray, "s 3"], Int64[np.ndarray, "s K"]]:
         eigenvalues, compositions = self.library.of_size(n_atoms, self.moments)

@@ -6,13 +6,14 @@ Hoogeboom et al. 2022 (EDM), section 5.2 and its published code: energies and he
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from gaga.core.errors import InvalidInput
 from gaga.data.dataset import Dataset
+from gaga.data.published import HALVES, Half
 
 HALVES_SEED = 42  # EDM's
 _ENERGIES = ("U0", "U", "H", "G", "Cv")
@@ -112,6 +113,12 @@ def halves_of(dataset: Dataset) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarr
     # The published halves were drawn with numpy's legacy generator, so no newer one gives them.
     order = np.random.RandomState(HALVES_SEED).permutation(len(train))
     return train[order[: len(train) // 2]], train[order[len(train) // 2 :]]
+
+
+def with_half(dataset: Dataset, half: Half) -> Dataset:
+    """The data set with one of EDM's halves as its training molecules; validation and test molecules stay."""
+    train = halves_of(dataset)[HALVES.index(half)]
+    return replace(dataset, splits={**dataset.splits, "train": np.sort(train)})
 
 
 def _above_free_atoms(dataset: Dataset, name: str) -> Float64[np.ndarray, " M"]:

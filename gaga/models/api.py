@@ -14,6 +14,7 @@ from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.edm import edm_files, is_edm_folder, load_edm
 from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
+from gaga.models.sampling.guidance import Guide
 from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.stream import sample_stream
 from gaga.models.training.recipe import Recipe
@@ -128,6 +129,7 @@ def sample(
     reference: Reference | None = None,
     edit: Edit | None = None,
     condition: Condition | None = None,
+    guide: Guide | None = None,
     **options: Any,
 ) -> PackedMolecules:
     """Draw `n` molecules; molecule i depends on (seed, i) alone.
@@ -139,8 +141,9 @@ def sample(
         n: how many.
         seed: seed of the run.
         progress: called with molecule-steps done and in all.
-        reference, edit, condition: as `gaga.models.sampling.stream.sample_stream`.
-        options: fields of `SampleConfig`, such as `around="mol.sdf", strength=0.3` or `composition="C7H10O2"`.
+        reference, edit, condition, guide: as `gaga.models.sampling.stream.sample_stream`.
+        options: fields of `SampleConfig`, such as `around="mol.sdf", strength=0.3`, `composition="C7H10O2"` or
+            `target={"alpha": 80}, guidance=1`.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -150,7 +153,7 @@ def sample(
     model = model if isinstance(model, Model) else load_model(model)
     drawn = sample_stream(
         model, range(n), SampleConfig(**options), seed=seed, progress=progress,
-        reference=reference, edit=edit, condition=condition,
+        reference=reference, edit=edit, condition=condition, guide=guide,
     )  # fmt: skip
     molecules = pack((molecule.atomic_numbers, molecule.positions) for molecule in drawn)
     if failed := int((~molecules.finite).sum()):

@@ -17,6 +17,8 @@ from torch import Tensor
 from gaga.core.errors import InvalidInput, NotFound
 from gaga.data.features import FeatureSpace
 from gaga.data.shapes import ShapeLibrary, shipped_shapes
+from gaga.data.targets import Scale
+from gaga.models.conditioning import Conditioning
 from gaga.models.model import Model
 from gaga.models.network.egnn import EGNN
 from gaga.models.network.kernels.choose import resolve_precision
@@ -50,6 +52,7 @@ class Checkpoint:
         max_t: T*, the largest step that was trained.
         moments: the data set's second moments and histogram of sizes; None if an EDM folder gave none.
         shapes: shapes and compositions of training molecules, to start from; None in older checkpoints.
+        conditioning: the properties that the network takes as a context; None if it takes none.
         weights: parameters by name, the exponential moving average of training.
         dataset: name of the data set.
         recipe: the training configuration.
@@ -64,6 +67,7 @@ class Checkpoint:
     max_t: int
     moments: Moments | None
     shapes: ShapeLibrary | None = None
+    conditioning: Conditioning | None = None
     weights: Mapping[str, Tensor]
     dataset: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +93,8 @@ class Checkpoint:
         network.require_kernel()
         shapes = self.shapes or shipped_shapes(self.provenance, self.space)
         return Model(network, self.schedule, self.space, precondition=self.precondition, max_t=self.max_t,
-                     moments=self.moments, shapes=shapes, dataset=self.dataset)  # fmt: skip
+                     moments=self.moments, shapes=shapes, conditioning=self.conditioning,
+                     dataset=self.dataset)  # fmt: skip
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -101,6 +106,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             tensors[f"moments.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(checkpoint.moments, name)))
     if checkpoint.shapes is not None:
         tensors["shapes"] = torch.from_numpy(checkpoint.shapes.rows())
+    if (conditioning := checkpoint.conditioning) is not None:
+        tensors["conditioning.shapes"] = torch.from_numpy(conditioning.shapes.rows())
+        tensors["conditioning.values"] = torch.from_numpy(np.ascontiguousarray(conditioning.values))
     header = json.dumps(_header(checkpoint), sort_keys=True)
     with atomic_write(path) as partial:
         partial.write_bytes(save(tensors, metadata={"gaga": header, "sha256": tensor_digest(header, tensors)}))
@@ -153,7 +161,7 @@ def file_digest(path: Path) -> str:
 
 
 def _header(checkpoint: Checkpoint) -> dict[str, Any]:
-    moments = checkpoint.moments
+    moments, conditioning = checkpoint.moments, checkpoint.conditioning
     return {
         "format_version": FORMAT_VERSION if checkpoint.precondition.plain else PRECONDITIONED,
         "gaga_version": __version__,
@@ -162,12 +170,21 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
         "schedule": checkpoint.schedule.name,
         **({} if checkpoint.precondition.plain else {"precondition": asdict(checkpoint.precondition)}),
         "max_t": checkpoint.max_t,
+        **({} if conditioning is None else {"conditioning": _described(conditioning)}),
         "moments": moments and {"blocks": moments.blocks, "scalar": moments.scalar, "published": moments.published},
         "dataset": checkpoint.dataset,
         "recipe": dict(checkpoint.recipe),
         "metrics": dict(checkpoint.metrics),
         "provenance": dict(checkpoint.provenance),
     }
+
+
+def _described(conditioning: Conditioning) -> dict[str, Any]:
+    scale = conditioning.scale
+    return {
+        "names": conditioning.names, "units": conditioning.units, "mean": scale.mean, "deviation": scale.deviation,
+        "dropout": conditioning.dropout, "slopes": conditioning.slopes, "widths": conditioning.widths,
+    }  # fmt: skip
 
 
 def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
@@ -187,6 +204,7 @@ def _from_parts(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
         precondition=_precondition(header),
         max_t=_whole(header["max_t"]),
         shapes=_shapes(header, tensors),
+        conditioning=_conditioning(header, tensors),
         moments=_moments(_object(header["moments"]), tensors) if header["moments"] else None,
         weights={k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")},
         dataset=str(header["dataset"]),
@@ -206,6 +224,11 @@ def _check(path: Path, checkpoint: Checkpoint) -> None:
     columns = {network.features + 3, checkpoint.space.columns} | ({moments.columns} if moments else set())
     if len(columns) > 1 or len(checkpoint.precondition.sd) not in (0, *columns):
         raise InvalidInput(f"{path}: network, vocabulary and moments differ in their columns", received=columns)
+    known = 0 if checkpoint.conditioning is None else checkpoint.conditioning.columns
+    if network.context != known:
+        raise InvalidInput(
+            f"{path}: network and conditioning differ in their context", received=[network.context, known]
+        )
     require_finite(path, checkpoint.weights)
 
 
@@ -263,6 +286,23 @@ def _precondition(header: dict[str, Any]) -> Precondition:
 def _shapes(header: dict[str, Any], tensors: dict[str, Tensor]) -> ShapeLibrary | None:
     rows = tensors.get("shapes")
     return None if rows is None else ShapeLibrary.from_rows(rows.numpy(), len(header["space"]["vocabulary"]))
+
+
+def _conditioning(header: dict[str, Any], tensors: dict[str, Tensor]) -> Conditioning | None:
+    """The conditioning; its parts are checked against each other as it is made."""
+    if "conditioning" not in header:
+        return None
+    about = _object(header["conditioning"])
+    numbers = {name: tuple(map(float, about[name])) for name in ("mean", "deviation", "slopes", "widths")}
+    shapes, values = tensors["conditioning.shapes"].numpy(), tensors["conditioning.values"]
+    if values.dtype != torch.float32:
+        raise ValueError("its library of properties is of another type")
+    return Conditioning(
+        names=tuple(map(str, about["names"])), units=tuple(map(str, about["units"])),
+        scale=Scale(numbers["mean"], numbers["deviation"]), dropout=float(about["dropout"]),
+        values=values.numpy(), shapes=ShapeLibrary.from_rows(shapes, len(header["space"]["vocabulary"])),
+        slopes=numbers["slopes"], widths=(numbers["widths"][0], numbers["widths"][1]),
+    )  # fmt: skip
 
 
 def _moments(header: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:

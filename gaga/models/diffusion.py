@@ -60,6 +60,10 @@ class Diffusion:
         alphas, sigmas, _, _ = self._tables_like(like)
         return alphas[t], sigmas[t]
 
+    def given(self, t: Float[Tensor, " M"], context: Float[Tensor, "M K"] | None) -> Float[Tensor, "M *k"]:
+        """What the network receives of each molecule: the time, and behind it the context if there is one."""
+        return t if context is None else torch.cat([t[:, None], context], dim=1)
+
     def noise(
         self,
         z: Float[Tensor, "A C"],
@@ -69,21 +73,30 @@ class Diffusion:
     ) -> Float[Tensor, "A C"]:
         """Predicted eps on the zero-mean subspace; t in [0, 1], between the steps of the schedule too."""
         if self.precondition.plain:
-            return layout.centre(self.network(z, _with_context(t, context), layout), self.centred_columns)
+            return layout.centre(self.network(z, self.given(t, context), layout), self.centred_columns)
         return self._preconditioned(z, self._coefficients(t, z), layout, context)
 
     def _preconditioned(self, z: Tensor, at: Coefficients, layout: Layout, context: Tensor | None) -> Tensor:
         c_in, c_skip, c_out = (layout.per_atom(value) for value in (at.c_in, at.c_skip, at.c_out))
-        output = self.network(c_in * z, _with_context(at.c_noise, context), layout)
+        output = self.network(c_in * z, self.given(at.c_noise, context), layout)
         return layout.centre(c_skip * z + c_out * output, self.centred_columns)
 
+    def alpha_sigma_between(
+        self, t: Float[Tensor, " M"], like: Tensor
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """alpha and sigma at times t in [0, 1], between the steps of the schedule too, in the type of `like`."""
+        gamma = self._gamma(t, like)
+        return torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
+
     def _coefficients(self, t: Float[Tensor, " M"], like: Tensor) -> Coefficients:
-        """The precondition at times t in [0, 1]; gamma is linear between the steps of the schedule."""
-        _, _, gamma, sd = self._tables_like(like)
-        position = t * self.schedule.T
+        """The precondition at times t in [0, 1]."""
+        return self.precondition.coefficients(self._gamma(t, like), t, self.space.columns, self._tables_like(like)[3])
+
+    def _gamma(self, t: Float[Tensor, " M"], like: Tensor) -> Float[Tensor, " M"]:
+        """gamma at times t in [0, 1]: linear between the steps of the schedule."""
+        gamma, position = self._tables_like(like)[2], t * self.schedule.T
         below = position.floor().clamp_(0, self.schedule.T - 1)
-        at = torch.lerp(gamma[below.long()], gamma[below.long() + 1], position - below)
-        return self.precondition.coefficients(at, t, self.space.columns, sd)
+        return torch.lerp(gamma[below.long()], gamma[below.long() + 1], position - below)
 
     def _tables_like(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha, sigma and gamma of all steps and the precondition's sd, in the type and on the device of `like`."""
@@ -178,11 +191,6 @@ class Diffusion:
             raise InvalidInput("z_t, t and n_atoms do not fit together", received=(tuple(z_t.shape), sizes.tolist()))
         layout = Layout.of(sizes, z_t.device)
         return layout, torch.arange(z_t.shape[1], device=z_t.device) < layout.sizes[:, None]
-
-
-def _with_context(t: Float[Tensor, " M"], context: Float[Tensor, "M K"] | None) -> Float[Tensor, "M *k"]:
-    """What the network receives of each molecule: the time, and behind it the context if there is one."""
-    return t if context is None else torch.cat([t[:, None], context], dim=1)
 
 
 @dataclass(frozen=True, eq=False)

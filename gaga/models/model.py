@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Float
+from torch import Tensor
+
 from gaga.core.errors import InvalidInput
 from gaga.data.shapes import ShapeLibrary
+from gaga.models.conditioning import Conditioning
 from gaga.models.diffusion import Diffusion
 from gaga.noise import Moments
 
@@ -17,6 +21,7 @@ class Model(Diffusion):
         moments: second moments and histogram of sizes of its data; None for an EDM folder opened as it is.
         shapes: shapes and compositions of training molecules, to start from; None in older checkpoints.
         dataset: name of the data set.
+        conditioning: the properties that its network takes as a context; None if it takes none.
         decided: of an EDM folder, in a sentence: whose training it was taken for and why; else empty.
     """
 
@@ -24,7 +29,14 @@ class Model(Diffusion):
     moments: Moments | None = field(kw_only=True)
     shapes: ShapeLibrary | None = field(kw_only=True, default=None)
     dataset: str = field(kw_only=True, default="")
+    conditioning: Conditioning | None = field(kw_only=True, default=None)
     decided: str = field(kw_only=True, default="")
+
+    def given(self, t: Float[Tensor, " M"], context: Float[Tensor, "M K"] | None) -> Float[Tensor, "M *k"]:
+        """As of `Diffusion`; without a context, the null context of a model that was trained with it."""
+        if context is None and self.conditioning is not None:
+            context = t.new_zeros(len(t), self.conditioning.columns)
+        return super().given(t, context)
 
     def known_moments(self) -> Moments:
         """The moments.

@@ -38,7 +38,7 @@ from gaga.runs.keep import FirstOfEach, among_others, judged_as
 from gaga.runs.models import ModelRequest, Source, how_it_runs, open_model
 from gaga.runs.once import Key, Outcome, Policy, as_store, claimed, slug
 from gaga.runs.one_element import note_of_drawn
-from gaga.runs.sample_notes import note_of_closed, note_of_fragment, note_plan
+from gaga.runs.sample_notes import note_of_closed, note_of_fragment, note_of_targets, note_plan
 from gaga.runs.unfinished import Unfinished
 from gaga.storage.files import refuse_to_overwrite, require_writable
 from gaga.storage.store import Store
@@ -229,6 +229,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
     if ranks.first:
         _require_all(request.out, ranks)
         note_of_closed(task.steering, task.report)
+        note_of_targets(task.steering, task.report)
         note_plan(task.model, task.steering.config, task.report, len(request.keys), len(drawn), ranks.size)
     if ranks.size > 1:
         for _ in _batches(task, drawn):
@@ -238,7 +239,7 @@ def _drawn_and_written(task: _Task, drawn: UnfinishedSamples) -> Outcome[SampleS
             return None
         drawn.take_over(whole=True)
     near = request.out if task.store is None else task.store.path
-    with SampleOutput(request.out, request.keys, near.absolute().parent, task.chosen) as output:
+    with SampleOutput(request.out, request.keys, near.absolute().parent, task.chosen, task.steering.asked) as output:
         output.write_next(drawn)
         for _ in _batches(task, drawn) if ranks.size == 1 else ():
             output.write_next(drawn)

@@ -22,6 +22,7 @@ def note_plan(model: Model, config: SampleConfig, report: Reporter, n: int, done
     if (left := n - done) > 0:
         seconds = left * seconds_per_molecule(model, config, left) / processes
         each = counted(len(solver_of(model, config)), "evaluation")
+        each += " (up to twice as many with guidance)" if config.guidance else ""
         report.note(f"{counted(left, 'molecule')}, {each} each, in about {human_time(seconds)}.")
     if sharpness := what_happens_to_variances(model, config):
         report.note(sharpness)
@@ -34,6 +35,12 @@ def note_of_closed(steering: Steering, report: Reporter) -> None:
             f"The fragment is a whole molecule by itself, {whole}: nothing can bind to it. Name the atoms that may "
             "bind with `attach`; their hydrogens are dropped."
         )
+
+
+def note_of_targets(steering: Steering, report: Reporter) -> None:
+    """Say which targets no training molecule has, or at least none of the sizes asked for."""
+    for line in () if steering.asked is None else steering.asked.notes(steering.config.only_sizes):
+        report.note(line)
 
 
 def note_of_fragment(off: Sequence[float], report: Reporter) -> None:

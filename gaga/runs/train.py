@@ -17,6 +17,8 @@ from gaga.core.progress import Reporter
 from gaga.core.text import human_bytes, human_time
 from gaga.data.dataset import Dataset
 from gaga.data.features import FeatureSpace
+from gaga.data.published import Half
+from gaga.data.targets import targets_of, with_half
 from gaga.models.api import model_file, shipped_like
 from gaga.models.checkpoint import file_digest, load_checkpoint
 from gaga.models.ranks import ALONE, Ranks
@@ -46,10 +48,11 @@ class TrainRequest:
         recipe_name: how the run's default name calls the recipe.
         max_t: T*: a step, "auto" for the data set's, None for the recipe's.
         tstar: the stored result of `gaga tstar` that T* is taken from.
+        half: train on one of EDM's halves of the training molecules, so that what is trained on the other may judge.
         budget_s: seconds in which the learning-rate schedule ends; None: the recipe's length.
         init_from: a checkpoint, or "shipped", whose weights are the start.
         runs: folder of the runs' folders.
-        name: of the run; by default DATASET_RECIPE_tT*, such as qm9_small_t550.
+        name: of the run; by default DATASET_RECIPE_tT*, such as qm9_small_t550, with the condition and the half.
         kernel, device: how and where the network runs. seed: of every random number.
         threads: for the moments. cache: folder of prepared data sets.
     """
@@ -59,6 +62,7 @@ class TrainRequest:
     recipe_name: str = "small"
     max_t: int | Literal["auto"] | None = None
     tstar: str | None = None
+    half: Half | None = None
     budget_s: float | None = None
     init_from: Path | None = None
     runs: Path = Path("runs")
@@ -184,26 +188,36 @@ def is_as_written(checkpoint: str, sha256: str) -> bool:
 def _job(request: TrainRequest, store: Store | None, report: Reporter, ranks: Ranks) -> _Job:
     recipe, of_tstar = ranks.from_first(lambda: _with_max_t(request, store, report))
     data = read_dataset(request.dataset, report, cache=request.cache)
+    data = data if request.half is None else with_half(data, request.half)
     if len(data.splits["train"]) == 0:
         raise InvalidInput("the data set has no training molecules", received=f"{len(data)} molecules in all")
     init_from, inputs = request.init_from, {data.name: data.fingerprint, **of_tstar}
+    if recipe.condition:
+        inputs["properties"] = targets_of(data, recipe.condition).digest
     if init_from is not None:
         init_from = shipped_like(request.recipe) if str(init_from) == "shipped" else model_file(init_from)
         load_checkpoint(init_from)
         inputs[f"checkpoint {init_from.name}"] = file_digest(init_from)
     key = Key(
         kind=KIND,
-        name=request.name or f"{slug(data.name)}_{slug(request.recipe_name)}_t{recipe.max_t}",
+        name=request.name or _name(request, recipe, data),
         config={
             "dataset": data.name,
             "vocabulary": list(data.vocabulary),
             "budget_s": request.budget_s,
+            **({} if request.half is None else {"half": request.half}),
             **recipe.described(),
         },
         inputs=inputs,
         seed=request.seed,
     )
     return _Job(request=request, recipe=recipe, data=data, init_from=init_from, key=key)
+
+
+def _name(request: TrainRequest, recipe: Recipe, data: Dataset) -> str:
+    half = [] if request.half is None else [f"{request.half}-half"]
+    parts = [slug(data.name), slug(request.recipe_name), f"t{recipe.max_t}", *map(slug, recipe.condition), *half]
+    return "_".join(parts)
 
 
 def _with_max_t(request: TrainRequest, store: Store | None, report: Reporter) -> tuple[Recipe, dict[str, str]]:
@@ -321,6 +335,7 @@ def train(
 
     Example:
         >>> import gaga
+        >>> gaga.train("qm9", condition=["alpha"], half="second")  # doctest: +SKIP
         >>> record = gaga.train("mine.sdf", max_t=550, steps=1000, store="gaga.h5")  # doctest: +SKIP
         >>> gaga.sample(record.checkpoint, 10)  # doctest: +SKIP
     """

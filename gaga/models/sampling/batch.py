@@ -16,7 +16,7 @@ from gaga.models import device_rng as random
 from gaga.models.model import Model
 from gaga.models.network.capture import Replay
 from gaga.models.network.layout import Layout
-from gaga.models.sampling.loop import Condition, Edit, bounded, reach_of
+from gaga.models.sampling.loop import UNGUIDED, Condition, Edit, Guidance, bounded, reach_of
 from gaga.models.sampling.solvers import Solver
 from gaga.noise import DrawsFurther, Reference
 
@@ -138,6 +138,7 @@ class BatchSampler:
         edit: what is done to the molecules after each step, outside a recording.
         context: the number of columns that a condition gives; 0 without one.
         about: the number of columns that the edit knows.
+        guidance: what the network's predictions are turned into.
     """
 
     def __init__(
@@ -153,7 +154,9 @@ class BatchSampler:
         edit: Edit | None = None,
         context: int = 0,
         about: int = 0,
+        guidance: Guidance = UNGUIDED,
     ) -> None:
+        self._guidance = guidance
         self._model, self._tables, self._layout, self._seed, self._draws = model, tables, layout, seed, draws
         rows = len(layout.molecule)
         self._z = tables.c_z.new_zeros((rows, model.space.columns))
@@ -163,7 +166,7 @@ class BatchSampler:
         self._about = tables.c_z.new_zeros((rows, about))
         self._keys = layout.molecule.new_zeros(rows)
         self._counter = layout.molecule.new_zeros(1)
-        self._replay = Replay(self.step, self._z.device, enabled=records, pool=pool)
+        self._replay = Replay(self.step, self._z.device, enabled=records and guidance.records, pool=pool)
         self._start: NoisyBatch | None = None
         self._done, self._edit = 0, edit
 
@@ -232,7 +235,7 @@ class BatchSampler:
         time, c_z, c_eps, sigma, stream = (
             self._now(table) for table in (tables.time, tables.c_z, tables.c_eps, tables.sigma, tables.stream)
         )
-        eps = self._model.noise(self._z, time.expand(len(layout)).contiguous(), layout, self._context)
+        eps = self._guidance(self._model, self._z, time.expand(len(layout)).contiguous(), layout, self._context)
         eps = bounded(eps, self._z, self._now(tables.reach), self._now(tables.level))
         z = c_z * self._z - c_eps * eps
         if self._memory is not None:

@@ -1,6 +1,8 @@
 """What a sampling run is asked for: its method, its start, its steps, its sizes. Needs no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +21,7 @@ BY_STEP = ("ddpm", "ddim")  # methods that visit the steps of the schedule
 EVALUATIONS = 50  # of the other methods, if not given
 RESAMPLED = ("ddpm", "ddim", "dpm++", "sde")  # methods that can hold a part of the molecule fixed
 STRENGTH, RESAMPLE = 0.3, 10  # Å of noise around a molecule; tries of each step with a fragment
+GUIDED_BETWEEN = (0.1, 3.0)  # Å of noise: below it bonds are made, and above it lies the start
 _FINE, _STEER = "Few evaluations", "Steering"
 
 
@@ -121,10 +124,25 @@ class SampleConfig(Config):
         None, "Compositions of training molecules with so many atoms besides hydrogen.",
         metavar="N,N|N:M", at_least=0, section=_STEER,
     )  # fmt: skip
+    target: tuple[str, ...] | None = option(
+        None, "What molecules of a conditional model should have, in the data's unit (U0, U, H, G, Cv of QM9: less the "
+        "free atoms); repeatable.  [default: as in the data]",
+        metavar="NAME=X|LOW:HIGH", section=_STEER,
+    )  # fmt: skip
+    guidance: float = option(
+        0.0, "How far predictions are moved away from those without the condition: 1 to 3; takes up to twice as long.",
+        metavar="W", at_least=0, below=float("inf"), section=_STEER,
+    )  # fmt: skip
+    guidance_between: tuple[float, float] = option(
+        GUIDED_BETWEEN, "Range of noise in Å in which they are.", metavar="LOW HIGH", at_least=0, section=_STEER
+    )
     batch_size: int | None = option(None, "Molecules at a time.  [default: for the device]", metavar="N", at_least=1)
     frames: int = option(0, "Frames kept of each molecule's trajectory; 0 keeps none.", at_least=0)
 
     def __post_init__(self) -> None:
+        given: Any = self.target
+        if isinstance(given, Mapping):  # of Python
+            object.__setattr__(self, "target", tuple(_written(*item) for item in given.items()))
         super().__post_init__()
         if self.stride > 1 and (self.steps is not None or self.method not in BY_STEP):
             raise InvalidInput(
@@ -144,6 +162,9 @@ class SampleConfig(Config):
             )
         if self.sizes is not None and not self.sizes:
             raise InvalidInput("sizes must be one or more numbers of atoms")
+        if self.guidance_between[0] > self.guidance_between[1]:
+            raise InvalidInput("guidance_between is a smallest and a largest level", received=self.guidance_between)
+        _ = self.targets  # rejects what cannot be read
         self._check_shape()
         self._check_steering()
 
@@ -182,6 +203,7 @@ class SampleConfig(Config):
         annealed = {"raised", "raised_between"} if self.method != "annealed" else set()
         churn = {"churn"} if self.method != "sde" else set()
         bend = {"bend"} if by_schedule or self.placed != "arcsine" else set()
+        churn |= set() if self.guidance else {"guidance_between"}
         return annealed | churn | bend | ({"spacing"} if by_schedule else set())
 
     @property
@@ -199,6 +221,30 @@ class SampleConfig(Config):
     def only_sizes(self) -> tuple[int, ...] | None:
         """The numbers of atoms that are drawn; None: as in the data."""
         return self.sizes if self.formula is None else (sum(atoms_of_formula(self.formula).values()),)
+
+    @property
+    def targets(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each property that is asked for, by its name.
+
+        Raises:
+            InvalidInput: one is not written NAME=X or NAME=LOW:HIGH, or a property is named twice.
+        """
+        found: dict[str, tuple[float, float]] = {}
+        for text in self.target or ():
+            name, _, said = text.partition("=")
+            try:
+                ends = tuple(map(float, said.split(":")))
+            except ValueError:
+                ends = ()
+            if not name or len(ends) not in (1, 2) or not all(map(isfinite, ends)) or ends[0] > ends[-1]:
+                raise InvalidInput(
+                    "a `target` is a property and its value, or its smallest and largest", received=text,
+                    remedy="write it as alpha=80 or alpha=70:90",
+                )  # fmt: skip
+            if name in found:
+                raise InvalidInput("each property has one `target`", received=name)
+            found[name] = (ends[0], ends[-1])
+        return found
 
     @property
     def needs_shapes(self) -> bool:
@@ -238,6 +284,7 @@ class SampleConfig(Config):
         plain |= {"resample": self.tries} if self.holds else {}
         plain |= {"strength": self.noised} if self.around is not None else {}
         absent = {name for name in _NEW if plain[name] is None}  # as in runs of earlier versions
+        absent |= set() if self.guidance else {"guidance"}
         paths = {name: Path(plain[name]).name for name in ("around", "scaffold") if plain[name] is not None}
         return {name: value for name, value in (plain | paths).items() if name not in self.unused | absent}
 
@@ -255,4 +302,10 @@ _APART = {
 }
 _NEEDED = {"strength": "around", "fix": "scaffold", "attach": "scaffold"}
 _NEW = ("around", "strength", "scaffold", "fix", "attach", "resample", "composition", "composition_start",
-        "heavy_atoms", "shape")  # fmt: skip
+        "heavy_atoms", "shape", "target")  # fmt: skip
+
+
+def _written(name: str, value: float | tuple[float, float]) -> str:
+    """A target as it is typed."""
+    ends = (value,) if isinstance(value, int | float) else value
+    return f"{name}={':'.join(map(repr, ends))}"

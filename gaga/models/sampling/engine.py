@@ -20,7 +20,7 @@ from gaga.models.model import Model
 from gaga.models.network.layout import Capacity, Layout
 from gaga.models.sampling.batch import BatchSampler, NoisyBatch, StepTables
 from gaga.models.sampling.config import SampleConfig
-from gaga.models.sampling.loop import Condition, Edit
+from gaga.models.sampling.loop import UNGUIDED, Condition, Edit, Guidance
 from gaga.models.sampling.plan import Batch, room_for, start_reference, work
 from gaga.models.sampling.solvers import solver_of
 from gaga.noise import Reference
@@ -89,6 +89,7 @@ class Engine:
         reference: what the first step is drawn from; what `config` names by default.
         edit: what is done to the molecules after each step.
         condition: what each molecule is asked to be like.
+        guidance: what the network's predictions are turned into.
 
     Raises:
         InvalidInput: the first step is out of range, or the model holds no moments.
@@ -105,12 +106,13 @@ class Engine:
         reference: Reference | None = None,
         edit: Edit | None = None,
         condition: Condition | None = None,
+        guidance: Guidance = UNGUIDED,
     ) -> None:
         self._model, self._config, self._seed, self._counter, self._framed = model, config, seed, counter, framed
         solver = solver_of(model, config)
         self._alpha2 = float(model.schedule.alpha2_at(solver.time[:1])[0])
         self._reference = reference or start_reference(model, config)
-        self._edit, self._condition = edit, condition
+        self._edit, self._condition, self._guidance = edit, condition, guidance
         self._largest = max(config.only_sizes or (len(model.known_moments().counts) - 1,))
         like = parameters_of(model)
         self._device, kernel = like.device, getattr(model.network, "kernel", None)
@@ -118,7 +120,7 @@ class Engine:
         self._draws = self._device.type == "cuda"
         self._records = kernel in _RECORDED
         self._pool = self._new_pool()
-        self._reuses = self._draws and kernel in _REUSED
+        self._reuses = self._draws and kernel in _REUSED and guidance.records
         self._walks: dict[Capacity, BatchSampler] = {}
         self._most: int | None = None  # work of a batch, once one did not fit
 
@@ -210,7 +212,7 @@ class Engine:
             self._model, self._tables, layout, self._seed,
             draws=self._draws, records=self._records, pool=self._pool, edit=self._edit,
             context=0 if start.context is None else start.context.shape[1],
-            about=0 if start.about is None else start.about.shape[1],
+            about=0 if start.about is None else start.about.shape[1], guidance=self._guidance,
         )  # fmt: skip
 
     def _new_pool(self) -> Any:

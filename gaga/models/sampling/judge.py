@@ -39,7 +39,9 @@ class Judge:
 
     def _judged(self, seed: int, molecule: Sampled) -> JudgedMolecule:
         properties = {"gaga_seed": str(seed), "gaga_index": str(molecule.index), "checkpoint": self.label}
-        properties |= {name: f"{value:.4g}" for name, value in molecule.notes.items()}
+        properties |= {
+            name: f"{value:.{6 if name.startswith('target_') else 4}g}" for name, value in molecule.notes.items()
+        }
         name = f"gaga-{seed}-{molecule.index}"
         atoms = slice(None) if molecule.finite else slice(0)  # without coordinates there is no atom to write
         if not molecule.finite:

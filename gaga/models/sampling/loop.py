@@ -68,6 +68,49 @@ class Condition(Protocol):
         ...
 
 
+@runtime_checkable
+class Guidance(Protocol):
+    """The prediction that a solver uses, made of those of the network (`gaga.models.sampling.guidance`).
+
+    Attributes:
+        records: whether it is the same tensor program at every step, so that a CUDA graph can hold it.
+    """
+
+    @property
+    def records(self) -> bool: ...
+
+    def __call__(
+        self,
+        model: Model,
+        z: Float[Tensor, "A C"],
+        t: Float[Tensor, " M"],
+        layout: Layout,
+        context: Float[Tensor, "M K"] | None,
+    ) -> Float[Tensor, "A C"]:
+        """Predicted noise in z, centred as `model.noise` is; t in [0, 1]."""
+        ...
+
+
+class _Unguided:
+    """The network's own prediction."""
+
+    records = True
+
+    def __call__(
+        self,
+        model: Model,
+        z: Float[Tensor, "A C"],
+        t: Float[Tensor, " M"],
+        layout: Layout,
+        context: Float[Tensor, "M K"] | None,
+    ) -> Float[Tensor, "A C"]:
+        """As `Guidance`."""
+        return model.noise(z, t, layout, context)
+
+
+UNGUIDED: Guidance = _Unguided()
+
+
 @dataclass(frozen=True)
 class SameForAll:
     """The same context for every molecule."""
@@ -125,6 +168,7 @@ def denoise(
     normals: Callable[[int], Float[Tensor, "A C"]],
     edit: Callable[[Float[Tensor, "A C"], int], Float[Tensor, "A C"]] | None = None,
     context: Float[Tensor, "M K"] | None = None,
+    guidance: Guidance = UNGUIDED,
 ) -> Float[Tensor, "A C"]:
     """Molecules from their noisy start, by the steps of a solver.
 
@@ -136,6 +180,7 @@ def denoise(
         normals: standard normal numbers [A, C] for step k = 0, 1, ...
         edit: an `Edit` of z and k, with what else it takes put in; nothing by default.
         context: what a `Condition` gives of each molecule; None without one.
+        guidance: what the network's predictions are turned into; by default they stay as they are.
 
     Returns:
         Positions and types of the molecules, [A, C]. Types are read off by their largest column.
@@ -145,7 +190,7 @@ def denoise(
     reach, (_, sigma) = torch.from_numpy(reach_of(model, solver.time)), model.schedule.alpha_sigma_at(solver.time)
     for k in range(len(solver)):
         time = z.new_full((len(layout),), float(solver.time[k]) / model.schedule.T)
-        eps = bounded(model.noise(z, time, layout, context), z, reach[k].to(z), float(sigma[k]))
+        eps = bounded(guidance(model, z, time, layout, context), z, reach[k].to(z), float(sigma[k]))
         update = float(solver.c_z[k]) * z - float(solver.c_eps[k]) * eps + float(solver.c_memory[k]) * memory
         if solver.sigma[k] > 0:
             update = update + float(solver.sigma[k]) * layout.centre(normals(k), model.centred_columns)

@@ -13,6 +13,7 @@ from gaga.chem.writers import open_writer
 from gaga.models.checkpoint import file_digest
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 from gaga.models.sampling.record import SampleColumns
+from gaga.models.sampling.targets import Asked
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.storage.files import atomic_write, sync
 
@@ -30,15 +31,23 @@ class SampleOutput:
         folder: where the record grows.
         chosen: whether a molecule is written, from its SMILES, asked in the order of the output; all are if None. The
             record has them all.
+        asked: what molecules are asked to have; None if nothing is.
 
     Raises:
         Unavailable: one of them cannot be written.
     """
 
-    def __init__(self, out: Path, keys: Keys, folder: Path, chosen: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        keys: Keys,
+        folder: Path,
+        chosen: Callable[[str], bool] | None = None,
+        asked: Asked | None = None,
+    ) -> None:
         self._keys, self._next, self._chosen = keys, 0, chosen
         with ExitStack() as files:
-            self._columns = files.enter_context(SampleColumns(folder))
+            self._columns = files.enter_context(SampleColumns(folder, asked))
             partial = files.enter_context(atomic_write(out))
             self._writer = files.enter_context(open_writer(partial, overwrite=True))
             self._files = files.pop_all()

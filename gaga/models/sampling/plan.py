@@ -13,6 +13,7 @@ from gaga.core.errors import InvalidInput
 from gaga.core.rng import STREAM_SIZE, uniforms
 from gaga.data.features import FeatureSpace, require_features
 from gaga.data.shapes import ReferenceShape
+from gaga.models.conditioning import ConditionedGaussian, ConditionedShape
 from gaga.models.model import Model
 from gaga.models.network.layout import Capacity
 from gaga.models.network.tiles import SHIFTS, TILE, TileCapacity
@@ -138,10 +139,14 @@ def start_reference(model: Model, config: SampleConfig) -> Reference:
     if config.started_from == SHAPE:
         space = require_features(model.space)
         counts = None if config.formula is None else composition_of(config.formula, space, moments)
+        if model.conditioning is not None:
+            library = model.conditioning.shapes
+            return ConditionedShape(library, moments, space, config.shape, counts, conditioning=model.conditioning)
         return ReferenceShape(model.known_shapes(), moments, space, config.shape, counts)
     if config.dataset_var is not None:
         moments = replace(moments, scalar=config.dataset_var, published=config.dataset_var)
-    return ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
+    plain = ReferenceGaussian(cast(ReferenceKind, config.started_from), moments)
+    return plain if model.conditioning is None else ConditionedGaussian(plain, model.conditioning)
 
 
 def composition_of(formula: str, space: FeatureSpace, moments: Moments) -> tuple[int, ...]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from gaga.chem.elements import atoms_of_formula
 from gaga.core.statistics import Interval, share_interval
 from gaga.models.sampling.molecules import JudgedMolecule
+from gaga.models.sampling.targets import Asked
 from gaga.models.sampling.unfinished import Keys
 from gaga.storage.blocks import TEXT, Blocks, Column
 
@@ -33,6 +34,7 @@ class SampleRecord:
         smiles: of valid molecules, else empty.
         written: how many went to the file. output_sha256: hash of that file.
         products: library of float32 products on a CPU (mkl, onednn), empty on other devices and in older records.
+        targets: what each molecule was asked to have, by property; empty if nothing was, and None in older records.
         variance_molecule, variance_bonds: variance that the solver returns for Gaussian data as wide as molecules and
             as bonds, over the true one (`solvers.returned_variances`); NaN in older records.
     """
@@ -52,6 +54,7 @@ class SampleRecord:
     products: str = ""
     variance_molecule: float = float("nan")
     variance_bonds: float = float("nan")
+    targets: Mapping[str, Float64[np.ndarray, " M"]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class _Columns:
     products: str
     variance_molecule: float
     variance_bonds: float
+    targets: Mapping[str, Blocks]
 
 
 class SampleColumns:
@@ -80,13 +84,16 @@ class SampleColumns:
 
     Args:
         folder: where there is room for it.
+        asked: what molecules are asked to have; None if nothing is.
 
     Raises:
         Unavailable: nothing can be written there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files = ExitStack()
+    def __init__(self, folder: Path, asked: Asked | None = None) -> None:
+        self._files, self._asked = ExitStack(), asked
+        names = () if asked is None else asked.conditioning.names
+        self._targets = {name: self._files.enter_context(Column(folder, np.float64)) for name in names}
         self._columns = {
             name: self._files.enter_context(Column(folder, dtype, row)) for name, (dtype, row) in _TYPES.items()
         }
@@ -114,6 +121,10 @@ class SampleColumns:
         }
         for name, values in parts.items():
             self._columns[name].append(values)
+        if self._asked is not None:
+            wanted = self._asked.of_each(parts["seeds"], parts["indices"], np.diff(ends, prepend=self._n_atoms))
+            for column, values in zip(self._targets.values(), wanted.T, strict=True):
+                column.append(values)
         self._n_atoms = int(ends[-1])
         self._written += sum(bool(m.text) for m in molecules)
         self._judged &= all(m.valid is not None for m in molecules)
@@ -124,7 +135,7 @@ class SampleColumns:
         members = {name: columns[name] for name in _TYPES if name != "none"}
         return _Columns(
             **members, written=self._written, output_sha256=output_sha256, products=products,
-            variance_molecule=variances[0], variance_bonds=variances[1],
+            variance_molecule=variances[0], variance_bonds=variances[1], targets=self._targets,
         )  # fmt: skip
 
     def __enter__(self) -> "SampleColumns":

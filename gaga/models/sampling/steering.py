@@ -17,10 +17,12 @@ from gaga.data.features import FeatureSpace, molecule_means, require_features
 from gaga.models.model import Model
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.fragment import Fragment, read_fragment, read_molecule
+from gaga.models.sampling.guidance import ClassifierFree
 from gaga.models.sampling.known import Known
-from gaga.models.sampling.loop import Edit
+from gaga.models.sampling.loop import UNGUIDED, Edit, Guidance
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import composition_of
+from gaga.models.sampling.targets import Asked
 from gaga.noise import Moments, Reference
 
 STREAM_COMPOSITION = STREAM_FURTHER - 1
@@ -39,6 +41,8 @@ class Steering:
         moments: those of the model; only molecules of a size that it counts are drawn.
         reference: what the first step is drawn from; None: what `config` names.
         edit: what is done between steps; None: nothing.
+        asked: the properties that each molecule is asked to have; None if the model is not conditional.
+        guidance: what the network's predictions are turned into.
         finished: what is done to a molecule of a seed at the end.
         like: the molecule that all are to be like; None if there is none.
         kept: the fragment that all have; None if there is none.
@@ -48,6 +52,8 @@ class Steering:
     moments: Moments
     reference: Reference | None = None
     edit: Edit | None = None
+    asked: Asked | None = None
+    guidance: Guidance = UNGUIDED
     finished: Callable[[Sampled, int], Sampled] = _as_drawn
     like: Fragment | None = None
     kept: Fragment | None = None
@@ -69,12 +75,26 @@ def _smiles(of: Fragment) -> str:
 def steer(model: Model, config: SampleConfig) -> Steering:
     """What the options that steer come to, for this model; nothing is changed if there are none.
 
+    Without sizes or a composition, targets decide on sizes too: those of training molecules that have them.
+
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the file has no molecule, or elements that the model does not know; a fragment is larger than the
-            molecules asked for, or has more atoms of an element than their composition; no molecule of the data has
-            so many heavy atoms.
+        InvalidInput: the model has no such property, or a target is far from all of its data; the file has no
+            molecule, or elements that the model does not know; a fragment is larger than the molecules asked for, or
+            has more atoms of an element than their composition; no molecule of the data has so many heavy atoms.
     """
+    steering, asked = _edited(model, config), Asked.of(model, config)
+    if asked is None:
+        return steering
+    guidance = ClassifierFree(config.guidance, config.guidance_between) if config.guidance else UNGUIDED
+    moments = steering.moments
+    if asked.limited and steering.config.only_sizes is None:
+        counts = np.where(moments.counts > 0, asked.counts(len(moments.counts)), 0)
+        moments = replace(moments, counts=counts) if counts.any() else moments
+    return replace(steering, moments=moments, asked=asked, guidance=guidance)
+
+
+def _edited(model: Model, config: SampleConfig) -> Steering:
     moments = model.known_moments()
     if config.around is not None:
         return _around(model, config)
@@ -154,7 +174,7 @@ def _around(model: Model, config: SampleConfig) -> Steering:
     def finished(drawn: Sampled, seed: int) -> Sampled:
         return replace(known.finished(drawn, seed), notes={"rmsd_to_input": 0.0})
 
-    return Steering(sized, moments, start, known, finished, molecule)
+    return Steering(sized, moments, start, known, finished=finished, like=molecule)
 
 
 def _no_smaller(moments: Moments, fragment: Fragment, config: SampleConfig) -> Moments:

@@ -6,6 +6,7 @@ are in `batch`; `loop` is the page to read first.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from threading import Event
 
@@ -23,6 +24,7 @@ from gaga.models.model import Model
 from gaga.models.ranks import Ranks
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import Engine, FinishedBatch, StepCounter, parameters_of
+from gaga.models.sampling.guidance import Guide
 from gaga.models.sampling.loop import Condition, Edit
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.plan import Batch, Plan
@@ -44,6 +46,7 @@ def sample_stream(
     reference: Reference | None = None,
     edit: Edit | None = None,
     condition: Condition | None = None,
+    guide: Guide | None = None,
     progress: Progress = silent,
 ) -> Iterator[Sampled]:
     """Molecules for these keys, in their order, as soon as that order allows.
@@ -56,7 +59,9 @@ def sample_stream(
         seed: the run's seed, 0 to 2^32 - 1.
         reference: what the first step is drawn from; what `config` names by default.
         edit: what is done to the molecules after each step; what `config` asks for by default.
-        condition: what each molecule is asked to be like, for a network that takes a context; nothing by default.
+        condition: what each molecule is asked to be like, for a network that takes a context; what `config` asks for
+            by default.
+        guide: a score that molecules are drawn towards.
         progress: called after each step of a batch with molecule-steps done and in all.
 
     Raises:
@@ -67,8 +72,9 @@ def sample_stream(
     awaited = iter(indices)
     key = next(awaited, None)
     batches = sample_batches(
-        model, indices, config, seed=seed, reference=reference, edit=edit, condition=condition, progress=progress
-    )
+        model, indices, config, seed=seed, reference=reference, edit=edit, condition=condition, guide=guide,
+        progress=progress,
+    )  # fmt: skip
     for batch in batches:
         finished.update((molecule.index, molecule) for molecule in batch)
         while key is not None and key in finished:
@@ -88,6 +94,7 @@ def sample_batches(
     reference: Reference | None = None,
     edit: Edit | None = None,
     condition: Condition | None = None,
+    guide: Guide | None = None,
     progress: Progress = silent,
 ) -> Iterator[list[Sampled]]:
     """Batches of molecules as they are finished, like sizes together; arguments and errors as of `sample_stream`.
@@ -105,6 +112,8 @@ def sample_batches(
         raise InvalidInput(f"a seed is a whole number from 0 to {MAX_SEED}", received=seed)
     ranks, steering = ranks or Ranks(), steer(model, config)
     config, edit, reference = steering.config, edit or steering.edit, reference or steering.reference
+    wanted = None if steering.asked is None or condition is not None else steering.asked.by(seed)
+    guidance = steering.guidance if guide is None else replace(guide, inner=steering.guidance)
     steps, device = solver_of(model, config), parameters_of(model).device
     plan = Plan(indices, steering.moments, config, seed, device)
 
@@ -116,11 +125,13 @@ def sample_batches(
 
     counter = StepCounter(progress, sum(len(batch.keys) for batch in mine()) * len(steps))
     run = Engine(
-        model, config, seed=seed, counter=counter, framed=framed, reference=reference, edit=edit, condition=condition
-    )
+        model, config, seed=seed, counter=counter, framed=framed, reference=reference, edit=edit,
+        condition=condition or wanted, guidance=guidance,
+    )  # fmt: skip
     with _threads_for(model, device, mine()) as threads:
         for outcome in _outcomes(run, mine(), threads, counter.stop):
-            yield [steering.finished(molecule, seed) for molecule in _unpack(model, outcome)]
+            molecules = _unpack(model, outcome) if wanted is None else wanted.noted(_unpack(model, outcome))
+            yield [steering.finished(molecule, seed) for molecule in molecules]
 
 
 def _outcomes(run: Engine, batches: Iterable[Batch], threads: int, stop: Event) -> Iterator[FinishedBatch]:
@@ -199,8 +210,9 @@ def seconds_per_molecule(model: Model, config: SampleConfig, n_molecules: int = 
     batches = list(islice(plan.batches(), _SAMPLE))
     batch = batches[len(batches) // 2]
     run = Engine(
-        model, config, seed=0, counter=StepCounter(silent, 0), reference=steering.reference, edit=steering.edit
-    )
+        model, config, seed=0, counter=StepCounter(silent, 0), reference=steering.reference, edit=steering.edit,
+        condition=steering.asked, guidance=steering.guidance,
+    )  # fmt: skip
     with _threads_for(model, device, iter(batches)) as threads:
         seconds = run.seconds_per_step(run.start(batch)) / max(1, threads)
     return seconds * len(solver_of(model, config)) / len(batch.keys)

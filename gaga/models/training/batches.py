@@ -23,6 +23,7 @@ class Batch:
         t: step of the diffusion of each.
         weights: what its objective counts in the loss.
         layout: sizes of the molecules.
+        context: what the network receives of each besides; None if it takes nothing.
     """
 
     atoms: Shaped[Tensor, "A *C"]
@@ -30,6 +31,7 @@ class Batch:
     t: Int64[Tensor, " M"]
     weights: Float32[Tensor, " M"]
     layout: Layout
+    context: Float32[Tensor, "M K"] | None = None
 
     @classmethod
     def of(
@@ -40,6 +42,7 @@ class Batch:
         t: Int64[np.ndarray, " B"],
         weights: Float32[np.ndarray, " B"],
         capacity: Capacity | None = None,
+        context: Float32[np.ndarray, "B K"] | None = None,
     ) -> "Batch":
         """Molecules of these sizes, on the host, in a capacity if one is given."""
         layout = Layout.of(n_atoms) if capacity is None else Layout.filled(n_atoms, capacity)
@@ -50,11 +53,14 @@ class Batch:
             t=_extended(torch.from_numpy(t), molecules),
             weights=_extended(torch.from_numpy(weights), molecules),
             layout=layout,
+            context=None if context is None else _extended(torch.from_numpy(context), molecules),
         )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything on the device, by name."""
         own = {"atoms": self.atoms, "keys": self.keys, "t": self.t, "weights": self.weights}
+        if self.context is not None:
+            own["context"] = self.context
         return own | self.layout.tensors()
 
     def to(self, device: torch.device) -> "Batch":
@@ -66,7 +72,8 @@ class Batch:
             return _pinned(value, device).to(device, non_blocking=device.type == "cuda")
 
         layout = replace(self.layout, sizes=sent(self.layout.sizes), molecule=sent(self.layout.molecule))
-        return Batch(sent(self.atoms), sent(self.keys), sent(self.t), sent(self.weights), layout)
+        context = None if self.context is None else sent(self.context)
+        return Batch(sent(self.atoms), sent(self.keys), sent(self.t), sent(self.weights), layout, context)
 
     def copy_(self, other: "Batch") -> None:
         """Copy another batch of the same capacity into the tensors, without waiting for the device."""

@@ -24,11 +24,13 @@ class Features(ABC):
 
     Attributes:
         n_atoms: number of atoms of each molecule, [M].
+        context: what a conditional network receives of each molecule, [M, K], on the host; None if it takes nothing.
         device: where `columns` is called with what `fetch` gave.
         readers: how many threads read ahead; 1 if a thread would gain nothing.
     """
 
     n_atoms: Int64[np.ndarray, " M"]
+    context: Float32[np.ndarray, "M K"] | None = None
     device: torch.device
     readers: int
 

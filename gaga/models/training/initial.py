@@ -71,6 +71,7 @@ def initial_network(
     config = EGNNConfig(
         features=space.columns - 3, hidden=recipe.hidden, n_layers=recipe.n_layers, inv_sublayers=recipe.inv_sublayers,
         normalization_factor=_sums_divided_by(recipe, mean_atoms, start),
+        context=len(recipe.condition) + 1 if recipe.condition else 0,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,7 +79,7 @@ def initial_network(
     if init_from is not None and start is not None:
         _check(init_from, start, config, space, recipe)
         _log_changes(init_from, start, space, config)
-        network.load_state_dict(_carried_over(start, space))
+        network.load_state_dict(_carried_over(start, space, config.context))
     return network
 
 
@@ -107,8 +108,9 @@ def _mean_atoms(start: Checkpoint) -> float:
 def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: FeatureSpace, recipe: Recipe) -> None:
     """Refuse weights that mean something else than this recipe's would."""
     divided_by = config.normalization_factor if recipe.tuned_for_atoms else start.network.normalization_factor
+    context = start.network.context or config.context
     same_but_for_elements = (
-        replace(start.network, features=config.features, normalization_factor=divided_by) == config
+        replace(start.network, features=config.features, normalization_factor=divided_by, context=context) == config
         and replace(start.space, vocabulary=space.vocabulary) == space
     )
     if not same_but_for_elements or not set(start.space.vocabulary) & set(space.vocabulary):
@@ -117,6 +119,11 @@ def _check(init_from: Path, start: Checkpoint, config: EGNNConfig, space: Featur
             received=f"{start.network} {start.space}",
             remedy=f"train with {config} {space}",
         )
+    if start.conditioning is not None and start.conditioning.names != recipe.condition:
+        raise InvalidInput(
+            f"{init_from} is conditioned on {', '.join(start.conditioning.names)}",
+            received=f"condition {', '.join(recipe.condition)}", remedy="start from an unconditional checkpoint",
+        )  # fmt: skip
     if start.precondition.prediction != recipe.prediction:
         raise InvalidInput(
             f"{init_from} predicts {start.precondition.prediction}, and this recipe {recipe.prediction}",
@@ -136,12 +143,16 @@ def _log_changes(init_from: Path, start: Checkpoint, space: FeatureSpace, config
         )
 
 
-def _carried_over(start: Checkpoint, space: FeatureSpace) -> Mapping[str, Tensor]:
-    """The weights of a checkpoint for molecules of this vocabulary."""
+def _carried_over(start: Checkpoint, space: FeatureSpace, context: int) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint for molecules of this vocabulary; of a new context they are 0."""
     weights = {name: value.float() for name, value in start.weights.items()}
     weights["embedding.weight"] = _of_elements(weights["embedding.weight"].T, start, space, 0).T
     for name in ("embedding_out.weight", "embedding_out.bias"):
         weights[name] = _of_elements(weights[name], start, space, 0)
+    if new := context - start.network.context:
+        weights["embedding.weight"] = torch.nn.functional.pad(weights["embedding.weight"], (0, new))
+        weights["embedding_out.weight"] = torch.nn.functional.pad(weights["embedding_out.weight"], (0, 0, 0, new))
+        weights["embedding_out.bias"] = torch.nn.functional.pad(weights["embedding_out.bias"], (0, new))
     return weights
 
 

@@ -1,5 +1,6 @@
 """The training objective of a batch. What is random in it has keys: the steps t of a batch (seed, stream, step), the
-noise of a molecule (seed, stream, molecule, step); neither knows how many processes share the batch."""
+noise of a molecule and whether it is shown without its context (seed, stream, molecule, step); none of them knows how
+many processes share the batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from gaga.core.errors import InvalidInput
+from gaga.core.rng import uniforms
 from gaga.models.device_rng import exact_device, normals
 from gaga.models.diffusion import Diffusion
 from gaga.models.network.layout import Capacity
@@ -20,7 +22,7 @@ from gaga.models.training.batches import Batch, Epochs
 from gaga.models.training.features import Features
 from gaga.models.training.recipe import Recipe
 
-TRAINING, VALIDATION = 0, 1
+TRAINING, VALIDATION, DROPOUT = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Objective:
         weights = self._weights(sizes) * (ranks.rank < len(members))
         share = ranks.share(len(members))
         atoms = features.fetch(members[share]) if atoms is None else atoms
-        return Batch.of(atoms, sizes[share], members[share], t[share], weights[share], capacity)
+        context = None if features.context is None else self._shown(features.context, members[share], step, stream)
+        return Batch.of(atoms, sizes[share], members[share], t[share], weights[share], capacity, context)
 
     def losses(
         self,
@@ -89,7 +92,7 @@ class Objective:
         keys = batch.layout.per_atom(batch.keys)
         where = exact_device(x.device)
         eps = normals(stream_key(self.seed, stream), keys.to(where), batch.layout.place.to(where), x.shape[1], step)
-        return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout) * batch.weights
+        return diffusion.loss(x, eps.to(x.dtype).to(x.device), batch.t, batch.layout, batch.context) * batch.weights
 
     def validation_loss(self, diffusion: Diffusion, features: Features, *, ranks: Ranks = ALONE) -> float:
         """Mean objective over the validation molecules, always with the same noise; NaN if there are none.
@@ -108,6 +111,16 @@ class Objective:
                 batch = self.batch(features, members, k, stream=VALIDATION).to(total.device)
                 total[batch.keys] = len(members) * self.losses(diffusion, features, batch, k, VALIDATION)
         return float(ranks.sum(total).mean())
+
+    def _shown(
+        self, context: Float32[np.ndarray, "M K"], members: Int64[np.ndarray, " B"], step: int, stream: int
+    ) -> Float32[np.ndarray, "B K"]:
+        """The contexts of these molecules; in training, of a random share the null context."""
+        shown: Float32[np.ndarray, "B K"] = context[members]
+        if stream == TRAINING and self.recipe.condition_dropout:
+            chance = uniforms(stream_key(self.seed, DROPOUT), members, step)
+            shown[chance < self.recipe.condition_dropout] = 0.0
+        return shown
 
     def _steps(self, batch: int, step: int, stream: int) -> Int64[np.ndarray, " B"]:
         """A step of the diffusion for each molecule of a batch."""

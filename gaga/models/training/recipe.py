@@ -63,6 +63,12 @@ class Recipe(Config):
     schedule: str = _option("polynomial_2", "Noise schedule.", metavar="polynomial_2|cosine")
     diffusion_steps: int = _option(1000, "Steps of the whole schedule.", metavar="T", at_least=1)
     precision_of_schedule: float = _option(1e-5, "Smallest value of the schedule's clipping.")
+    condition: tuple[str, ...] = _option(
+        (), "Properties of the data set that the network is conditioned on.", metavar="NAME,NAME"
+    )
+    condition_dropout: float = _option(
+        0.1, "Share of molecules that are shown without them, as `guidance` needs.", metavar="X", at_least=0, below=1
+    )
     batch_size: int = _option(256, "Molecules in a step.", metavar="N", at_least=1)
     batch_edges: int | None = _option(
         None, "Fill steps by edges instead: a molecule of 44 atoms takes 44^2 of them.", metavar="N", at_least=1
@@ -125,7 +131,9 @@ class Recipe(Config):
 
     def described(self) -> dict[str, Any]:
         """Every value by name, but for what came later and is not used: runs from before it are the same."""
-        later = {("batch_edges", None), ("tuned_for_atoms", 0.0)}
+        later = {("batch_edges", None), ("tuned_for_atoms", 0.0), ("condition", ())}
+        if not self.condition:
+            later.add(("condition_dropout", self.condition_dropout))
         return {name: value for name, value in asdict(self).items() if (name, value) not in later}
 
     def learning_rate_at(self, step: int, fraction: float) -> float:
@@ -161,6 +169,7 @@ class Recipe(Config):
                 "bool": isinstance(value, bool),
                 "tuple[float, float, float]": isinstance(value, tuple)
                 and all(isinstance(v, int | float) and math.isfinite(v) for v in value),
+                "tuple[str, ...]": isinstance(value, tuple) and all(isinstance(v, str) for v in value),
             }
             if not good.get(_type_name(f.type), isinstance(value, str)):
                 raise InvalidInput(
@@ -176,6 +185,7 @@ def _refuse_unused(recipe: Recipe, given: set[str]) -> None:
         ({"matrix_rate"}, recipe.optimizer == "adamw", "optimizer=muon"),
         ({"ema_decay", "ema_warmup"}, averaged, "either these or ema_width"),
         ({"batch_size"}, recipe.batch_edges is not None, "either this or batch_edges"),
+        ({"condition_dropout"}, not recipe.condition, "condition=NAME"),
     ):
         if unused and (named := sorted(names & given)):
             raise InvalidInput(f"{' and '.join(named)} without effect in this recipe", remedy=f"use {remedy}")
@@ -192,6 +202,7 @@ _TYPE_WORDS = {
     "float | None": "a finite number",
     "bool": "true or false",
     "tuple[float, float, float]": "three finite numbers",
+    "tuple[str, ...]": "names",
 }
 
 
@@ -246,6 +257,8 @@ def make_recipe(preset: str = "gaga-qm9", **changes: Any) -> Recipe:
     given: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None
     }
+    if isinstance(named := given.get("condition"), str):
+        given["condition"] = (named,)
     if given.keys() & {"ema_decay", "ema_warmup"}:
         given.setdefault("ema_width", None)
     if "batch_size" in given:

@@ -134,7 +134,9 @@ def differences(identity: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """What differs between the identities of two runs, by name; hyperparameters each by its own."""
     identity = {"vocabulary": wanted.get("vocabulary")} | identity  # an older gaga's states do not say
     names = [k for k in wanted if k != "recipe" and identity.get(k) != wanted[k]]
-    recipe = asdict(Recipe()) | identity.get("recipe", {})  # hyperparameters that an older gaga did not have
+    defaults = json.loads(json.dumps(asdict(Recipe())))  # of hyperparameters that an older gaga did not have
+    recipe = defaults | json.loads(json.dumps(identity.get("recipe", {})))
+    wanted = json.loads(json.dumps(wanted))
     return names + [k for k, value in wanted.get("recipe", {}).items() if recipe.get(k) != value]
 
 

@@ -99,6 +99,9 @@ class Trainer:
             Features.of(dataset.molecules, self.setup.space, self.device, chosen=chosen, held_bytes=held_bytes)
             for chosen in (self._trained, validated(dataset))
         )
+        if (conditioning := self.setup.conditioning) is not None:
+            contexts = conditioning.contexts_of(dataset)
+            self.train_set.context, self.valid_set.context = contexts[self._trained], contexts[validated(dataset)]
         self.objective = Objective(recipe, seed)
         self.objective.check(self.train_set)
         self.optimiser = Optimiser(self.network, recipe)

@@ -92,9 +92,10 @@ def test_samples_are_equivariant_to_their_noise(toy_model, monkeypatch, method):
 
 def test_options_without_effect_are_known():
     """What `gaga sample` refuses, and what does not count when a run is found again."""
-    raised = {"raised", "raised_between"}
-    assert SampleConfig(method="annealed").unused == {"churn"}
-    assert SampleConfig(method="annealed", spacing="power").unused == {"churn", "bend"}
+    raised, window = {"raised", "raised_between", "guidance_between"}, {"guidance_between"}
+    assert SampleConfig(method="annealed").unused == {"churn", *window}
+    assert SampleConfig(method="annealed", guidance=1.0).unused == {"churn"}
+    assert SampleConfig(method="annealed", spacing="power").unused == {"churn", "bend", *window}
     assert SampleConfig(method="sde").unused == {"bend", *raised}
     assert SampleConfig(method="heun", spacing="arcsine").unused == {"churn", *raised}
     assert SampleConfig(method="ddpm").unused == {"churn", "spacing", "bend", *raised}
