@@ -7,7 +7,7 @@ import pytest
 
 from gaga.models.sampling.judge import Judge
 from gaga.models.sampling.molecules import Sampled
-from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sampling.output import SampleOutput, write_trajectory
 from gaga.models.sampling.record import SampleRecord, SampleSummary
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.storage.store import Store
