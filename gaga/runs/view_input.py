@@ -20,7 +20,6 @@ from gaga.core.molecules import PackedMolecules, pack
 from gaga.core.progress import Reporter
 from gaga.core.text import printable
 from gaga.data.dataset import Dataset
-from gaga.data.prepared import SUFFIXES as PREPARED_SUFFIXES
 from gaga.evaluation.molecule_set import MAX_TEXT, charges_of
 from gaga.runs.inputs import read_dataset
 from gaga.storage.files import expanded
@@ -97,12 +96,9 @@ def shown_molecules(
     path, name = expanded(source), str(source)
     if path.is_dir() or path.name.lower().endswith(READ_SUFFIXES):
         return _of_file(path, first, report)
-    if store is not None and not path.exists() and not name.lower().endswith(PREPARED_SUFFIXES):
-        kind, slash, own = name.partition("/")
-        if slash and kind == SAMPLES:
-            return _of_result(store, own, first)
-        if not slash and store.path.exists() and store.find(SAMPLES, name) is not None:
-            return _of_result(store, name, first)
+    kind, _, own = name.partition("/")
+    if kind == SAMPLES and own and store is not None and not path.exists():
+        return _of_result(store, own, first)
     return _of_dataset(read_dataset(source, report, cache=cache), first)
 
 

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from gaga.chem.writers import trajectory_path
 from gaga.models.sampling.judge import Judge
 from gaga.models.sampling.molecules import Sampled
 from gaga.models.sampling.output import SampleOutput, write_trajectory
