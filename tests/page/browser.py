@@ -1,6 +1,7 @@
 """A headless Chromium that is spoken to by its DevTools protocol through a pipe; needs no further package."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -111,15 +112,19 @@ def browser(folder: Path) -> Iterator[Page]:
     program = found()
     assert program is not None
     (from_us, to_browser), (from_browser, to_us) = os.pipe(), os.pipe()
-    # The browser reads descriptor 3 and writes to 4.
-    script = f'exec "$0" "$@" 3<&{from_us} 4>&{to_us}'
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (from_us, to_us)]
+
+    def join() -> None:  # the browser reads descriptor 3 and writes to 4
+        os.dup2(ends[0], 3)
+        os.dup2(ends[1], 4)
+
     process = subprocess.Popen(
-        ["sh", "-c", script, program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--remote-debugging-pipe", "--no-first-run", "--disable-background-networking", f"--user-data-dir={folder}"],
-        pass_fds=(from_us, to_us), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=(3, 4), preexec_fn=join, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    os.close(from_us)
-    os.close(to_us)
+    for end in (from_us, to_us, *ends):
+        os.close(end)
     try:
         yield Page(to_browser, from_browser)
     finally:
