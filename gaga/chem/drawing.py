@@ -4,6 +4,7 @@ Bonds are perceived from the geometry, as everywhere; hydrogens are left out. A 
 projected from the side on which it is widest, with all atoms, and lines between those that are close.
 """
 
+import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -181,7 +182,17 @@ def draw_grid(cells: Sequence[Cell], form: str, *, columns: int) -> bytes:
         )
         canvas.FinishDrawing()
         text = canvas.GetDrawingText()
-    return text.encode() if isinstance(text, str) else bytes(text)
+    return text.encode() if isinstance(text, str) else _smaller(bytes(text))
+
+
+def _smaller(png: bytes) -> bytes:
+    """A PNG with a table of its colours, half as large."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:  # not atomic: in memory
+        picture.convert("RGB").quantize(64).save(made, "PNG", optimize=True)
+    return made.getvalue()
 
 
 def _coloured(cell: Cell) -> tuple[list[int], list[int]]:

@@ -30,7 +30,7 @@ from gaga.version import __version__
 SUFFIXES = (".html", ".png", ".svg")
 _CHUNK = 250  # molecules that are drawn at a time
 _WORTH = 8  # chunks; with fewer, starting processes takes longer than drawing
-_LONGEST = 34  # letters of a caption
+_LONGEST = 28  # letters of a caption
 
 
 @dataclass(frozen=True, kw_only=True)
