@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gaga.runs.train_property import train_property as train_property
     from gaga.runs.tstar import tstar as tstar
     from gaga.runs.variance import variance as variance
+    from gaga.runs.view import view as view
     from gaga.storage.store import Store as Store
     from gaga.version import __version__ as __version__
 
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy(
         "gaga.runs.train_property": "train_property",
         "gaga.runs.tstar": "tstar",
         "gaga.runs.variance": "variance",
+        "gaga.runs.view": "view",
         "gaga.storage.store": "Store",
         "gaga.version": "__version__",
     },

@@ -118,6 +118,11 @@ def _radii() -> NDArray[np.float32]:
     return np.array([table.GetRcovalent(z) for z in range(119)], dtype=np.float32)
 
 
+def covalent_radius(atomic_number: int) -> float:
+    """The covalent radius of an element in Å, of RDKit's table."""
+    return round(float(_radii()[atomic_number]), 3)
+
+
 def close_pairs(
     atomic_numbers: Integer[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"], factor: float
 ) -> Int64[np.ndarray, "K 2"]:

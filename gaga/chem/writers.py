@@ -61,6 +61,11 @@ def written_suffix(path: Path) -> str:
     return suffix
 
 
+def trajectory_path(out: Path, index: int) -> Path:
+    """Where the frames of a molecule go, such as mols_trajectory_0.xyz next to mols.sdf."""
+    return out.with_name(f"{out.name.partition('.')[0]}_trajectory_{index}.xyz")
+
+
 def as_written(path: Path, record: Record, mol: "Mol | None" = None) -> bytes:
     """The record as it is in a file of that name; arguments and errors as of `MoleculeWriter.write`."""
     if not np.all(np.isfinite(record.positions)):

@@ -89,6 +89,11 @@ COMMANDS: dict[str, Entry] = {
         help="Stability, validity, uniqueness, novelty and geometry of molecules, and of real data.",
         panel=RESULTS,
     ),
+    "view": Entry(
+        module="gaga.cli.view",
+        help="Show molecules: one page with table, drawings and 3D models for any browser, or a PNG or SVG.",
+        panel=RESULTS,
+    ),
     "store": Entry(
         module="gaga.cli.store",
         help="List, show, export or delete stored results.",

@@ -41,13 +41,17 @@ def quickstart(
 ) -> None:
     """Statistics of the real QM9, T*, then molecules from the shipped model and how good they are.
 
-    Writes mols.sdf, tstar.png and gaga.h5. Gaussianity is measured on 1 % of QM9; the whole of it ships with gaga.
+    Writes mols.sdf, mols.html, tstar.png and gaga.h5. Gaussianity is measured on 1 % of QM9; that of the whole ships
+    with gaga.
     """
     options.use_threads(threads)
     from gaga.runs import quickstart as runs
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = runs.Files(molecules=folder / "mols.sdf", plot=folder / "tstar.png", store=store or folder / "gaga.h5")
+    files = runs.Files(
+        molecules=folder / "mols.sdf", plot=folder / "tstar.png", page=folder / "mols.html",
+        store=store or folder / "gaga.h5",
+    )  # fmt: skip
     output = Output(json=json)
     found = runs.run(files, output, n=n, seed=seed, threads=threads, device=device, overwrite=overwrite, cache=cache)
     tstar, rates, real = found.tstar, found.rates, found.real
@@ -58,7 +62,7 @@ def quickstart(
             "molecules": found.drawn.molecules,
             "rates": rates,
             "real_data": real,
-            "files": {"molecules": files.molecules, "plot": files.plot, "store": files.store},
+            "files": {"molecules": files.molecules, "plot": files.plot, "page": files.page, "store": files.store},
         },
         Table(columns=("of QM9, mean over molecules", "value"), rows=list(found.variance.items())),
         _tstar_line(tstar),
@@ -68,8 +72,8 @@ def quickstart(
             rows=[(name.replace("_", " "), f"{100 * rates[name]:.1f}", f"{100 * real[name]:.1f}") for name in rates],
             title="Quality by EDM's protocol",
         ),
-        f"Open {files.molecules} in any viewer; {files.plot} shows the curves; gaga store list --store {files.store} "
-        "shows what was kept.",
+        f"Open {files.page} in a browser to see the molecules, which are in {files.molecules}; {files.plot} shows the "
+        f"curves; gaga store list --store {files.store} shows what was kept.",
         "Next: gaga sample --n 1000 --out more.sdf, gaga train --dataset mine.sdf --max-t auto, gaga --help.",
     )
 

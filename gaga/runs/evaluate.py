@@ -312,6 +312,25 @@ class _Run:
         return STRICT_TIME_LIMIT if limit is None and protocol == "strict" else limit
 
 
+def data_reference(
+    config: EvaluateConfig,
+    store: Store | None,
+    report: Reporter,
+    *,
+    threads: int | None = None,
+    cache: Path | None = None,
+) -> DataReference | None:
+    """What an evaluation with these options compares molecules with; None for nothing. A data set of the user's is
+    judged once and kept in the store.
+
+    Raises:
+        NotFound, InvalidInput, Unavailable: as `load_dataset`.
+    """
+    request = EvaluateRequest(file=Path(), config=config, threads=threads, cache=cache)
+    nothing = MoleculeFile(path=Path(), label="", digest="")
+    return _Run(request, nothing, store, Policy(), report).reference.reference
+
+
 def engine() -> str:
     """What verdicts are computed with."""
     return f"rdkit {rdkit_version()}"

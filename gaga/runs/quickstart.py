@@ -7,12 +7,13 @@ from gaga.core.progress import Reporter
 from gaga.evaluation import evaluate
 from gaga.models.api import SHIPPED_CHECKPOINT
 from gaga.models.sampling.record import SampleSummary
-from gaga.runs import gaussianity, sample, variance
+from gaga.runs import gaussianity, sample, variance, view
 from gaga.runs.gaussianity import GaussianityRequest
 from gaga.runs.models import ModelRequest
 from gaga.runs.once import Key, Policy
 from gaga.runs.sample import SampleRequest
 from gaga.runs.variance import VarianceRequest
+from gaga.runs.view import ViewRequest
 from gaga.stats.config import GaussianityConfig, TstarConfig
 from gaga.stats.plots import plot_tstar
 from gaga.stats.tstar import TstarResult, tstar
@@ -31,6 +32,7 @@ class Files:
 
     molecules: Path
     plot: Path
+    page: Path
     store: Path
 
 
@@ -67,7 +69,7 @@ def run(
     Raises:
         Conflict: a file is already there. Unavailable: it cannot be written.
     """
-    for path in (files.molecules, files.plot):
+    for path in (files.molecules, files.plot, files.page):
         refuse_to_overwrite(path, overwrite=overwrite)
         require_writable(path)
     store, anew = Store(files.store), Policy(resume=None, replace=True)
@@ -93,6 +95,7 @@ def run(
     judged = evaluate(files.molecules, workers=1, seed=seed)
     assert judged.real_data is not None  # noqa: S101 - cannot happen: QM9's row ships with gaga
     rates, real = dict(judged.rates.items()), dict(judged.real_data.rates.items())
+    view.run(ViewRequest(source=files.molecules, out=files.page, overwrite=True, seed=seed, threads=1), store, report)
     measured = {name: rates[name].value for name in RATES if rates[name].denominator}
     return Quickstart(
         variance=_published_and_true(variances),

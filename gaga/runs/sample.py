@@ -12,7 +12,7 @@ from typing import Any, overload
 
 import torch
 
-from gaga.chem.writers import written_suffix
+from gaga.chem.writers import trajectory_path, written_suffix
 from gaga.core.config import split_off
 from gaga.core.errors import InvalidInput, NotFound, Unavailable
 from gaga.core.molecules import PackedMolecules
@@ -26,7 +26,7 @@ from gaga.models.ranks import ALONE, Ranks
 from gaga.models.sampling.config import SampleConfig
 from gaga.models.sampling.engine import parameters_of
 from gaga.models.sampling.judge import Judge, Judges
-from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sampling.output import SampleOutput, write_trajectory
 from gaga.models.sampling.plan import start_reference
 from gaga.models.sampling.record import SampleSummary
 from gaga.models.sampling.solvers import returned_variances, solver_of

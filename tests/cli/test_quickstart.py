@@ -15,6 +15,7 @@ def test_it_leaves_molecules_curves_and_results(gaga, tmp_path):
     molecules = list(Chem.SDMolSupplier(str(tmp_path / "mols.sdf"), sanitize=False, removeHs=False))
     assert len(molecules) == 2
     assert all(molecule.GetConformer().Is3D() for molecule in molecules)
+    assert "gaga-0-1" in (tmp_path / "mols.html").read_text(encoding="utf-8")
     assert (tmp_path / "tstar.png").read_bytes().startswith(b"\x89PNG")
     kinds = {entry["kind"] for entry in gaga("store", "list", "--json").json["results"] if not entry["shipped"]}
     assert {"variance", "gaussianity", "tstar", "sample"} <= kinds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaga.chem.records import Record
-from gaga.chem.writers import open_writer
+from gaga.chem.writers import open_writer, trajectory_path
 from gaga.models.checkpoint import file_digest
 from gaga.models.sampling.molecules import JudgedMolecule, Sampled
 from gaga.models.sampling.record import SampleColumns
@@ -87,11 +87,6 @@ class SampleOutput:
 
     def __exit__(self, *failure: Any) -> None:
         self._files.__exit__(*failure)
-
-
-def trajectory_path(out: Path, index: int) -> Path:
-    """Where the frames of a molecule go, such as mols_trajectory_0.xyz next to mols.sdf."""
-    return out.with_name(f"{out.name.partition('.')[0]}_trajectory_{index}.xyz")
 
 
 def write_trajectory(out: Path, drawn: Sampled) -> None:

@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from gaga.chem.writers import trajectory_path
 from gaga.models.sampling.judge import Judge
 from gaga.models.sampling.molecules import Sampled
-from gaga.models.sampling.output import SampleOutput, trajectory_path, write_trajectory
+from gaga.models.sampling.output import SampleOutput, write_trajectory
 from gaga.models.sampling.record import SampleRecord, SampleSummary
 from gaga.models.sampling.unfinished import Keys, UnfinishedSamples
 from gaga.storage.store import Store
