@@ -24,6 +24,7 @@ _OF_COMMAND = {
         "--diffusion_noise_schedule": "--schedule NAME",
         "--n_stability_samples": "--stability-samples N",
         "--test_epochs": "--validate-every N, in steps",
+        "--conditioning": "--condition NAME,NAME",
         "--dp": "torchrun --nproc-per-node=N -m gaga train",
         "--clip_grad": "--clipping adaptive",
         "--no_wandb": f"{_NOTHING}: no run is sent anywhere",
@@ -43,7 +44,11 @@ _OF_COMMAND = {
         "--iteration": "--repeats N",
         "--save_to_xyz": "--out FILE.xyz",
     },
-    "evaluate": {"--model_path": "gaga sample first, then gaga evaluate FILE"},
+    "evaluate": {
+        "--model_path": "gaga sample first, then gaga evaluate FILE",
+        "--generators_path": "gaga sample first, then gaga evaluate FILE",
+        "--classifiers_path": "--predictor FILE",
+    },
     "gaussianity": {"--model_path": "--checkpoint PATH"},
 }
 
