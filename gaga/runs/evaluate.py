@@ -327,8 +327,7 @@ def data_reference(
         NotFound, InvalidInput, Unavailable: as `load_dataset`.
     """
     request = EvaluateRequest(file=Path(), config=config, threads=threads, cache=cache)
-    nothing = MoleculeFile(path=Path(), label="", digest="")
-    return _Run(request, nothing, store, Policy(), report).reference.reference
+    return _Run(request, MoleculeFile(path=Path(), label="", digest=""), store, Policy(), report).reference.reference
 
 
 def engine() -> str:
